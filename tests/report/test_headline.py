@@ -1,15 +1,23 @@
-import pytest
+"""Headlines and metadata for archives and reviewers: current, whole, and only of files that are there."""
 
+import json
+
+import pytest
+import yaml
+
+from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError
-from softmask.report import headline, summary
+from softmask.report import headline, metadata, summary
 from softmask.report.contents import TableEntry
 from softmask.report.result import Cell, ResultTable, join
 
 
-def test_the_headlines_are_those_of_the_committed_results(committed_results):
-    for name, text in headline.written().items():
-        assert (ROOT / name).read_text() == text, "run python -m softmask.report.headline"
+@pytest.mark.parametrize("module", [headline, metadata])
+def test_what_is_committed_is_made_of_the_committed_results(committed_results, module):
+    for name, text in module.written().items():
+        same = (ROOT / name).read_text() == text  # pytest would take minutes to explain a difference
+        assert same, f"{name} is not current; run `python -m {module.__name__}`"
 
 
 @pytest.mark.parametrize(
@@ -47,3 +55,38 @@ def test_files_are_written_and_what_cannot_be_is_said(tmp_path, monkeypatch, cap
     assert "a.md" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"a\.md"):
         headline.regenerate(lambda: {"a.md/b": "text"})
+
+
+def test_every_printed_table_and_figure_has_a_file_and_every_file_is_there():
+    manifest = yaml.safe_load((ROOT / "codecheck.yml").read_text())["manifest"]
+    files = [entry["file"] for entry in manifest]
+    assert len(set(files)) == len(files)
+    assert all((ROOT / file).is_file() for file in files)
+    for name in papers.NAMES:
+        paper = papers.load(name)
+        for table in paper.tables:
+            assert any(file.endswith(f"/{name}/{table}.csv") for file in files)
+        for figure in paper.figures:
+            parts = [file for file in files if f"/{name}/{figure}." in file or f"/{name}/{figure}-" in file]
+            assert parts, f"{name}, {figure}"
+
+
+def test_the_crate_refers_to_what_it_describes():
+    graph = json.loads((ROOT / "ro-crate-metadata.json").read_text())["@graph"]
+    known = {entity["@id"] for entity in graph}
+    assert len(known) == len(graph)
+
+    def references(value):
+        if isinstance(value, dict):
+            if set(value) == {"@id"}:
+                yield value["@id"]
+            for inner in value.values():
+                yield from references(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from references(inner)
+
+    assert {place for entity in graph for place in references(entity)} - known == {"https://w3id.org/ro/crate/1.1"}
+    actions = [entity for entity in graph if entity["@type"] == "CreateAction"]
+    assert {action["@id"] for action in actions} == {f"#{run}" for run in metadata.RUNS}
+    assert all(action["result"] and action["object"] for action in actions)
