@@ -97,10 +97,10 @@ class Canvas:
         self.z_mm, self.t = z_mm, float(build.level(z_mm))
         pixels = np.arange(FRAME, dtype=np.float32)
         cells = np.arange(FRAME // COARSE, dtype=np.float32) * COARSE + np.float32((COARSE - 1) / 2)
-        self.x = ((pixels - np.float32(build.column)) * np.float32(self.spacing))[None, :]
-        self.y = ((pixels - np.float32(build.row)) * np.float32(self.spacing))[:, None]
-        self.cx = ((cells - np.float32(build.column)) * np.float32(self.spacing))[None, :]
-        self.cy = ((cells - np.float32(build.row)) * np.float32(self.spacing))[:, None]
+        self.x, self.cx = (
+            ((at - np.float32(build.column)) * np.float32(self.spacing))[None, :] for at in (pixels, cells)
+        )
+        self.y, self.cy = (((at - np.float32(build.row)) * np.float32(self.spacing))[:, None] for at in (pixels, cells))
         self.waves, self.fine, self.broad = (field.at(z_mm) for field in (chest.waves, chest.fine, chest.broad))
         self.rng = generator(*chest.names, f"{z_mm:.3f}")
         self.grain = smooth_field(self.hu.shape, 4 / self.spacing, self.rng)

@@ -26,14 +26,13 @@ class Gland:
     """One patient: a gland of 20 to 110 ml, scanner and surroundings. Lengths in mm."""
 
     def __init__(self, rng: Generator) -> None:
-        half_length = rng.uniform(17, 25)  # along the body
+        rng.uniform()  # a length that no slice shows; drawn, as all draws after it would change
         self.half_width = rng.uniform(20, 29)  # left-right
         self.half_depth = rng.uniform(13, 21)  # front-back
         self.square = rng.uniform(2.0, 2.7)  # exponent of the outline, 2 an ellipse
         self.zone = rng.uniform(0.5, 0.75)  # share of the depth that the transition zone takes
         # (4, 2) sizes and phases of the outline's harmonics 2 to 5, relative to the radius
         self.waves = np.column_stack([rng.normal(0, 0.018, 4), rng.uniform(0, 2 * np.pi, 4)])
-        self.slice_mm = 2 * half_length / SLICES  # distance of slices, and their thickness
         self.noise = rng.uniform(0.025, 0.06)  # standard deviation
         self.psf_mm = rng.uniform(0.35, 0.6)  # standard deviation of the point-spread function
         self.coil = rng.uniform(0.05, 0.4)  # strength of the coil's uneven sensitivity

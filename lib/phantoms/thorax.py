@@ -231,12 +231,12 @@ def grow_vessels(extent_mm: tuple[float, float], outward: np.ndarray, rng: Gener
     heading = np.arctan2(outward[0], outward[1]) + rng.normal(0, 0.7, count)
     slope = rng.normal(0, 0.35, count)
     height = rng.normal(0, 0.8, count) - slope * rng.uniform(0, 25, count)  # most enter and leave the slice obliquely
-    if more := len(starts):
-        begin = np.concatenate([begin, starts])
-        radius = np.concatenate([radius, rng.uniform(0.7, 1.4, more)])
-        heading = np.concatenate([heading, rng.uniform(0, 2 * np.pi, more)])
-        height = np.concatenate([height, np.zeros(more)])
-        slope = np.concatenate([slope, rng.normal(0, 0.15, more)])
+    more = len(starts)
+    begin = np.concatenate([begin, starts])
+    radius = np.concatenate([radius, rng.uniform(0.7, 1.4, more)])
+    heading = np.concatenate([heading, rng.uniform(0, 2 * np.pi, more)])
+    height = np.concatenate([height, np.zeros(more)])
+    slope = np.concatenate([slope, rng.normal(0, 0.15, more)])
     chains = []
     for generation in range(3):
         chain, angle = _walk(begin, radius, heading, height, slope, rng)
