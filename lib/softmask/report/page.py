@@ -29,8 +29,7 @@ from softmask.papers.printed import VALUES
 from softmask.report import contents, notebooks, provenance, result, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
 from softmask.report.evidence import Evidence, embedded, packed
-from softmask.report.result import NOT_A_RESULT, NOTHING_PRINTED, SCALES, WORKBOOK, Grid, JoinedCell, decimals_of, grids
-from softmask.report.summary import signed, trained_words
+from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, decimals_of, grids
 
 _WIDEST = 14  # numbers side by side in a printed table
 _CLASSES = {
@@ -104,19 +103,16 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "anchor": _anchor,
         "keys": evidence.key,
         "points": verdicts.POINTS,
-        "signed": signed,
+        "signed": summary.signed,
         "hours": summary.hours,
         "grids": _grids,
-        "words_of": result.words_of,
+        "result": result,
         "difference_of": difference_of,
-        "notes_of": result.notes_of,
-        "outcome": result.outcome,
         "provenance_of": provenance.lines,
         "embedded": embedded,
         "drawn_by": partial(notebooks.drawn_by, executed),
         "notebook_address": partial(notebooks.address, executed),
         "executed": executed,
-        "nothing_printed": NOTHING_PRINTED,
     }
 
 
@@ -217,7 +213,7 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
     if entry.deciding is not None:
         for row, dataset, _ in entry.pairs[entry.deciding].pair.keys:
             if trained := evidence.trained.get((entry.paper, row, dataset)):
-                yield f"{papers.display('rows', row)} {trained_words(trained)}"
+                yield f"{papers.display('rows', row)} {summary.trained_words(trained)}"
 
 
 def _links(
