@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from skimage.util import montage
 
 from softmask.measure.differences import Scores
 
@@ -174,12 +175,8 @@ def sheet(images: np.ndarray) -> tuple[int, str]:
 
     Grey images (uint8) become WebP, which loses a little; masks (bool) become PNG, which loses nothing.
     """
-    n, size = len(images), images.shape[1]
-    columns = math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
-    whole = np.zeros((rows * columns, size, size), images.dtype)
-    whole[:n] = images
-    whole = whole.reshape(rows, columns, size, size).swapaxes(1, 2).reshape(rows * size, columns * size)
+    columns = math.ceil(math.sqrt(len(images)))
+    whole = montage(images, fill=0, grid_shape=(math.ceil(len(images) / columns), columns))
     if images.dtype == bool:
         return columns, _address(Image.fromarray(whole), "png", optimize=True)
     return columns, _address(Image.fromarray(whole), "webp", quality=70, method=4)
