@@ -79,20 +79,12 @@ class FigureEntry(NamedTuple):
     why: str = ""
 
 
-class ClaimEntry(NamedTuple):
-    """A paper's claim, its verdict (one of :data:`VERDICTS`), why, and both by the readers' consensus on LNSM.
+@dataclass(frozen=True)
+class ClaimEntry(verdicts.Verdict):
+    """A paper's claim and its verdict, one of :data:`VERDICTS`; verdict and why by the readers' consensus on LNSM."""
 
-    ``pairs``, ``deciding`` and ``unit`` are as in :class:`softmask.report.verdicts.Verdict`.
-    """
-
-    paper: str
-    claim: str
-    verdict: str
-    why: str = ""
+    paper: str = ""
     by_readers: str = ""
-    pairs: tuple[verdicts.Judged, ...] = ()
-    deciding: int | None = None
-    unit: str = verdicts.POINTS
 
 
 class Contents(NamedTuple):
@@ -212,8 +204,9 @@ def _claims(results: Path, paper: str) -> list[ClaimEntry]:
         known = verdicts.read(path) if path.exists() else {}
     except DataError as error:
         why = str(error).replace(f"{results}/", "")
-        return [ClaimEntry(paper, claim.words, DAMAGED, why) for claim in claims]
-    return [ClaimEntry(paper, **known.get(c.words, {"claim": c.words, "verdict": NOT_RUN})) for c in claims]
+        return [ClaimEntry(claim.words, DAMAGED, why, paper=paper) for claim in claims]
+    fields = [known.get(claim.words, {"claim": claim.words, "verdict": NOT_RUN}) for claim in claims]
+    return [ClaimEntry(**each, paper=paper) for each in fields]
 
 
 def _notebooks(path: Path) -> Sequence[Mapping[str, str]]:

@@ -99,17 +99,14 @@ class Evidence:
         return ""
 
 
-class _Once:
-    """List of distinct JSON values; gives each one's place."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, int] = {}
+class _Once(dict[str, int]):
+    """Distinct values as JSON, each with its place in the list that they make."""
 
     def place(self, value: Any) -> int:
-        return self.places.setdefault(_json(value), len(self.places))
+        return self.setdefault(_json(value), len(self))
 
     def __str__(self) -> str:
-        return "[\n" + ",\n".join(self.places) + "\n]"
+        return "[\n" + ",\n".join(self) + "\n]"
 
 
 def packed(evidence: Evidence, claims: Sequence[Mapping[str, Any]], constants: Mapping[str, Any]) -> str:
