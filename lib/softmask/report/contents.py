@@ -151,7 +151,7 @@ def _table(results: Path, paper: str, name: str) -> TableEntry:
         return entry
     try:
         frame, beside = read_table(path)
-        cells = tuple(_joined(path, frame, printed.cells() if printed else ()))
+        cells = tuple(_joined(path, frame, entry.cells))
     except DataError as error:
         return replace(entry, status=DAMAGED, why=str(error).replace(f"{results}/", ""))
     run = [cell.run for cell in cells]
@@ -160,17 +160,17 @@ def _table(results: Path, paper: str, name: str) -> TableEntry:
     return replace(entry, status=status, cells=cells, **words)
 
 
-def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[papers.PrintedCell]) -> Iterator[JoinedCell]:
-    prints = {(cell.row, cell.dataset, cell.metric): cell for cell in printed}
+def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell]) -> Iterator[JoinedCell]:
+    prints = {cell.key: cell for cell in printed}
     for line in frame.rename(columns={"data": "source"}).to_dict("records"):
         key = (line["row"], line["dataset"], line["metric"])
         cell = prints.pop(key, None)
-        if cell and not np.isclose(cell.mean, line["paper_mean"], rtol=1e-5, atol=0, equal_nan=True):
+        if cell and not np.isclose(cell.paper_mean, line["paper_mean"], rtol=1e-5, atol=0, equal_nan=True):
             raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; {AGAIN}")
         fields = {name: line[name] for name in JoinedCell.__dataclass_fields__ if name in line}
         if not line["source"]:
             fields |= {"n_images": None, "n_seeds": None}
-        yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.text if cell else "")
+        yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.paper_text if cell else "")
     if prints:
         raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(prints)))}; {AGAIN}")
 
