@@ -1,6 +1,7 @@
 """The audit finds what was planted, and nothing in numbers that were measured."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -307,3 +308,12 @@ def test_the_five_papers():
     }
     assert all(item.level in (audit.MUST_HOLD, audit.TO_EXPLAIN) and item.rule for item in checks)
     assert all(f.violation > 0 and f.places and f.inequality for item in checks for f in item.findings)
+
+
+@pytest.mark.parametrize(("quote", "found_in_print"), [("A is best.", 1), ("", 0)])
+def test_only_claims_in_a_papers_words_are_held_against_its_tables(quote, found_in_print):
+    softgan = papers.load("softgan")
+    claim = next(claim for claim in softgan.claims if claim.pairs)
+    against = replace(claim, quote=quote, pairs=(replace(claim.pairs[0], printed=-1.0),))
+    findings = audit.CHECKS["claims and their own tables"]({"softgan": replace(softgan, claims=(against,))}).findings
+    assert len(findings) == found_in_print

@@ -168,6 +168,8 @@ def test_rows_sources_and_claims_are_counted(config):
     assert list(shown.index) == [*(papers.display("papers", name) for name in papers.NAMES), "together"]
     assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {one.rows}"
     assert shown.loc["together", "claims: holds"] == 1
+    own = content._replace(claims=[replace(entry, quote="") for entry in content.claims])  # no paper's sentences
+    assert not any(contents.state(own).claims.values())
 
 
 def test_the_runs_beside_are_those_with_tables_that_are_results(config):

@@ -81,9 +81,11 @@ class FigureEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class ClaimEntry(verdicts.Verdict):
-    """A paper's claim and its verdict, one of :data:`VERDICTS`; verdict and why by the readers' consensus on LNSM."""
+    """A paper's claim and its verdict, one of :data:`VERDICTS`; verdict and why by the readers' consensus on LNSM. A
+    question of one's own has no ``quote``, and is not counted among the papers' claims."""
 
     paper: str = ""
+    quote: str = ""
     by_readers: str = ""
 
 
@@ -204,9 +206,9 @@ def _claims(results: Path, paper: str) -> list[ClaimEntry]:
         known = verdicts.read(path) if path.exists() else {}
     except DataError as error:
         why = str(error).replace(f"{results}/", "")
-        return [ClaimEntry(claim.words, DAMAGED, why, paper=paper) for claim in claims]
+        return [ClaimEntry(claim.words, DAMAGED, why, paper=paper, quote=claim.quote) for claim in claims]
     fields = [known.get(claim.words, {"claim": claim.words, "verdict": NOT_RUN}) for claim in claims]
-    return [ClaimEntry(**each, paper=paper) for each in fields]
+    return [ClaimEntry(**each, paper=paper, quote=claim.quote) for each, claim in zip(fields, claims, strict=True)]
 
 
 def _notebooks(path: Path) -> Sequence[Mapping[str, str]]:
@@ -250,7 +252,7 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
     cells = [(entry, cell) for entry in entries for cell in entry.cells if cell.printed]
     rows = {(entry.paper, entry.name, cell.row) for entry, cell in cells}
     unmeasured = {(entry.paper, entry.name, cell.row) for entry, cell in cells if not cell.run}
-    claims = Counter(claim.verdict for claim in contents.claims if claim.paper in names)
+    claims = Counter(claim.verdict for claim in contents.claims if claim.paper in names and claim.quote)
     return State(
         Counter(entry.status for entry in entries),
         Counter(entry.status for entry in contents.figures if entry.paper in names),

@@ -84,13 +84,12 @@ def _claims(read: Contents) -> str:
     """Return a section for each paper, with its claims that have a verdict, and how many wait for training."""
     lines = []
     for paper in papers.NAMES:
-        quotes = {claim.words: claim.quote for claim in papers.load(paper).claims}
-        entries = [entry for entry in read.claims if entry.paper == paper]
+        entries = [entry for entry in read.claims if entry.paper == paper and entry.quote]
         judged = [entry for entry in entries if entry.verdict not in _VERDICTS["not run or not finished"]]
         lines += [f"### {papers.display('papers', paper)}", ""]
         for entry in judged:
             words = contents.claim_words(entry.claim)
-            lines += [f"> {quotes[entry.claim]}", ""]
+            lines += [f"> {entry.quote}", ""]
             lines += [f"{words[0].upper()}{words[1:]}: **{entry.verdict}**. {entry.why}.", ""]
         if len(entries) > len(judged):
             lines += [f"{len(entries) - len(judged)} of {len(entries)} claims wait for networks in training.", ""]

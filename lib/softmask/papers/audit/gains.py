@@ -121,8 +121,10 @@ def every(loaded: Papers) -> list[Gain]:
             lost = other_unit(printed_rows, paper.name, table.name)  # spreads that are not in the unit of the means
             for cell in table.cells():
                 cells[cell.row, cell.dataset, cell.metric] = cell._replace(std=math.nan) if lost else cell
-        compared = [(claim, pair) for claim in paper.claims for pair in claim.pairs if not math.isnan(pair.printed)]
+        compared = [(claim, pair) for claim in paper.claims if claim.quote for pair in claim.pairs]
         for claim, pair in compared:
+            if math.isnan(pair.printed):
+                continue
             places = [printed_place(row, pair) for row in (pair.better, pair.worse)]
             key = (paper.name, *places, pair.times, pair.kind)
             gains.setdefault(key, _gain(paper.name, claim, pair, [cells[place] for place in places]))

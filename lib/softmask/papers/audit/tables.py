@@ -277,7 +277,7 @@ def counted_nodules(papers: Papers) -> Iterator[Finding]:
 def claims_and_their_own_tables(papers: Papers) -> Iterator[Finding]:
     """the printed means are in the order that the claim says, pair by pair"""
     for paper in papers.values():
-        for claim in paper.claims:
+        for claim in filter(lambda claim: claim.quote, paper.claims):
             for pair in claim.pairs:
                 if pair.kind == BETTER and not math.isnan(pair.printed):
                     words = f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
