@@ -90,6 +90,10 @@ def test_the_outcome_names_the_ends_and_the_published_ones_and_counts_what_waits
     )
 
 
+def test_the_outcome_of_equal_rows_names_none_of_them():
+    assert said(UNET, replace(UNET, row="softgan")).startswith("Dice on LNSM: 80.00 % (all rows); published 87.88 %")
+
+
 def test_the_outcome_of_a_matrix_names_each_pair_once_and_nobody_with_themselves():
     alone = Cell("doctor1", "lidc", "dice_with_doctor1", 1, 0, 9, 1, "real")
     words = said(*(replace(cell, ours_mean=0.5) for cell in ONE_PAIR), alone, paper="casgan", name="table-2")

@@ -373,6 +373,8 @@ def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
         low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
         if len(values) == 1:
             return f"{words(values[low])} ({low})"
+        if values[low] == values[high]:
+            return f"{words(values[low])} (all rows)"
         return f"{words(values[low])} ({low}) to {words(values[high])} ({high})"
 
     printed = [cell for cell in cells if math.isfinite(cell.paper_mean)]
