@@ -33,7 +33,7 @@ import pandas as pd
 from softmask.config import ROOT, output_root
 from softmask.data import configure
 from softmask.errors import ConfigError, DataError
-from softmask.files import read_json
+from softmask.files import read_json, write_atomic
 from softmask.machine import git_state
 from softmask.report.contents import read_table
 from softmask.report.provenance import what_moved
@@ -155,7 +155,9 @@ def _unpack(run: str, commit: str | None, folder: Path) -> str:
         known = ", ".join(run.removeprefix("results/") for run in runs)
         raise ConfigError(f"commit {name} holds no tables of {run}; it holds {known or 'no results'}")
     with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, there)))) as packed:
-        packed.extractall(folder)  # git's own archive: names are those of the tree
+        for member in packed:
+            if member.isfile():  # git's own archive: names are those of the tree
+                write_atomic(folder / member.name, packed.extractfile(member).read())
     return f"{run} of commit {name}"
 
 
