@@ -172,7 +172,7 @@ def test_pairs_have_the_same_network_and_those_of_labels_the_same_loss() -> None
     assert other == {"no_soft_label", "unet", "binary_cross_entropy", "temperature_scaling", "softseg"}
 
 
-def made_scores(mean: float, seed: int, curve: tuple[float, ...] = (0.8, 0.8, 0.8)) -> Scores:
+def made_scores(mean: float, seed: int, curve: tuple[float, ...] = (0.8,) * 5) -> Scores:
     """Four seeds on 40 images of 20 patients."""
     values = mean + np.random.default_rng(seed).normal(0, 0.2, (4, 40))
     ids, patients = (tuple(f"{name}{i // n}" for i in range(40)) for name, n in (("i", 1), ("p", 2)))

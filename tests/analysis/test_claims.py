@@ -19,7 +19,7 @@ IDS = tuple(map(str, range(N)))
 
 def scores(mean, number):
     values = mean + 0.001 * np.random.default_rng(number).normal(size=(3, N))
-    return Scores(IDS, IDS, values, "real", curves=((0.8, 0.8),) * 3)
+    return Scores(IDS, IDS, values, "real", curves=((0.8,) * 5,) * 3)
 
 
 def measured(metric, **means):

@@ -44,7 +44,7 @@ def record_of(record):
             "nodules_inside": inside,
             "nodules_at_wall_inside": inside,
         }
-        curves = {"validation_dice": [0.3, 0.3]}
+        curves = {"validation_dice": [0.3] * 5}
         return record(spec, made | measures, ids=IDS, groups=GROUPS, curves=curves)
 
     return record_of

@@ -214,8 +214,9 @@ def test_provenance_names_every_run_once(config, fitted):
 
 @pytest.mark.parametrize(
     ("dice", "best", "said"),
-    [([0.5, 0.6, 0.61, 0.62], 4, "still rising"), ([0.5, 0.6, 0.605, 0.609], 4, ""),
-     ([0.5, 0.7, 0.6, 0.65], 2, ""), ([*[0.5] * 5, 0.62, 0.6, 0.62, 0.61, 0.622], 10, ""),
+    [([0.5, 0.6, 0.6, 0.61, 0.62], 5, "still rising"), ([0.5, 0.6, 0.6, 0.605, 0.609], 5, ""),
+     ([0.5, 0.7, 0.6, 0.6, 0.65], 2, ""), ([0.5, 0.7, 0.6, 0.65], 2, "still rising"),
+     ([*[0.5] * 5, 0.62, 0.6, 0.62, 0.61, 0.622], 10, ""),
      ([0.5, 0.6], 2, "still rising"), ([0.5], 1, "still rising"), ([0.6, 0.0, 0.0], 2, "finds nothing")],
 )  # fmt: skip
 def test_what_stopped_early_is_marked(fitted, dice, best, said):

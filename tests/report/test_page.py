@@ -99,7 +99,7 @@ def test_the_state_stands_on_top(config):
     assert "7 of 154 printed rows measured" in parsed.words
     assert "Of the papers' 40 claims, 0 hold, 0 fail and 0 are inconclusive; 40 not run yet." in parsed.words
     assert "Real LIDC (9 test images)." in parsed.words
-    assert "Simulated LNSM (400 test images). Simulated images with readers' outlines" in parsed.words
+    assert "Simulated LNSM (400 test images). Simulated images, with real readers' outlines" in parsed.words
 
 
 def test_main_numbers_data_and_training_stand_on_the_first_screen(config):

@@ -29,7 +29,7 @@ def scores(groups=PATIENTS, seeds=2, **shifts):
     made = {}
     for row, shift in shifts.items():
         noise = np.random.default_rng(len(made) + 1).normal(0, 0.01, (seeds, N))
-        made[row, "lidc", "dice"] = Scores(IDS, groups, base + noise + shift, "embedded", ((0.8, 0.8),) * seeds)
+        made[row, "lidc", "dice"] = Scores(IDS, groups, base + noise + shift, "embedded", ((0.8,) * 5,) * seeds)
     return made
 
 
@@ -62,12 +62,14 @@ def test_the_sentence_says_whether_the_print_lies_inside():
 
 
 def test_the_sentence_says_what_is_not_judged_and_why():
-    rising = changed(scores(softgan=0.05, unet=0), "unet", curves=((0.5, 0.521), (0.5, 0.521)))
+    rising = changed(scores(softgan=0.05, unet=0), "unet", curves=((*[0.5] * 4, 0.521),) * 2)
     verdict = judge(asked(OVER_UNET), rising)
     assert (verdict.verdict, verdict.why) == (
         UNDERTRAINED,
         "U-Net on LIDC (simulated) was undertrained (validation Dice +0.021 in the last fifth of training)",
     )
+    short = changed(scores(softgan=0.05, unet=0), "unet", curves=((0.5,) * 4,) * 2)
+    assert judge(asked(OVER_UNET), short).why == "U-Net on LIDC (simulated) was undertrained (too few epochs)"
     fallen = changed(scores(softgan=0.05, unet=0), "softgan", failed=3)
     assert judge(asked(OVER_UNET), fallen).why == "SoftGAN on LIDC (simulated): 3 of 5 training runs failed"
 
@@ -119,7 +121,7 @@ def test_values_that_no_record_holds_are_written_beside_the_verdict(config):
     assert list(read) == [("softgan", "lidc", "dice"), ("unet", "lidc", "dice")]
     for key, own in read.items():
         assert np.array_equal(own.values, given[key].values, equal_nan=True)
-        assert (own.ids, own.patients, own.curves[0]) == (IDS, PATIENTS, [0.8, 0.8])
+        assert (own.ids, own.patients, own.curves[0]) == (IDS, PATIENTS, [0.8] * 5)
     verdicts.write("softgan", [judge(asked(words="another"), {})], config)  # another notebook's claim
     assert list(verdicts.read_values(path)) == list(read)
     assert verdicts.read_values(path.with_name("none.json")) == {}

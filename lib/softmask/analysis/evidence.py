@@ -28,7 +28,8 @@ from softmask.report.result import Key
 BESIDE_DOCTORS: Mapping[str, str] = {"casgan": "casgan", "dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
 """By paper, the row that is compared with four doctors."""
 
-SIMULATED = "Simulated by this package from the outlines of LIDC-IDRI's readers (CC BY 3.0, TCIA)"
+SIMULATED = "Simulated by this package"
+OUTLINES = f"{SIMULATED} from the outlines of LIDC-IDRI's readers (CC BY 3.0, TCIA)"
 
 
 def collect(config: Config) -> Evidence:
@@ -105,7 +106,7 @@ def _masks(run: Run) -> dict[str, np.ndarray]:
 def _pictures(run: Run, config: Config) -> Pictures:
     """The images that a run was tested on, where they are at hand, the same, and free to be shown."""
     spec, ids = run.spec, run.record.ids
-    credit = SIMULATED
+    credit = SIMULATED if dataset_name(spec.dataset) in ("isbi2012", "promise12") else OUTLINES
     if spec.source == "real":
         place = located(dataset_name(spec.dataset), config.data_root, "real")
         if place is None:

@@ -86,10 +86,10 @@ def last_gain(curve: Sequence[float]) -> float:
     before.
 
     A plain mean rises as the learning rate falls, though nothing more is learnt (docs/choices.md). A fifth is rounded
-    down, to at least one epoch; with fewer than two epochs the rise is infinite.
+    down; fewer than five epochs cannot show that a network has settled: the rise is infinite.
     """
-    length = max(1, len(curve) // 5)
-    if len(curve) < 2:
+    length = len(curve) // 5
+    if not length:
         return float("inf")
     best = np.maximum.accumulate(curve)
     return float(np.mean(best[-length:]) - np.mean(best[-2 * length : -length]))
@@ -145,8 +145,8 @@ def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float
 def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | None]:
     """Return the verdict on a claim, its pairs with corrected p values, and the deciding pair.
 
-    The deciding pair, by its number, is the least certain one where the claim holds, and the most certain failure where
-    it fails; None where no pair is run.
+    The deciding pair, by its number, is the most certain failure where the claim fails, else the least certain one of
+    those that hold, or else that are not judged or undecided; None where no pair is run.
     """
     corrected = holm([outcome.p for outcome in outcomes])
     outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, corrected, strict=True)]
@@ -166,8 +166,8 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
     missing, holding = those(NOT_RUN), those(HOLDS)
     if len(missing) == len(outcomes):
         return NOT_RUN, outcomes, None
-    if unjudged := those(FAILED_TRAINING, UNDERTRAINED):
-        return outcomes[unjudged[0]].verdict, outcomes, unjudged[0]
+    if unjudged := those(FAILED_TRAINING) or those(UNDERTRAINED):
+        return outcomes[unjudged[0]].verdict, outcomes, min(unjudged, key=certainty)
     if len(holding) == len(outcomes):
         return HOLDS, outcomes, min(holding, key=certainty)
     undecided = [i for i in range(len(outcomes)) if i not in missing + holding] or holding

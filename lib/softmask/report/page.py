@@ -73,6 +73,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     return {
         "run": config.run,
         "profile": config.profile.name,
+        "source": config.data,
         "warning": "" if config.profile.is_result else NOT_A_RESULT,
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),

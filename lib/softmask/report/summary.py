@@ -150,7 +150,7 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
                 counted[-1] += f": {_IN_PLACE[dataset]}"
         said = "; ".join(counted)
         if kind == "embedded":
-            said += ". Simulated images with readers' outlines: not the papers' experiments repeated"
+            said += ". Simulated images, with real readers' outlines of nodules: these are not the papers' experiments"
         lines.append((words[0].upper() + words[1:], f"{said}."))
     return lines
 

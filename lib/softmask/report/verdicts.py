@@ -135,8 +135,9 @@ def _decided(judged: Judged, unit: str) -> str:
         row, training = next(pair for pair in judged.trainings if pair[1].obstacle == outcome.verdict)
         if outcome.verdict == FAILED_TRAINING:
             return f"{row} on {where}: {training.failed} of {training.begun} training runs failed"
-        rise = f" (validation Dice {training.gain:+.2g} in the last fifth of training)"
-        return f"{row} on {where} was undertrained{rise if training.gain < 1 else ''}"
+        if math.isinf(training.gain):
+            return f"{row} on {where} was undertrained (too few epochs)"
+        return f"{row} on {where} was undertrained (validation Dice {training.gain:+.2g} in the last fifth of training)"
     if difference is None:
         return f"{pair} on {where}: undefined on every image"
     sentence = f"{pair} on {where}: {difference.mean:.2f} {unit}"

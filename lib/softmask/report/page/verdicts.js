@@ -148,8 +148,8 @@ const Verdicts = (() => {
   const pAbove = (d, bound) => pBelow({ ...d, mean: -d.mean }, -bound);
 
   function lastGain(curve) {
-    const length = Math.max(1, Math.floor(curve.length / 5));
-    if (curve.length < 2) return Infinity;
+    const length = Math.floor(curve.length / 5);
+    if (!length) return Infinity;
     let best = -Infinity;
     const running = curve.map(value => { best = Math.max(best, value); return best; });
     return mean(running.slice(-length)) - mean(running.slice(-2 * length, -length));
