@@ -131,7 +131,7 @@ def class_of(spiculation: float, lobulation: float, margin: float) -> str:
 
 def rated(name: str, dataset: Dataset) -> pd.DataFrame:
     """Return row, class and mean ratings of each nodule; DataError without ratings."""
-    rows = {"lnsm": selection.lnsm_rows, "lidc": selection.lidc_rows}[name](dataset.index, None)
+    rows = selection.lnsm_rows(dataset.index) if name == "lnsm" else selection.lidc_rows(dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
     database = load_annotations()
