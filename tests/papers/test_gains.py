@@ -34,13 +34,8 @@ def pair(**more):
 
 
 def paper_of(rows, *pairs, columns=COLUMNS, units="percent", unit="points"):
-    claim = {
-        "words": "medt is best",
-        "quote": "the best",
-        "unit": unit,
-        "direction": "higher",
-        "pairs": list(pairs) or [pair()],
-    }
+    claim = {"words": "medt is best", "quote": "the best", "unit": unit, "direction": "higher"}
+    claim["pairs"] = list(pairs) or [pair()]
     table = {"title": "", "dataset": "lidc", "columns": columns, "rows": rows}
     content = {"paper": "softgan", "citation": {}, "units": {"default": units}, "figures": {}, "claims": [claim]}
     return {"softgan": papers.parse(content | {"tables": {"table-1": table}})}
