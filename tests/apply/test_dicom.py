@@ -355,3 +355,29 @@ def test_the_real_scans_four_readers(real_data, label, tmp_path):
     votes = masks.sum(axis=0)
     np.testing.assert_array_equal(np.flatnonzero(alpha.any(axis=(1, 2))), np.flatnonzero(votes.any(axis=(1, 2))))
     assert (alpha[votes == 4] == 1).all()
+
+
+@pytest.mark.parametrize("marked", [(2,), (1, 3), (0, 1, 4)])
+def test_frames_lie_as_far_apart_as_the_slices_whatever_the_header_and_the_gaps_say(series, made, tmp_path, marked):
+    from softmask import cli
+
+    folder = series(tmp_path / "ct", made.hu())
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.SpacingBetweenSlices = 5.0  # wrong: positions are 2.5 mm apart
+        dataset.save_as(path)
+    mask = np.zeros((5, *made.size), bool)
+    for z in marked:
+        mask[z] = made.disc()
+    arguments = [folder, "--mask", made.write_volume(tmp_path / "mask.nii.gz", mask), "--out", tmp_path / "out"]
+    assert cli.main(["label", *map(str, arguments), "--format", "nifti", "seg", "seg-binary", "map"]) == 0
+    written = made.voxels(tmp_path / "out/ct-mask.nii.gz") > 0
+    for kind in ("soft", "mask", "map"):
+        path = tmp_path / f"out/ct-{kind}.dcm"
+        dataset = pydicom.dcmread(path)
+        assert dataset[SHARED][0].PixelMeasuresSequence[0].SpacingBetweenSlices == 2.5
+        assert dataset.NumberOfFrames == max(marked) - min(marked) + 1
+        if kind != "map":  # which ITK does not read
+            assert SimpleITK.ReadImage(str(path)).GetSpacing() == pytest.approx(made.spacing[::-1])
+    volume = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "out/ct-mask.dcm"))) > 0
+    np.testing.assert_array_equal(volume[::-1], written[min(marked) : max(marked) + 1])

@@ -69,7 +69,12 @@ def test_the_others_are_done_and_every_failure_is_a_line(segment, image, made, t
     ("function", "error", "status", "message"),
     [
         ("lesions.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
-        ("lesions.write_atomic", OSError(13, "not yours"), 1, "cannot be written (not yours); give it another --name"),
+        (
+            "lesions.write_atomic",
+            OSError(13, "not yours"),
+            1,
+            "written (not yours); give it another --name or --out",
+        ),
         ("models.predict", RuntimeError("can't allocate"), 1, "can't allocate); memory may be short: crop it"),
         ("lesions.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
     ],

@@ -235,7 +235,7 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
             if error.errno in _NOTHING_MORE:
                 raise
             place = error.filename or "the results"
-            why = f"{item.image}: {place} cannot be written ({error.strerror}); give it another --name"
+            why = f"{item.image}: {place} cannot be written ({error.strerror}); give it another --name or --out"
         except SoftmaskError as error:
             why = str(error)
             if not why.startswith(tuple(map(str, (item.image, *item.masks)))):

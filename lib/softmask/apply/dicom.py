@@ -46,9 +46,10 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
     segmentation = None
     formats = sorted(formats, key=IN_DICOM.index)  # the segmentation before the report
     try:
-        headers, doubts = _headers(result)
+        every, doubts = _headers(result)
     except DataError as error:
         return {}, [str(error)]
+    headers, volume = [every[z] for z in sorted(result.alphas)], [*every.values()]
     for format in formats:
         if format in ("report", "rtstruct") and result.size.axes is None:
             doubts.append(f"{result.image.path}: the mask is empty, so there is no DICOM {format} of it")
@@ -68,10 +69,10 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of values in the images' headers, which are repeated as they are
                 if format in SEGS:
-                    dataset = _segmentation(result, headers, format, common)
+                    dataset = _segmentation(result, volume, format, common)
                     segmentation = segmentation or (dataset if format in REFERRED else None)
                 elif format == "map":
-                    dataset = _map(result, headers, common)
+                    dataset = _map(result, volume, common)
                 elif format == "report":
                     if segmentation is None:
                         raise ValueError("there is no segmentation that it could refer to")
@@ -87,9 +88,10 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
     return contents, doubts
 
 
-def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
-    """Return the headers of the result's images, by slice, and what is doubtful about them. What may be empty is added,
-    the slices' distance stands for a missing thickness, and text that highdicom cannot copy is turned to UTF-8.
+def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
+    """Return the headers of the result's images and of those between them, by slice, and what is doubtful about them.
+    What may be empty is added, the slices' distance is that of their positions and stands for a missing thickness, and
+    text that highdicom cannot copy is turned to UTF-8.
 
     Raises:
         DataError: where something that must be repeated is missing.
@@ -97,8 +99,8 @@ def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
     from highdicom.enum import SpecificCharacterSetValues
 
     known = {value.value for value in SpecificCharacterSetValues}
-    headers, doubts = [], {}
-    for z in sorted(result.alphas):
+    headers, doubts = {}, {}
+    for z in _span(result):
         path = result.image.slices[z].path
         header = dcmread(path, stop_before_pixels=True)
         for name in _TYPE_1:
@@ -114,6 +116,7 @@ def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
             header.SliceThickness = result.image.grid.spacing_mm[0]
             taken = "the slices' distance" if len(result.image.slices) > 1 else "assumed"
             doubts["SliceThickness"] = f"is missing; the DICOM outputs say {header.SliceThickness:g} mm, {taken}"
+        header.SpacingBetweenSlices = result.image.grid.spacing_mm[0]  # highdicom repeats it, or makes one up
         sets = header.get("SpecificCharacterSet") or ()
         sets = [sets] if isinstance(sets, str) else list(sets)
         unknown = not {*sets} <= known
@@ -122,7 +125,7 @@ def _headers(result: Result) -> tuple[list[Dataset], list[str]]:
             header.SpecificCharacterSet = "ISO_IR 192"
         if unknown:
             doubts["SpecificCharacterSet"] = f"is {chr(92).join(sets)}; the DICOM outputs are in ISO_IR 192"
-        headers.append(header)
+        headers[z] = header
     return headers, [f"{named(name)} {text}" for name, text in doubts.items()]
 
 
@@ -140,7 +143,7 @@ def _damaged(element: DataElement) -> bool:
 
 
 def _segmentation(result: Result, headers: list[Dataset], format: str, common: dict[str, Any]) -> Segmentation:
-    """Return a DICOM segmentation (PS3.3 A.51) with one segment, "Lesion", a frame for each of the slices.
+    """Return a DICOM segmentation (PS3.3 A.51) with one segment, "Lesion", a frame for each slice of the span.
 
     A FRACTIONAL one is of type OCCUPANCY, "the proportion of the pixel occupied by the property", which alpha is;
     PROBABILITY would be the chance that the whole pixel is lesion. Values are stored in 8 bit, 255 is 1.
@@ -185,7 +188,7 @@ def _segmentation(result: Result, headers: list[Dataset], format: str, common: d
 
 
 def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPClass:
-    """Return the parametric map (PS3.3 A.75) of alpha, float32, a frame for each of the slices."""
+    """Return the parametric map (PS3.3 A.75) of alpha, float32, a frame for each slice of the span."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -359,7 +362,14 @@ def _is_hole(outline: np.ndarray) -> bool:
     return bool((column * next_row - next_column * row).sum() < 0)
 
 
+def _span(result: Result) -> range:
+    """Return the slices from the first marked one to the last: without empty frames between, readers that go by the
+    frames' distance would make a thicker volume of them."""
+    return range(min(result.alphas), max(result.alphas) + 1)
+
+
 def _stack(result: Result, slices: Mapping[int, np.ndarray], dtype: type) -> np.ndarray:
-    """Return (N, H, W): the slices in order, in the directions of their images' stored pixels."""
-    turns = {z: result.image.series[z].turn for z in slices}
-    return np.stack([turns[z].back(slices[z]) for z in sorted(slices)]).astype(dtype)
+    """Return (N, H, W): the slices of the span in order, in the directions of their images' stored pixels."""
+    empty = np.zeros(result.image.shape, dtype)
+    stored = [result.image.series[z].turn.back(slices.get(z, empty)) for z in _span(result)]
+    return np.stack(stored).astype(dtype)

@@ -206,7 +206,8 @@ class Item:
         if bool(self.masks) + (self.mark is not None) + bool(self.planes) != 1:
             raise ConfigError(f"{self.where}: {_EXACTLY_ONE}")
         if not _NAME.fullmatch(self.name):
-            name = f"{self.name[:200]!r} cannot be the name of a file"
+            long = f", as it has {len(self.name)} characters, of 151 at most" if len(self.name) > 151 else ""
+            name = f"{self.name[:200]!r} cannot be the name of a file{long}"
             raise ConfigError(f"{self.where}: {name}; give another (--name, column name)")
 
     @property

@@ -188,7 +188,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
     contours: dict[int, list[tuple[str, np.ndarray, list[str]]]] = {}
     with decoding(path, "the structures cannot be read"):
         structures = dataset.get("StructureSetROISequence") or ()
-        names = {int(item.ROINumber): str(item.ROIName) for item in structures}
+        names = {int(item.ROINumber): str(item.get("ROIName") or "") for item in structures}
         frames = {int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "") for item in structures}
     chosen = choose(names, path, named("ROIName"))
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
