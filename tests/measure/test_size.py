@@ -110,8 +110,8 @@ def test_a_rectangle_by_hand():
     long, short = np.linalg.norm(axes[:, 1] - axes[:, 0], axis=1)
     assert long == pytest.approx(np.hypot(10, 2))
     assert short == pytest.approx(np.hypot(3, 3 * 2 / 10), abs=0.02)
-    one = np.pad([[True]], 1)
-    axes = recist_axes(one, one.astype(float), (2, 1))
+    pixel = np.pad([[True]], 1)
+    axes = recist_axes(pixel, pixel.astype(float), (2, 1))
     np.testing.assert_allclose(axes, [[[0.5, 1], [1.5, 1]], [[1, 0.5], [1, 1.5]]])
 
 

@@ -191,13 +191,13 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
 
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     """Return the values of :data:`LOW`, times 100."""
-    found = {}
+    by_key = {}
     for (row, dataset), runs in judged_by_readers(fitted).items():
         for metric in LOW:
             name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
-            one = scores_of(runs, name, [fitted], source)
-            found[row, dataset, metric] = replace(one, values=100 * one.values)
-    return found
+            measured = scores_of(runs, name, [fitted], source)
+            by_key[row, dataset, metric] = replace(measured, values=100 * measured.values)
+    return by_key
 
 
 def compared(found: Mapping[Key, Scores]) -> list[Judged]:

@@ -46,12 +46,12 @@ def around_lesions(
     crops = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
     begun = [crop for crop in crops if isinstance(crop, Crop)]
     try:
-        found = iter(model.segment_all([seen(crop) for crop in begun]) if begun else ())
+        answers = iter(model.segment_all([seen(crop) for crop in begun]) if begun else ())
     except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
-        found = repeat(error)
+        answers = repeat(error)
 
     def finish(crop: Crop, row: Row) -> Outcome:
-        answer = next(found)
+        answer = next(answers)
         if isinstance(answer, Exception):
             raise answer
         return _lay_back(crop, answer, model)
