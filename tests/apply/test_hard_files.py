@@ -255,6 +255,11 @@ def test_a_nifti_header_that_cannot_be_right(made, label, tmp_path, capsys, plac
             1,
         ),
         ("\n", "doubtful: {path}: states no size of its voxels; 1 mm is taken", 0),
+        (
+            "space: left-posterior-superior\nspace directions: (0.8,0,0) (0,0.7,0) (0,0,2.5)\n\n",
+            "doubtful: {path}: states no place (space origin); 0 0 0 mm is taken",
+            0,
+        ),
         *(
             (
                 f"space: {space}\nspace directions: (0.8,0,0) (0,0.7,0) (0,0,2.5)\n\n",
@@ -269,7 +274,7 @@ def test_a_nifti_header_that_cannot_be_right(made, label, tmp_path, capsys, plac
 def test_the_size_of_voxels_in_nrrd(made, label, tmp_path, capsys, lines, message, status):
     path = tmp_path / "scan.nrrd"
     start = "NRRD0004\ntype: short\ndimension: 3\nsizes: 48 40 5\nendian: little\nencoding: raw\n"
-    start += "space: left-posterior-superior\n" if "units" in lines else ""
+    start += "space: left-posterior-superior\nspace origin: (0,0,0)\n" if "units" in lines else ""
     path.write_bytes((start + lines).encode() + made.hu().astype("<i2").tobytes() * ("file" not in lines))
     assert label(path, "--recist", *made.ends(), "--slice", 2) == status
     err = capsys.readouterr().err

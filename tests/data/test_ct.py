@@ -119,7 +119,7 @@ def test_a_truncated_file_is_never_passed_over(chest, tmp_path_factory, ending, 
 
 def test_more_voxels_than_are_read(chest, tmp_path, monkeypatch):
     monkeypatch.setattr("softmask.data.ct.LARGEST_VOLUME", 1000)
-    monkeypatch.setattr("softmask.data.volume_files.LARGEST_VOLUME", 1000)
+    monkeypatch.setattr("softmask.data.volume_headers.LARGEST_VOLUME", 1000)
     with pytest.raises(DataError, match="6 x 24 x 32 voxels are more than is read"):
         read_volume(chest.write_series(tmp_path / "scan"))
     for ending in (".nrrd", ".nii.gz"):

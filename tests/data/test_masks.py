@@ -402,6 +402,20 @@ def test_the_background_of_a_labelmap_is_no_structure(chest, scan, nodule, tmp_p
     np.testing.assert_array_equal(lesion_mask(scan, tmp_path / "seg.dcm"), nodule)
 
 
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_contour_that_encloses_nothing_is_said(chest, scan, tmp_path, points):
+    path = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": SQUARE}, slices=[2, 3])
+    expected = lesion_mask(scan, path)
+    dataset = pydicom.dcmread(path)
+    drawn = dataset.ROIContourSequence[0].ContourSequence
+    short = pydicom.Dataset()
+    short.ContourGeometricType, short.ContourData = "CLOSED_PLANAR", drawn[0].ContourData[: 3 * points]
+    dataset.ROIContourSequence[0].ContourSequence = [*drawn, short]
+    dataset.save_as(path)
+    with pytest.warns(Doubt, match="1 of its contours have one or two points"):
+        np.testing.assert_array_equal(lesion_mask(scan, path), expected)
+
+
 def test_a_point_beside_closed_contours_is_passed_over(chest, scan, tmp_path):
     path = chest.write_rtstruct(tmp_path / "rt.dcm", {"Nodule": SQUARE}, slices=[2, 3])
     expected = lesion_mask(scan, path)

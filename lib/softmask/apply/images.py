@@ -28,15 +28,8 @@ from softmask.data.ct import (
 )
 from softmask.data.dicom import is_dicom
 from softmask.data.image_files import LUNG_WINDOW, doubt_units, read_grey, window_hu
-from softmask.data.volume_files import (
-    LARGEST_VOLUME,
-    Grid,
-    grid_of_file,
-    header,
-    is_volume_file,
-    read_turned,
-    remedy_of,
-)
+from softmask.data.volume_files import Grid, grid_of_file, header, is_volume_file, read_turned, remedy_of
+from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
 

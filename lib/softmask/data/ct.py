@@ -15,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from softmask.data.dicom import AXIAL, Plane, check_decoder, dcmread, decoding, is_dicom, named, pixels_of, plane_of
-from softmask.data.volume_files import LARGEST_VOLUME, Grid, grid_of_file, read_turned
+from softmask.data.volume_files import Grid, grid_of_file, read_turned
+from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import DataError, Doubt, Remark
 from softmask.files import AGAIN
 

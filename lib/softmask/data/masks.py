@@ -19,16 +19,8 @@ from softmask.data.ct import LARGEST
 from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, named, pixels_of, plane_of
 from softmask.data.outlines import area, area_inside, fill
 from softmask.data.structures import Choice, labelled, lungs
-from softmask.data.volume_files import (
-    ENDINGS,
-    LARGEST_VOLUME,
-    Grid,
-    grid_of_file,
-    is_volume_file,
-    label_names,
-    read_turned,
-    remedy_of,
-)
+from softmask.data.volume_files import ENDINGS, Grid, grid_of_file, is_volume_file, read_turned, remedy_of
+from softmask.data.volume_headers import LARGEST_VOLUME, label_names
 from softmask.errors import DataError, Doubt
 from softmask.files import AGAIN, size_of
 
@@ -206,7 +198,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                         raise DataError(f"{path}: {moved}; save it with the contours where they belong")
                     images = [str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence") or ()]
                     drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
-    mask, beside, points_alone, elsewhere = np.zeros(grid.shape, bool), 0, 0, 0
+    mask, beside, points_alone, open_ones, elsewhere = np.zeros(grid.shape, bool), 0, 0, 0, 0
     drawn_px = kept_px = 0.0  # areas of the contours, and of what of them lies on the image
     for number in chosen:
         name = names[number]
@@ -224,6 +216,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                 beside += 1
             else:
                 filled.setdefault(place, []).append((kind, fill(points, grid.shape[1:])))
+                open_ones += len(points) < 3
                 elsewhere += _elsewhere(grid, place, images)
                 drawn_px, kept_px = drawn_px + area(points), kept_px + area_inside(points, grid.shape[1:])
         if unbroken:
@@ -237,6 +230,8 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
     _doubt_places(path, grid, beside, elsewhere, "contours", unbroken)
     if points_alone:
         _doubt(path, f"{points_alone} POINTs beside the closed contours were passed over")
+    if open_ones:
+        _doubt(path, f"{open_ones} of its contours have one or two points, which enclose nothing; redraw them")
     if (cut := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
         _doubt(path, f"{cut:.1%} of its area lies beside {grid.path} in x or y, and is cut off")
     return mask

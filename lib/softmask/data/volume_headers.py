@@ -1,0 +1,251 @@
+"""Headers of NIfTI and nrrd: what they say of the voxels, and whether the file holds them all.
+
+SimpleITK fills the missing voxels of a truncated NIfTI file with zeros, takes a NaN spacing for 1 mm, follows an nrrd
+header to any other file and does not check the end of a compressed one; so that is checked here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from softmask.errors import DataError, Doubt, brief
+from softmask.files import AGAIN, size_of
+
+LARGEST_VOLUME = 1 << 29
+"""Voxels of the largest volume that is read: 2048 slices of 512 x 512, 1 GB in 16 bits."""
+
+_LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 16
+_CHUNK = 1 << 20
+_SAME_PLACE = 0.1  # of a voxel: further apart, two accounts of a voxel's place contradict one another
+_NIFTI = (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280))
+"""Format and place in the header of dimensions, type and bits of a voxel, handedness and spacing, start of
+the voxels, slope and intercept of their scale, codes of qform and sform, quaternion and offset, rows of the sform."""
+_SPACES = ("left-posterior-superior", "left-anterior-superior", "right-anterior-superior", "lps", "las", "ras")
+"""Those spaces of nrrd that say where the patient's left, front and head are."""
+_NIFTI_1, _NIFTI_2 = 348, 540  # bytes of their headers, which begin with that number
+_NIFTI_REAL = {16: "f4", 64: "f8"}  # types of real numbers
+_NRRD_HEADER = 1 << 20  # 3D Slicer keeps terminology and colours of all segments in it
+_SEGMENT = re.compile(r"segment\d+_")  # beginning of the keys with what 3D Slicer says of a segment
+_NRRD_TYPES = ((8, ("long", "64", "double")), (2, ("short", "16")), (1, ("char", "8")), (4, ("int", "float")))
+"""Bytes of a voxel, and parts of the names of such types: ``unsigned short int``, ``uint16_t``."""
+
+
+def check_header(path: Path) -> None:
+    """Raise DataError, naming the file, unless its header is a readable one; what it leaves open is doubted."""
+    _file_size(path)
+    if not is_nrrd(path):
+        _nifti_header(path)
+    elif doubt := _left_open(_nrrd_header(path)[0]):
+        warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=3)
+
+
+def check_voxels(path: Path) -> None:
+    """Raise DataError unless the file holds as many voxels as its header declares, in NIfTI finite ones."""
+    (_check_nrrd if is_nrrd(path) else _check_nifti)(path)
+
+
+def label_names(path: Path) -> dict[int, str]:
+    """Return the names of the labels of a ``.seg.nrrd`` file of 3D Slicer by their values, unless they are its default
+    names (``Segment_1``); of other files none."""
+    if not is_nrrd(path):
+        return {}
+    fields, _ = _nrrd_header(path)
+    values = {key.removesuffix("_labelvalue"): value for key, value in fields.items() if key.endswith("_labelvalue")}
+    names = {int(value): fields.get(f"{key}_name", "") for key, value in values.items() if value.isdigit()}
+    return {value: name for value, name in names.items() if not re.fullmatch(r"Segment_\d+", name)}
+
+
+def is_nrrd(path: Path) -> bool:
+    """Return whether the name says that the file is an nrrd."""
+    return path.name.lower().endswith(".nrrd")
+
+
+def _file_size(path: Path) -> int:
+    size = size_of(path, "check the name")
+    if not size:
+        raise DataError(f"{path}: is empty; {AGAIN}")
+    twin = path.with_name(path.name[:-3])
+    if path.name.lower().endswith(".nii.gz") and twin.is_file():  # SimpleITK would open the other one
+        raise DataError(f"{path}: lies beside {twin.name}, and the two cannot be told apart; move one of them away")
+    return size
+
+
+def need_finite(path: Path, values: np.ndarray) -> None:
+    """Raise DataError, naming the file, where one of the ``values`` (of any shape) is NaN or infinite."""
+    if not np.isfinite(values).all():
+        raise DataError(f"{path}: has voxels that are NaN or infinite; give them a value, such as that of air")
+
+
+def refuse_large(path: Path, size: tuple[int, ...]) -> None:
+    """Raise DataError, naming the file, unless ``size`` has between 1 and :data:`LARGEST_VOLUME` voxels."""
+    if not 0 < math.prod(size) <= LARGEST_VOLUME:
+        text = " x ".join(map(str, size))
+        raise DataError(f"{path}: declares {text} voxels; between 1 and {LARGEST_VOLUME:,} are read; crop it")
+
+
+def _nifti_header(path: Path) -> tuple[float, float, str]:
+    """Return where the voxels begin and end, in bytes, and numpy's type of real voxels (empty for whole ones).
+
+    Raises:
+        DataError: naming the file, for a spacing that is not finite, and for two accounts of the voxels' place (sform
+            and qform) that contradict one another: programs follow one or the other.
+    """
+    head, _ = _unpacked(path, 0, _is_packed(path), 0)
+    if head.startswith(b"\x1f\x8b"):
+        raise DataError(f"{path}: is compressed, and its name does not say so; rename it to end with .nii.gz")
+    order = "<" if int.from_bytes(head[:4], "little") in (_NIFTI_1, _NIFTI_2) else ">"
+    size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+    if size == _NIFTI_2:
+        raise DataError(f"{path}: is NIfTI-2, which is not read; save as NIfTI-1")
+    if size != _NIFTI_1:
+        raise DataError(f"{path}: damaged, its header does not begin as one of NIfTI; {AGAIN}")
+    try:
+        parts = [struct.unpack_from(order + kind, head, place) for kind, place in _NIFTI]
+    except struct.error as error:
+        raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
+    dims, (kind, bits), (hand, *spacing), (start,), (slope, intercept), codes, quaternion, rows = parts
+    if not np.isfinite(spacing).all():
+        raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
+    if slope == 0 and intercept != 0:  # no scale, by the format; SimpleITK adds the intercept
+        raise DataError(f"{path}: scl_slope 0 means no scale, but scl_inter is {intercept:g}; correct one of them")
+    lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
+    if codes[1] > 0 and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
+        sides, others = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
+        raise DataError(f"{path}: voxels are {sides} by its sform, and {others} by pixdim; correct the wrong one")
+    if max(codes) <= 0:
+        text = "has neither sform nor qform, so which way its axes run is not known"
+        warnings.warn(Doubt(f"{path}: {text}; check that left is left"), stacklevel=2)
+    if min(codes) > 0:
+        scaled = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
+        apart = np.reshape(rows, (3, 4)) - np.column_stack([scaled, quaternion[3:]])
+        corners = np.array([*np.ndindex(2, 2, 2)]) * (np.maximum(dims[1:4], 1) - 1)
+        if not np.abs(corners @ apart[:, :3].T + apart[:, 3]).max() <= _SAME_PLACE * min(spacing):
+            raise DataError(
+                f"{path}: its sform and its qform lay the voxels on different places; remove the wrong one (nibabel: "
+                "image.set_qform(image.affine))"
+            )
+    end = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
+    return start, end, order + _NIFTI_REAL[kind] if kind in _NIFTI_REAL else ""
+
+
+def _check_nifti(path: Path) -> None:
+    """Raise DataError unless the file holds as many voxels as its header declares, and finite ones."""
+    start, end, real = _nifti_header(path)
+    _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
+    if length > _LARGEST_FILE:
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
+    if not length >= end:
+        raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
+    if real:  # SimpleITK's reader makes 0 of NaN and infinity
+        with path.open("rb") as file:
+            content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
+            content.seek(int(start))
+            left = int(end - start)
+            while left and (piece := content.read(min(_CHUNK, left))):
+                need_finite(path, np.frombuffer(piece, real))
+                left -= len(piece)
+
+
+def _rotation(quaternion: Sequence[float]) -> np.ndarray:
+    """Return (3, 3) of the last three numbers of a unit quaternion, as NIfTI stores it."""
+    from scipy.spatial.transform import Rotation  # takes its time
+
+    b, c, d = quaternion
+    rest = 1 - (b * b + c * c + d * d)
+    scalar = math.sqrt(rest) if rest > 1e-7 else 0.0  # NIfTI's own tolerance, of single precision
+    return Rotation.from_quat([b, c, d, scalar]).as_matrix() if any(quaternion) else np.eye(3)
+
+
+def _check_nrrd(path: Path) -> None:
+    """Raise DataError unless the file holds as many voxels as its header declares."""
+    fields, start = _nrrd_header(path)
+    kind = fields.get("type", "missing")
+    size = next((size for size, parts in _NRRD_TYPES if any(part in kind for part in parts)), None)
+    if size is None:
+        raise DataError(f"{path}: type {kind!r}: whole or real numbers are expected; {AGAIN}")
+    expected = size * math.prod(int(side) for side in fields["sizes"].split())
+    _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
+    if length < expected:
+        raise DataError(f"{path}: truncated: {length} of {expected} bytes of voxel data; {AGAIN}")
+
+
+def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
+    """Return the header's fields, lower case, and where the voxels begin. Raises DataError as :func:`grid_of_file`."""
+    _file_size(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(_NRRD_HEADER)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
+    ends = [start.find(blank) + len(blank) for blank in (b"\n\n", b"\n\r\n") if blank in start]
+    if start.startswith(b"NRRD000") and not ends and b"data file:" in start.lower():
+        raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
+    if not start.startswith(b"NRRD000") or not ends:
+        raise DataError(f"{path}: not a readable nrrd file, its header does not begin or end as one; {AGAIN}")
+    head = start[: min(ends)]  # in UTF-8, as 3D Slicer writes names, or in Latin-1, as others do
+    lines = head.decode("latin-1" if "\ufffd" in head.decode(errors="replace") else "utf-8").splitlines()[1:]
+    pairs = [line.partition(":") for line in lines if not line.startswith("#")]
+    # "key:=value" is no field of the format, but one of a program; "data file: a:=b" is one
+    names = {key.strip().lower(): value[1:].strip() for key, _, value in pairs if _SEGMENT.match(key.lower())}
+    pairs = [(key, colon, value) for key, colon, value in pairs if colon and not value.startswith("=")]
+    fields = names | {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+    if "data file" in fields or "datafile" in fields:
+        raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
+    if fields.get("encoding") not in ("raw", "gzip", "gz"):
+        raise DataError(f"{path}: encoding {fields.get('encoding', 'missing')!r}; save it as raw or gzip")
+    if {fields.get("byte skip", "0"), fields.get("line skip", "0")} != {"0"}:
+        raise DataError(f"{path}: has something before its voxels; save it as a plain nrrd file")
+    units = set(re.findall(r"[^\s\"]+", fields.get("space units", "") + " " + fields.get("units", "")))
+    if units - {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}:
+        raise DataError(f"{path}: is in units of {' and '.join(sorted(units))}; save it in mm")
+    sizes = fields.get("sizes", "").split()
+    if len(sizes) == 4 and any(key.endswith("_layer") for key in fields):
+        raise DataError(f"{path}: its segments overlap, in layers; export them from 3D Slicer as a binary labelmap")
+    if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
+        raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
+    refuse_large(path, tuple(map(int, sizes)))
+    return fields, min(ends)
+
+
+def _left_open(fields: dict[str, str]) -> str:
+    """Return what the header of a nrrd file does not say, and what is taken for it; empty where it says all."""
+    if not {"spacings", "space directions"} & fields.keys():
+        return "states no size of its voxels; 1 mm is taken"
+    if (space := fields.get("space", "")) not in _SPACES:
+        named = f"names the space {space!r}, which is none of the patient's" if space else "names no space"
+        return f"{named}, so which way its axes run is not known; check it"
+    return "" if "space origin" in fields else "states no place (space origin); 0 0 0 mm is taken"
+
+
+def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
+    """Return the first bytes of the content behind ``start``, and its length; compressed content is read up to
+    ``most`` bytes, and the checksum at its end is verified by the way.
+    """
+    size = _file_size(path)
+    if size > _LARGEST_FILE:
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            content = gzip.GzipFile(fileobj=file) if packed else file
+            head = content.read(_NIFTI_2)
+            length = len(head) if packed else size - start
+            while packed and length <= most and (piece := content.read(_CHUNK)):
+                length += len(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
+    return head, length
+
+
+def _is_packed(path: Path) -> bool:
+    """Return whether the name says that the file is compressed."""
+    return path.name.lower().endswith(".gz")
