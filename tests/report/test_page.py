@@ -11,6 +11,7 @@ from PIL import Image
 
 from softmask import papers
 from softmask.config import ROOT, Config
+from softmask.measure import verdicts as rule
 from softmask.measure.differences import Scores
 from softmask.papers import Pair
 from softmask.report import figures, page, tables, verdicts
@@ -106,7 +107,7 @@ def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
     means = {"softgan": 0.8, "unet": 0.85, "medt": 0.7}
     rows = [Cell(row, "lidc", "dice", mean, 0.1, 300, 3, "real") for row, mean in means.items()]
     tables.write(ResultTable("softgan", "table-2", "", "", rows), config, {})
-    trained = Trained("softgan", 62, 2976, 8, (2020, 2021), 1, 5400, "cpu", "A CPU", "real", 100, 60)
+    trained = Trained("softgan", 1_643_416, 62, 2976, 8, (2020, 2021), 1, 5400, "cpu", "A CPU", "real", 100, 60)
     parsed = look(page.build(config, Evidence(trained={("softgan", "softgan", "lidc"): trained}, seconds=7200))).words
     assert (
         "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here, "
@@ -368,14 +369,40 @@ def test_an_axis_shows_zero_and_every_difference():
     assert page.Axis.of(())(0) == 8
 
 
+def test_ticks_are_round_and_on_the_axis():
+    assert page.Axis(-3.1, 9.2).ticks == [(0.0, "0"), (4.0, "4"), (8.0, "8")]
+    for low, high in ((-3.1, 9.2), (-0.004, 0.0), (0.0, 1.0), (-120.5, 3.0)):
+        ticks = page.Axis(low, high).ticks
+        assert 2 <= len(ticks) <= 6
+        assert all(low <= value <= high and float(words.replace("−", "-")) == value for value, words in ticks)
+
+
+def test_the_network_that_keeps_a_comparison_from_being_judged_is_named():
+    pair = papers.load("softgan").claims[0].pairs[0]
+    trainings = (rule.Training(3, 0, 0, 0.0061), rule.Training(3, 2, 0, 0.0))
+    judged = verdicts.Judged(pair, verdicts.Outcome(rule.FAILED_TRAINING, trainings=trainings))
+    names = [papers.display("rows", row) for row in (pair.better, pair.worse)]
+    assert page._unfit(judged) == f"{names[0]}: still rising by 0.0061; {names[1]}: 2 of 3 seeds failed"
+    few = (rule.Training(1, 0, 0, float("inf")), rule.Training(1, 0, 0, 0.0))
+    judged = verdicts.Judged(pair, verdicts.Outcome(rule.UNDERTRAINED, trainings=few))
+    assert page._unfit(judged) == f"{names[0]}: fewer than five epochs"
+
+
+def test_terms_come_from_the_glossary(config):
+    fill(config)
+    parsed = look(page.build(config)).words
+    assert "IoU |A and B| / |A or B|" in parsed
+    assert "trimap Map of known foreground" in parsed
+
+
 def test_claims_link_to_tables_notebook_cell_and_code(config, monkeypatch):
     monkeypatch.setenv("SOFTMASK_NOTEBOOK", "05_softgan")
     fill(config)
     claim = papers.load("softgan").claims[0]
     verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.NOT_FINISHED, "x", (
         verdicts.Judged(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
-    trained = Trained("unet", 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9, 9)
+    trained = Trained("unet", 1, 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9, 9)
     parsed = look(page.build(config, Evidence(trained={("softgan", "unet", "lnsm"): trained})))
     assert "Table 1 · Table 2 · notebook 05_softgan, 5.10 Do the claims hold?, code cell" in parsed.words
     assert {"../../lib/softmask/nets/unet.py", "#softgan-table-1"} <= set(parsed.addresses)
-    assert "Trained: U-Net 1 epoch, 1 steps of 8, 1 seed, 1.0 min on cpu." in parsed.words
+    assert "Trained: U-Net: 1 parameters, 1 epoch, 1 steps of 8, 1 seed, 1.0 min on cpu." in parsed.words

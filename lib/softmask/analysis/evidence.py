@@ -83,6 +83,7 @@ def _trained(runs: list[Run]) -> Trained:
     good = finished.succeeded(runs)
     return Trained(
         network=NETWORKS[spec.network].where.partition(":")[0] if spec.learns else "",
+        parameters=record.n_parameters if spec.learns else 0,
         epochs=spec.settings.epochs if spec.learns else 0,
         steps=steps(spec) if spec.learns else 0,
         batch=spec.settings.batch_size if spec.learns else 0,

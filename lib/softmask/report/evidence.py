@@ -31,6 +31,7 @@ class Trained:
 
     Attributes:
         network: file of :mod:`softmask.nets` with the network; empty where nothing is trained.
+        parameters: of the network; 0 where nothing is trained.
         epochs, steps, batch: of one training run; 0 where nothing is trained.
         seeds: of the runs that succeeded; ``failed`` is the number of the others.
         seconds: of all of these runs together.
@@ -39,6 +40,7 @@ class Trained:
     """
 
     network: str
+    parameters: int
     epochs: int
     steps: int
     batch: int

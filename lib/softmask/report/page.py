@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
+from matplotlib.ticker import MaxNLocator
 
 from softmask import papers
-from softmask.config import Config, output_root
+from softmask.config import ROOT, Config, output_root
 from softmask.errors import DataError
 from softmask.files import write_atomic
 from softmask.measure import verdicts as rule
@@ -105,6 +106,8 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "keys": evidence.key,
         "points": verdicts.POINTS,
         "signed": summary.signed,
+        "unfit": _unfit,
+        "terms": _terms(),
         "hours": summary.hours,
         "grids": _grids,
         "result": result,
@@ -115,6 +118,15 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "notebook_address": partial(notebooks.address, executed),
         "executed": executed,
     }
+
+
+def _terms() -> list[tuple[str, str]]:
+    """Terms and their meanings, of the tables in ``docs/glossary.md``; none outside a checkout."""
+    path = ROOT / "docs" / "glossary.md"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [re.split(r"(?<!\\)\|", line)[1:3] for line in lines if line.startswith("| ")]
+    rows = [[cell.strip().replace(r"\|", "|") for cell in row] for row in rows]
+    return sorted((tuple(row) for row in rows if row != ["term", "meaning"]), key=lambda row: row[0].lower())
 
 
 def _title(name: str) -> str:
@@ -180,6 +192,12 @@ class Axis(NamedTuple):
         ends = [0.0, *(end for end in [*ends, *(judged.pair.printed for judged in pairs)] if math.isfinite(end))]
         return cls(min(ends), max(ends) if max(ends) > min(ends) else min(ends) + 1)
 
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Round values on the axis, three to five, each with its text."""
+        values = [float(value) for value in MaxNLocator(4).tick_values(self.low, self.high)]
+        return [(value, f"{value:g}".replace("-", "−")) for value in values if self.low <= value <= self.high]
+
 
 def _claims(
     read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
@@ -214,7 +232,21 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
     if entry.deciding is not None:
         for row, dataset, _ in entry.pairs[entry.deciding].pair.keys:
             if trained := evidence.trained.get((entry.paper, row, dataset)):
-                yield f"{papers.display('rows', row)} {summary.trained_words(trained)}"
+                size = f"{trained.parameters:,} parameters, " if trained.parameters else ""
+                yield f"{papers.display('rows', row)}: {size}{summary.trained_words(trained)}"
+
+
+def _unfit(judged: verdicts.Judged) -> str:
+    """Which network of a comparison keeps it from being judged, and by how much; empty where none does."""
+    rows, words = [judged.pair.better, judged.pair.worse], []
+    for row, training in zip(rows, judged.outcome.trainings, strict=False):
+        name = papers.display("rows", row)
+        if training.obstacle == rule.UNDERTRAINED:
+            few = math.isinf(training.gain)
+            words.append(f"{name}: " + ("fewer than five epochs" if few else f"still rising by {training.gain:.4f}"))
+        elif training.obstacle:
+            words.append(f"{name}: {training.failed} of {training.begun} seeds failed")
+    return "; ".join(words)
 
 
 def _links(

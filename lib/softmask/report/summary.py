@@ -195,7 +195,7 @@ def _numbers(compared: Sequence[Comparison]) -> str:
 
 def _clearest(contents: Contents) -> str:
     parts = []
-    sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "in favour of one"}
+    sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "strongest evidence for a claim"}
     for verdict, words in sides.items():
         decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
         deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
