@@ -124,8 +124,11 @@ def test_what_a_substitute_is_stands_beside_it(config):
     cells = [Cell("unet", "lnsm", "dice", 0.8, 0.1, 1200, 3, "substitute"),
              Cell("unet", "lidc-500", "dice", 0.8, 0.1, 10, 1, "real", extra=True)]  # fmt: skip
     tables.write(ResultTable("softgan", "table-1", "", "", cells), config, {})
+    times = [Cell("without_transfer", "lnsm", "milliseconds", 11.0, 2.5, 97, 1, "real")]
+    tables.write(ResultTable("dsnet-v2", "table-8", "", "", times), config, {})
     parsed = look(page.build(config)).words
     assert "Real, substitute LNSM (400 test images): LIDC patients, with RECIST axes measured" in parsed
+    assert "97 test images" not in parsed  # measurements of a time
     assert "in place of DeepLesion's. Training" in parsed  # extra cells of nothing trained are not listed
 
 

@@ -134,7 +134,9 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
     images: dict[str, dict[str, int]] = {}
     for entry in (entry for entry in contents.tables if entry.paper != WORKBOOK):
         for cell in entry.cells:
-            if cell.run and cell.dataset and cell.source in WORDS and (cell.printed or cell.dataset in patients):
+            timed = cell.unit == "ms"  # of a time, n counts measurements
+            tested = cell.run and cell.dataset and cell.source in WORDS and not timed
+            if tested and (cell.printed or cell.dataset in patients):
                 sets = images.setdefault(cell.source, {})
                 # an undefined value leaves an image out
                 sets[cell.dataset] = max(sets.get(cell.dataset, 0), (cell.n_images or 0) // max(cell.n_seeds or 1, 1))
