@@ -63,14 +63,14 @@ def test_label(benchmark, many: Path, cores: int) -> None:
 
 @pytest.mark.benchmark(group=f"segment --list, points in {SLICE} x {SLICE} PNGs")
 @pytest.mark.parametrize("cores", [1, 2])
-@pytest.mark.parametrize("model", ["dsnet", "softgan"])
+@pytest.mark.parametrize("model", ["lesion", "softgan"])
 def test_segment(benchmark, many: Path, model: str, cores: int) -> None:
     torch.set_num_threads(cores)
     run_list(benchmark, many, "segment", "--model", model)
 
 
 @pytest.mark.benchmark(group="one crop of 64 x 64 in Python")
-@pytest.mark.parametrize("model", ["dsnet", "softgan"])
+@pytest.mark.parametrize("model", ["lesion", "softgan"])
 def test_crop(benchmark, model: str) -> None:
     segment: Callable = models.load(model).segment
     benchmark(segment, nodule(64)[0])

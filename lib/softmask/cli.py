@@ -120,16 +120,16 @@ def _add_segment(commands) -> None:
     text += "image (exit status 1 if an image failed). Not a medical device"
     more = """\
 examples:
-  softmask segment scan.png ct-series/ --model dsnet --out results
-  softmask segment ct-series/ --slice 9 --at 240 184 --model dsnet --out results --format png seg report
-  softmask segment --list lesions.csv --model dsnet --out results
+  softmask segment scan.png ct-series/ --out results
+  softmask segment ct-series/ --slice 9 --at 240 184 --out results --format png seg report
+  softmask segment --list lesions.csv --model softgan --out results
 
 Whole slices are written as PNG, and in other formats with --format. Around a lesion the model sees the crop that it was
 trained on, with the lesion in its middle; the rest of the image is no lesion. With --out, manifest.csv lists the
 processing and the sizes of each; the same command again skips finished images."""
     segment = _add(commands, "segment", "apply.segment:run_segment", text, epilog=more)
     segment.add_argument("images", nargs="*", metavar="IMAGE", help="PNG, TIFF, DICOM CT (file or folder), NIfTI, nrrd")
-    _add_model(segment, "such as dsnet, or the folder of a model")
+    _add_model(segment, "such as softgan, or the folder of a model (default: lesion)")
     segment.add_argument("--out", metavar="FOLDER", help="folder of the results (default: beside each image)")
     lesion = segment.add_mutually_exclusive_group()
     text = "row and column of a point in the lesion, from 0 at the first pixel's centre"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,14 @@ def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):
     for command in (["segment", "--model"], ["segment", "a.png", "--model", "list"], ["lungs", "--model"]):
         assert cli.main(command) == 0
         assert capsys.readouterr().out.startswith("tiny       lesions  mean Dice 0.")
+
+
+def test_without_a_name_the_model_is_lesion(image, capsys, shipped, monkeypatch, tmp_path):
+    monkeypatch.setattr("softmask.apply.models.SHIPPED", tmp_path)
+    shutil.copytree(shipped, tmp_path / "lesion")
+    assert cli.main(["segment", str(image), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().err.startswith("by the model lesion; softmask segment --model lists the others")
+    assert "model lesion" in (tmp_path / "out" / "manifest.csv").read_text()
 
 
 def test_a_lesion_lies_in_one_image(image, capsys, shipped):

@@ -60,7 +60,7 @@ def test_its_card_tells_what_its_weights_reach(name):
 def test_softmask_lungs_takes_what_does_best_on_real_slices():
     """The numbers by which it chooses are those of these methods on the slices that are there."""
     assert set(segment.IOU) == {segment.MORPH, *OF_LUNGS}
-    assert {"dsnet", "softgan", "lungs"} <= {*models.names()}, "as README.md and the cards have it"
+    assert {segment.LESION, "softgan", "lungs"} <= {*models.names()}, "as README.md and the cards have it"
     config = Config.from_parameters("cpu", "auto")
     if segment.REAL_SLICES not in real_paths(config.data_root):
         pytest.skip("the real slices are not there (softmask data fetch lungs)")
