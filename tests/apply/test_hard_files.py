@@ -166,6 +166,7 @@ def test_what_is_no_part_of_the_scan_is_passed_over_and_counted(
         ({"RescaleIntercept": None}, "has no RescaleIntercept (0028,1052)"),
         ({"ImagePositionPatient": None}, "has no ImagePositionPatient (0020,0032), which a CT slice has"),
         ({"PixelSpacing": None}, "has no PixelSpacing (0028,0030), which a CT slice has"),
+        ({"ImageOrientationPatient": None}, "has no ImageOrientationPatient (0020,0037), which a CT slice has"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1"}, "an enhanced CT image with many slices; convert it"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.2"}, "emf2sf"),
         ({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not an axial slice"),
@@ -298,6 +299,16 @@ def test_what_is_doubtful_in_all_slices_is_said_once(folder, mask, label, made, 
     assert message.count(doubt) == 1 if doubt else not message
 
 
+def test_slices_of_one_uid_are_not_referred_to(folder, mask, label, made, tmp_path):
+    for path in folder.iterdir():
+        change(path, SOPInstanceUID="1.2.3.4")
+    assert label(folder, "--mask", mask, "--format", "nifti", "seg") == 0
+    assert (
+        "SOPInstanceUID (0008,0018) is that of another slice" in made.read_manifest(tmp_path / "out")["ct"]["message"]
+    )
+    assert not [*(tmp_path / "out").glob("*.dcm")]
+
+
 def test_pixels_in_a_syntax_with_loss_are_a_doubt(folder, mask, label, made, tmp_path):
     encoded(folder, "JPEGLSNearLossless")
     assert label(folder, "--mask", mask, "--format", "nifti") == 0
@@ -379,6 +390,13 @@ def test_a_structure_is_found_by_its_name_outside_ascii(made, ct, alpha, label, 
     np.testing.assert_array_equal(read_alpha(tmp_path / "out"), alpha)
 
 
+def test_a_mask_of_grey_levels_is_called_that(made, ct, label, tmp_path, capsys):
+    values = np.arange(5 * made.size[0] * made.size[1]).reshape(5, *made.size) % 200
+    path = made.write_volume(tmp_path / "probabilities.nii.gz", values.astype(np.uint8))
+    assert label(ct, "--mask", path) == 1
+    assert "its voxels hold 199 values; of probabilities or grey levels, threshold it" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["nii.gz", "seg.nrrd"])
 def test_one_label_of_several_is_taken_and_it_must_be_named(made, ct, alpha, label, tmp_path, capsys, kind):
     path = tmp_path / f"labels.{kind}"
@@ -417,7 +435,7 @@ def test_an_option_without_effect_is_refused(image, drawn, made, label, capsys):
         (("--mask", drawn, "--label", 1), "--label has no effect"),
         (("--recist", *made.ends(), "--label", 1), "a label is one of a mask's"),
         (("--mask", drawn, "--slice", 3), "there is no slice 3"),
-        (("--recist", *made.ends(), "--slice", 3), "there is no slice 3"),
+        (("--recist", *made.ends(), "--slice", 3), "there is no slice 3: the file is one slice"),
     ):
         assert label(image, *options) != 0
         assert message in capsys.readouterr().err

@@ -192,6 +192,12 @@ def test_a_series_gets_a_mask_on_its_own_voxels_and_a_picture(lungs, series, tmp
     assert said.count("\n") == 1
 
 
+def test_more_lung_than_a_chest_holds_is_doubted(lungs, tmp_path, made, capsys):
+    path = made.write_volume(tmp_path / "in" / "ct.nii.gz", HU, "LPS", (45.0, 45.0, 45.0))
+    assert lungs(path) == 0
+    assert "ml is more than lungs hold; check that the values are HU" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("ending", "letters"), [(".nrrd", "LPS"), (".nii", "RAS"), (".nii.gz", "SAR")])
 def test_the_mask_lies_as_the_file_does(lungs, tmp_path, found, ending, letters, made):
     path = made.write_volume(tmp_path / "in" / f"ct{ending}", HU, letters, (3.3, 0.61, 0.977))

@@ -54,7 +54,7 @@ def test_a_file_beside_older_results_is_not_removed(label, ct, made, tmp_path):
 
 def test_segment_beside_the_image(shipped, made, tmp_path, capsys):
     image = made.save(tmp_path / "a.png", made.grey(size=(70, 80)))
-    command = ["segment", str(image), "--model", "dsnet"]
+    command = ["segment", str(image), "--model", "lesion"]
     assert cli.main(command) == 0
     assert cli.main(command) == 0  # its own results
     mask = made.save(tmp_path / "a-mask.png", made.grey())

@@ -64,6 +64,19 @@ def test_both_lungs_are_found_in_a_volume(touching):
     assert not predicted[:, 220:].any()  # air between back and table
 
 
+@pytest.mark.parametrize("cut", [1, 15])
+@pytest.mark.parametrize("side", ["left", "right", "front"])
+def test_a_lung_that_the_image_cuts_off_stays(side, cut):
+    """The image begins ``cut`` pixels inside a lung, as of a small field of view."""
+    hu, truth = chest()
+    inside = LEFT if side == "left" else RIGHT if side == "right" else LEFT | RIGHT
+    axis = 0 if side == "front" else 1
+    places = np.flatnonzero(inside.any(axis=1 - axis))
+    shown = slice(None, places[-1] + 1 - cut) if side == "right" else slice(places[0] + cut, None)
+    box = (slice(None), shown) if axis == 0 else (slice(None), slice(None), shown)
+    assert iou(lungs(hu[box], SPACING), truth[box]) > 0.95
+
+
 def test_single_slices_and_their_grey_images_give_nearly_the_same():
     hu, truth = chest()
     middle = lungs(hu[12])

@@ -125,6 +125,8 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
             header.SpecificCharacterSet = "ISO_IR 192"
         if unknown:
             doubts["SpecificCharacterSet"] = f"is {chr(92).join(sets)}; the DICOM outputs are in ISO_IR 192"
+        if any(other.SOPInstanceUID == header.SOPInstanceUID for other in headers.values()):
+            raise DataError(f"{path}: {named('SOPInstanceUID')} is that of another slice, too; {_REMEDY}")
         headers[z] = header
     return headers, [f"{named(name)} {text}" for name, text in doubts.items()]
 

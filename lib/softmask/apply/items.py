@@ -231,18 +231,20 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     items, problems = [], []
     try:
-        header = [cell.strip().lower() for cell in next(rows, [])]
+        header = [cell.strip().lower() for cell in next(filter(_filled, rows), [])]
         unknown = set(header) - {"image", "name", "units", "slice", "label", *_PRIORS}
         if "image" not in header or unknown or len(set(header)) != len(header) or not set(_PRIORS) & set(header):
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
             separators = [sign for sign in (";", "\t") if any(sign in name for name in header)]
             extra = f"unknown are {', '.join(map(repr, sorted(unknown)))}; " if unknown and "image" in header else ""
+            twice = sorted({name for name in header if header.count(name) > 1})
+            extra += f"{', '.join(map(repr, twice))} stands there twice; " if twice else ""
             remedy = f"{extra}{COLUMNS_HELP}"
             if separators:
                 remedy = f"save it with commas between cells, not with {separators[0]!r}"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {remedy}")
         for row in rows:
-            if not any(cell.strip() for cell in row):
+            if not _filled(row):
                 continue
             where = f"{path}, line {rows.line_num}"
             try:
@@ -368,7 +370,13 @@ def _doubt_turned(image: Image, z: int) -> None:
         warnings.warn(Doubt(f"{ct.path}: {how}; is the mark or mask turned likewise?"), stacklevel=3)
 
 
+def _filled(row: Sequence[str]) -> bool:
+    return any(cell.strip() for cell in row)
+
+
 def _checked_slice(z: int, n: int) -> int:
+    if z and n == 1:
+        raise DataError(f"there is no slice {z}: the file is one slice; save pages or frames as a file each")
     if not 0 <= z < n:
         raise DataError(f"there is no slice {z}; the image's {n} slices are 0 to {n - 1}")
     return z

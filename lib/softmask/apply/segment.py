@@ -62,6 +62,9 @@ IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
 """Mean IoU of the methods that come with the package, on the test slices of :data:`REAL_SLICES`.
 ``tests/apply/test_shipped.py`` measures it again where the slices are at hand."""
 
+MOST_ML = 12_000
+"""Lungs of a larger volume are doubted: total capacity is about 6 l, and rarely above 9."""
+
 LESION = "lesion"
 """The model of :func:`run_segment` where none is named: the best validated of all on real LIDC."""
 
@@ -208,6 +211,9 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         write_atomic(picture, png(montage(volume.hu, mask), WRITER))
         write_atomic(lungs, packed(signed(image_of(mask.astype(np.uint8), volume)), folder))
         ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
+        if ml > MOST_ML:
+            text = f"{ml:.0f} ml is more than lungs hold; check that the values are HU, and the size of the voxels"
+            warnings.warn(Doubt(text), stacklevel=2)
         seconds = time.perf_counter() - began
         return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"
 

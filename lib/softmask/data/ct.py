@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from softmask.data.dicom import AXIAL, Plane, check_decoder, dcmread, decoding, is_dicom, named, pixels_of, plane_of
+from softmask.data.dicom import Plane, check_decoder, dcmread, decoding, is_dicom, named, pixels_of, plane_of
 from softmask.data.volume_files import Grid, grid_of_file, read_turned
 from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import DataError, Doubt, Remark
@@ -40,7 +40,8 @@ _TAGS = [
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
     *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation", "LossyImageCompression"),
 ]
-_NEEDED = ("ImagePositionPatient", "PixelSpacing", "Rows", "Columns", "SeriesInstanceUID", "SOPInstanceUID")
+_NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+_NEEDED += ("SeriesInstanceUID", "SOPInstanceUID")
 _LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 """Transfer syntaxes that always lose something: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
 
@@ -110,7 +111,7 @@ def read_header(path: Path) -> CtSlice | None:
         check_decoder(path, syntax)
         position = [float(value) for value in header.ImagePositionPatient]
         spacing = [float(value) for value in header.PixelSpacing]
-        orientation = [float(value) for value in header.get("ImageOrientationPatient") or AXIAL]
+        orientation = [float(value) for value in header.ImageOrientationPatient]
         tilt = float(header.get("GantryDetectorTilt") or 0)
         photometric = header.get("PhotometricInterpretation")
         compressed = syntax and (syntax.is_compressed or syntax.is_deflated)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1 << 30  # bytes, twice those of the largest fractional segmentation
 MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
 
-AXIAL = (1, 0, 0, 0, 1, 0)
-"""ImageOrientationPatient of a slice whose columns go to the patient's left and whose rows go to the back."""
-
 _PREAMBLE = 132  # bytes: 128, and DICM
 _CHUNK = 1 << 20
 

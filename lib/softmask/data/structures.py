@@ -12,6 +12,9 @@ _LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whol
 _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
 
 
+_MANY = 40  # values of a mask that has no names: more than organs that anyone labels by hand
+
+
 class NoLung(DataError):
     """The structures or segments of a file are others than lungs."""
 
@@ -54,5 +57,7 @@ def labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list
     chosen = meant if label else list(names)
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
+        if not label and len(names) > _MANY and not any(names.values()):
+            raise DataError(f"{path}: {tag} hold {len(names)} values; of probabilities or grey levels, threshold it")
         raise DataError(f"{path}: {why} ({_listed(names)}); name one with --label (column label): number or name")
     return chosen

@@ -169,12 +169,21 @@ def _separated(part: np.ndarray, pixel: float) -> list[np.ndarray]:
 
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """(h, w) bool: the largest piece of tissue and what it encloses, cut off from table and blankets by opening."""
+    """(h, w) bool: the largest piece of tissue and what it encloses, cut off from table and blankets by opening.
+
+    A body that the image cuts off is closed along the image's sides: else a lung that reaches one would lie outside.
+    """
     tissue = ndimage.binary_opening(hu > SKIN, disk(max(1, round(3 / pixel))))
     labels, count = ndimage.label(tissue)
     if not count:
         return tissue
-    return ndimage.binary_fill_holes(labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]))
+    body = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    framed = np.pad(body, 1)
+    for image in (framed, framed.T):
+        for side, frame in ((1, 0), (-2, -1)):
+            if len(at := np.flatnonzero(image[side])):
+                image[frame, at[0] : at[-1] + 1] = True
+    return ndimage.binary_fill_holes(framed)[1:-1, 1:-1]
 
 
 def _dents(lung: np.ndarray, depth: np.ndarray, pixel: float) -> np.ndarray:
