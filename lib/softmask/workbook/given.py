@@ -91,6 +91,11 @@ def predicted_masks(network: nn.Module, images: torch.Tensor) -> np.ndarray:
     return network(images)[:, 0].numpy() >= 0
 
 
+def leaked_share(train_patients: np.ndarray, test_patients: np.ndarray) -> float:
+    """Return the share, in [0, 1], of test images whose patient has an image in training; one name per image."""
+    return float(np.isin(test_patients, train_patients).mean())
+
+
 @torch.no_grad()
 def cut_parameters(module: nn.Module, c: float) -> None:
     """Cut every parameter of ``module`` to [-c, c], in place."""
