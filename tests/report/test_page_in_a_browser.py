@@ -50,7 +50,7 @@ window.onload = () => setTimeout(() => {
     const opened = dialog.textContent, canvases = dialog.querySelectorAll("canvas").length;
     const sort = () => [...dialog.querySelectorAll("tbody tr")].map(row => row.cells[2].textContent);
     const ascending = sort();
-    dialog.querySelector("[data-sort='2']").click();
+    dialog.querySelector("[data-sort='2']")?.click();
     const descending = sort();
     dialog.close();
     const shown = selector => [...page.querySelectorAll(selector)].filter(node => node.offsetParent);
@@ -115,15 +115,24 @@ def report(tmp_path, monkeypatch):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
     assert report.count(ALTERED[0]) == 1
-    shown = [(390, report), (1280, report), (1280, report.replace(*ALTERED))]
+    first, claim, rest = report.partition('id="claim-casgan-1"')
+    printed = re.search(r"<strong>(\+\d+\.\d\d)</strong>", rest)[1]
+    misprinted = first + claim + rest.replace(f"<strong>{printed}", "<strong>+99.00", 1)
+    damaged = report.replace(ALTERED[0], "0.8,,")
+    shown = [(390, report), *((1280, text) for text in (report, report.replace(*ALTERED), misprinted, damaged))]
     frames = [f'<iframe width="{w}" height="900" srcdoc="{html.escape(text)}"></iframe>' for w, text in shown]
     probe = tmp_path / "probe.html"
     probe.write_text(PROBE % "\n".join(frames))
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=30000", "--dump-dom"]
     done = subprocess.run([*command, probe.as_uri()], capture_output=True, text=True, timeout=300, check=True)
-    phone, desk, altered = json.loads(html.unescape(re.search(r'<pre id="found">(.+?)</pre>', done.stdout)[1]))
+    phone, desk, altered, misprinted, damaged = json.loads(
+        html.unescape(re.search(r'<pre id="found">(.+?)</pre>', done.stdout)[1])
+    )
     assert "NO LONGER AGREES: CasGAN, soft masks > CasGAN" in altered["again"]
     assert "no longer agree with what is written: CasGAN, soft masks vs CasGAN, binary" in altered["claim"]
+    assert "NO LONGER AGREES: CasGAN, soft masks > CasGAN" in misprinted["again"]
+    assert "the claim's own line: the page shows another number or verdict" in misprinted["claim"]
+    assert "Not computed again: the values in this file are damaged" in damaged["again"]
     for result in (phone, desk):
         assert result["texts"] > 2000
         assert result["scroll"] <= result["asked"]  # wide tables scroll in their own boxes

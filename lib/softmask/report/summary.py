@@ -10,7 +10,7 @@ from softmask import papers
 from softmask.data.sample import WORDS
 from softmask.papers import display
 from softmask.report import verdicts
-from softmask.report.contents import DAMAGED, Contents, State, TableEntry
+from softmask.report.contents import DAMAGED, ClaimEntry, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, Trained
 from softmask.report.result import WORKBOOK, decimals_of, number
 
@@ -22,7 +22,9 @@ PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "lgan": ("lgan_regression", ("table-4",), "mean_dice3d"),
 }
 """Each paper's own method, the tables that compare it with other networks, and the measure."""
+_FEW = "few epochs"
 _OPEN = {
+    _FEW: "not judged because a network was trained for fewer than five epochs",
     verdicts.UNDERTRAINED: "not judged because a network was still improving when its training ended",
     verdicts.FAILED_TRAINING: "not judged because most training runs of a network failed",
     verdicts.NOT_FINISHED: "not finished",
@@ -31,6 +33,11 @@ _OPEN = {
     DAMAGED: "damaged",
 }
 """Why a claim has no verdict."""
+_ABOUT = {
+    "lnsm": "the truth is the soft mask made from a RECIST mark, cut at one half",
+    "isbi2012": "sections of one specimen",
+}
+"""What a reader must know of a data set, whatever its images are."""
 _IN_PLACE = {
     "lnsm": "LIDC patients, with RECIST axes measured on one reader's outline, in place of DeepLesion's",
     "lungs-2d": "slices, one of each scan, in place of the lungs of LIDC-IDRI and QIN",
@@ -146,10 +153,11 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
             continue
         counted = []
         for dataset, n in images[kind].items():
-            of = f" of {patients[dataset]} patients" if dataset in patients else ""
+            of = f" of {patients[dataset]} patients" if dataset in patients and dataset != "isbi2012" else ""
+            about = [_IN_PLACE[dataset]] if kind == "substitute" and dataset in _IN_PLACE else []
+            about += [_ABOUT[dataset]] if dataset in _ABOUT else []
             counted.append(f"{display('datasets', dataset)} ({n:,} test images{of})")
-            if kind == "substitute" and dataset in _IN_PLACE:
-                counted[-1] += f": {_IN_PLACE[dataset]}"
+            counted[-1] += f": {', '.join(about)}" if about else ""
         said = "; ".join(counted)
         if kind == "embedded":
             said += ". Simulated images, with real readers' outlines of nodules: these are not the papers' experiments"
@@ -159,7 +167,16 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
 
 def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) -> list[str]:
     """Return what came out in three sentences: the verdicts, the main numbers, and the clearest differences."""
-    return [_verdicts(state.claims), _numbers(compared), _clearest(contents)]
+    few = sum(map(_too_short, contents.claims))
+    claims = {**state.claims, verdicts.UNDERTRAINED: state.claims[verdicts.UNDERTRAINED] - few, _FEW: few}
+    return [_verdicts(claims), _numbers(compared), _clearest(contents)]
+
+
+def _too_short(entry: ClaimEntry) -> bool:
+    """Whether a paper's claim is not judged for want of epochs alone, and nothing is known of how curves ended."""
+    if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or entry.deciding is None:
+        return False
+    return any(math.isinf(training.gain) for training in entry.pairs[entry.deciding].outcome.trainings)
 
 
 def _verdicts(claims: Mapping[str, int]) -> str:
@@ -186,12 +203,12 @@ def _numbers(compared: Sequence[Comparison]) -> str:
     shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
     ours, printed = (
-        f"{pair.words[0]}; {display('rows', pair.row)} {pair.words[1]}" for pair in (shown.here, shown.in_print)
+        f"{pair.words[0]} against {display('rows', pair.row)} {pair.words[1]}" for pair in (shown.here, shown.in_print)
     )
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
-        f"comparisons in print and in {here} of {len(both)} here{among}; for example {where}: {ours} "
-        f"(printed {printed})."
+        f"comparisons in print and in {here} of {len(both)} here{among}, whether they are judged or not; for example "
+        f"{where}: {ours} (printed: {printed})."
     )
 
 

@@ -102,7 +102,8 @@ const Images = (() => {
         `${x(i, curve.length).toFixed(1)},${y(value).toFixed(1)}`).join(" ")}"/>`).join("")).join("");
     const gains = [first, second].filter(scores => scores && scores.curves.length).map(scores => {
       const gain = mean(scores.curves.map(Verdicts.lastGain)), late = gain > Page.data().rule.rising;
-      return `${escaped(nameOf(scores.key))} ${Number.isFinite(gain) ? number(gain, 4, true) : "unknown"}${late ? " (undertrained)" : ""}`;
+      const rise = Number.isFinite(gain) ? number(gain, 4, true) : "of fewer than five epochs unknown";
+      return `${escaped(nameOf(scores.key))} ${rise}${late ? " (undertrained)" : ""}`;
     });
     return `<figure><svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="Validation Dice during training">
       ${paths}<line class="axis" x1="${left}" x2="${width - 10}" y1="${base}" y2="${base}"/>
@@ -194,7 +195,7 @@ const Images = (() => {
     const kept = pictures && pictures.sheet && place >= 0;
     const note = kept && !layers.length ? "<br>This short run keeps no prediction of this image." : "";
     figure.innerHTML = `${kept ? `<canvas role="img" aria-label="${escaped(title)}: ${escaped(id)}"></canvas>`
-      : `<div class="absent">Image not shown${pictures && pictures.missing ? `: ${escaped(pictures.missing)}` : ""}.</div>`}
+      : `<div class="absent">Image not shown${`: ${escaped(pictures && pictures.missing || "this page holds no images of these data")}`}.</div>`}
       <figcaption><strong>${escaped(title)}</strong><br>${values.join(", ")}<br><span class="quiet">${escaped(id)}${
         equal > 1 ? `<br>One of ${equal} images with this value.` : ""}${note}</span></figcaption>`;
     if (kept) draw(figure.querySelector("canvas"), pictures, place, layers);

@@ -62,7 +62,8 @@ const Page = (() => {
       const found = parts.filter(part => words.every(word => text(part).includes(word)));
       parts.forEach(part => part.classList.toggle("hidden", !found.includes(part)));
       document.querySelectorAll("details.own").forEach(own => { own.open = words.length > 0; });
-      said.textContent = words.length ? `${found.length} of ${parts.length}` : "";
+      if (words.length) document.querySelector("button[data-verdict='']").click();
+      said.textContent = !words.length ? "" : found.length ? `${found.length} of ${parts.length}` : "nothing found";
       hideEmpty();
       if (words.length && found.length) found[0].scrollIntoView();
     });
@@ -88,6 +89,20 @@ const Page = (() => {
     }));
   }
 
+  /* Where the claim's table on the page shows another verdict, difference or interval than the data. */
+  function misprinted(claim) {
+    const shown = element => element.textContent.replace(/\s+/g, " ").trim(), card = byId(claim.id);
+    const signed = value => ((rounded(value, 2) > 0 ? "+" : "") + rounded(value, 2)).replace("-", "−");
+    const words = ({ difference: d }) => signed(d.mean) + (d.low === null ? "" : ` (${signed(d.low)} to ${signed(d.high)})`);
+    const rows = [...card.querySelectorAll(".pairs tbody tr")];
+    const wrong = claim.pairs.filter((pair, i) => pair.difference && pair.difference.mean !== null &&
+      (shown(rows[i].cells[2]) !== words(pair) || !shown(rows[i].cells[5]).startsWith(pair.verdict))).map(pair => pair.words);
+    const top = claim.deciding === null ? null : claim.pairs[claim.deciding];
+    const wrongOnTop = !shown(card.querySelector(".badge")).startsWith(claim.verdict) ||
+      (top && top.difference && top.difference.mean !== null && !shown(card.querySelector(".size")).startsWith(words(top)));
+    return [...(wrongOnTop ? ["the claim's own line"] : []), ...wrong].map(where => `${where}: the page shows another number or verdict`);
+  }
+
   /* Compute every claim again; true where it agrees, false where not, null where values are missing. */
   function check(claim) {
     const missing = claim.pairs.some(pair => pair.difference &&
@@ -97,7 +112,7 @@ const Page = (() => {
       place.textContent = missing ? "Not computed again: this page does not hold all the values behind this claim." : "";
       return null;
     }
-    const again = Verdicts.judge(claim, data()), wrong = Verdicts.disagreements(claim, again);
+    const again = Verdicts.judge(claim, data()), wrong = [...Verdicts.disagreements(claim, again), ...misprinted(claim)];
     place.classList.add(wrong.length ? "disagrees" : "agrees");
     const decided = claim.deciding === null ? null : again.pairs[claim.deciding].difference;
     const number = value => ((rounded(value, 2) > 0 ? "+" : "") + rounded(value, 2)).replace("-", "−");
@@ -111,11 +126,19 @@ const Page = (() => {
   }
 
   function checkAll() {
+    try { data(); } catch (error) {
+      byId("recomputed").classList.add("disagrees");
+      byId("recomputed").textContent = `Not computed again: the values in this file are damaged (${error.message}).`;
+      return;
+    }
     const began = performance.now(), results = data().claims.map(claim => [claim, check(claim)]);
     const having = value => results.filter(([, agrees]) => agrees === value).map(([claim]) => claim);
     const [right, wrong] = [having(true), having(false)], said = byId("recomputed");
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    if (!right.length && !wrong.length) return;
+    if (!right.length && !wrong.length) {
+      said.textContent = "";
+      return;
+    }
     said.classList.add(wrong.length ? "disagrees" : "agrees");
     said.textContent = `Computed again in this page from the values of every test image, in ${seconds} s: `
       + `${right.length} of ${right.length + wrong.length} claims agree with what is written`

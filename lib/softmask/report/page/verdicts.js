@@ -244,8 +244,8 @@ const Verdicts = (() => {
       for (const end of ["mean", "low", "high"]) {
         if (pair.difference || d) {
           const [written, computed] = [pair.difference && pair.difference[end], d && d[end]];
-          if (differ(written, computed)) found.push(`${pair.words}: ${end} ${Number(computed).toFixed(4)}, written ${
-            Number(written).toFixed(4)}`);
+          if (differ(written, computed)) found.push(`${pair.words}: ${end} ${Number(computed).toPrecision(8)}, written ${
+            Number(written).toPrecision(8)}`);
         }
       }
     });
