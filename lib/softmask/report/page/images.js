@@ -45,13 +45,16 @@ const Images = (() => {
     });
   }
 
-  /* The row to compare with: the one asked for, else the paper's own method, else the best one. */
+  /* The row to compare with: the one asked for, else the paper's own method, else the best one of those that a claim
+     compares it with, or of all. */
   function partner(key, row) {
     const keys = others(key), own = Page.data().own[key.split("|")[0]];
     const asked = keys.find(other => other.split("|")[1] === row) || keys.find(other => other.split("|")[1] === own);
     if (asked) return asked;
     const average = other => { const v = perImage(Page.scores(other)).filter(Number.isFinite); return v.length ? mean(v) : -1; };
-    return keys.sort((a, b) => average(b) - average(a))[0];
+    const claimed = new Set(Page.data().claims.flatMap(claim => claim.pairs).filter(pair => pair.better === key).map(pair => pair.worse));
+    const rivals = keys.filter(other => claimed.has(other));
+    return (rivals.length ? rivals : keys).sort((a, b) => average(b) - average(a))[0];
   }
 
   /* Charts: plain SVG. */
