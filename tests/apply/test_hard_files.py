@@ -500,7 +500,7 @@ def test_diameters_in_3d_are_marks_as_those_on_an_image(made, folder, label, tmp
     messages = capsys.readouterr().err
     assert "lies at z = 101 mm, between the slices" in messages
     assert "was drawn in frame of reference 1.2.9" in messages
-    assert "measurement group 5: 1 diameters on 1 images" in messages
+    assert "measurement group 5: 1 diameters in a slice, on 1 slices" in messages
     assert "measurement group 6: 0 diameters" in messages
     assert "measurement group 7" not in messages
 

@@ -329,6 +329,8 @@ def test_a_picture_as_a_volume_claims_no_place_and_no_size(label, image, made, t
         (["a.png"], "say what to start from"),
         (["a.png", "--mask", "m.png", "--order", "xy"], "--order is an option of --recist"),
         (["a.png", "--recist", *"12345678", "--units", "mm"], "say --order xy"),
+        (["--list", "l.csv", "--units", "mm"], "--units cannot be combined with --list, where it is a column"),
+        (["--list", "l.csv", "--order", "xy"], "where the columns x and y (x0, y0, ...) say it"),
         (["a.png", "--mask", "m.png", "--epsilon", "0"], "--epsilon must be a number above 0"),
         (["a.png", "--mask", "m.png", "--radius", "0.5"], "--radius must be at least 1 pixel"),
         (["a.png", "--mask", "m.png", "--name", "../b"], "cannot be the name of a file"),

@@ -192,6 +192,12 @@ def test_a_series_gets_a_mask_on_its_own_voxels_and_a_picture(lungs, series, tmp
     assert said.count("\n") == 1
 
 
+def test_values_without_air_are_doubted(lungs, tmp_path, made, capsys):
+    path = made.write_volume(tmp_path / "in" / "ct.nii.gz", np.maximum(HU, -1000) + 300)
+    assert lungs(path) == 0
+    assert "and air is -1000 HU; check that the values are HU" in capsys.readouterr().err
+
+
 def test_more_lung_than_a_chest_holds_is_doubted(lungs, tmp_path, made, capsys):
     path = made.write_volume(tmp_path / "in" / "ct.nii.gz", HU, "LPS", (45.0, 45.0, 45.0))
     assert lungs(path) == 0

@@ -23,6 +23,8 @@ def test_doubtful_pictures_and_masks(image, drawn, made, ct, label, tmp_path):
     around = made.write_volume(tmp_path / "m.nii.gz", ~volume & volume.any(axis=(1, 2), keepdims=True))
     inverted = tmp_path / "m.tif"
     tifffile.imwrite(inverted, disc.astype(np.uint8) * 255, photometric="miniswhite")
+    lossy = tmp_path / "lossy.tif"
+    Image.fromarray(grey).save(lossy, compression="jpeg")
     hounsfield = (grey.astype(np.int32) * 5 - 1000 + 32768).astype(np.uint16)
     for name, arguments, *doubts in (
         ("plain", (image, *mark)),
@@ -34,6 +36,7 @@ def test_doubtful_pictures_and_masks(image, drawn, made, ct, label, tmp_path):
         ("hounsfield", (saved("hu", hounsfield), *mark), "Hounsfield units + 32768 (DeepLesion)", "--window"),
         ("most", (image, "--mask", saved("most", ~disc)), "of the image"),
         ("most-of-a-slice", (ct, "--mask", around), "of the image"),
+        ("jpeg", (lossy, *mark), "was compressed with loss (JPEG); edges may have changed"),
         ("imagej", (image, "--mask", inverted), "0 as white (MinIsWhite, ImageJ's inverting LUT)", "inverted"),
     ):
         assert label(*arguments, "--name", name, "--format", "png") == 0

@@ -73,7 +73,7 @@ def test_two_diameters_of_a_group_are_a_mark(report, slice_2):
     image = SimpleNamespace(shape=(40, 48), grid=None, series=None)
     np.testing.assert_array_equal(mark.axes(image, 0), [[(12, 23), (26, 23)], [(19, 17), (19, 29)]])
     assert problem.where.endswith("measurement group 2")
-    assert "1 diameters on 1 images" in problem.why
+    assert "1 diameters in a slice, on 1 slices" in problem.why
 
 
 def test_a_report_labels_the_slice_it_was_drawn_on(tmp_path, report, series, ct, label, made, capsys):

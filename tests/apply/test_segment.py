@@ -129,6 +129,13 @@ def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):
         assert capsys.readouterr().out.startswith("tiny       lesions  mean Dice 0.")
 
 
+def test_a_result_beside_the_image_is_replaced_with_a_remark(segment, image, capsys):
+    assert segment(image, "--at", 10, 10) == 0
+    assert "replaces" not in capsys.readouterr().err
+    assert segment(image, "--at", 30, 12) == 0
+    assert "replaces an earlier result named a; to keep both, give one another folder" in capsys.readouterr().err
+
+
 def test_without_a_name_the_model_is_lesion(image, capsys, shipped, monkeypatch, tmp_path):
     monkeypatch.setattr("softmask.apply.models.SHIPPED", tmp_path)
     shutil.copytree(shipped, tmp_path / "lesion")

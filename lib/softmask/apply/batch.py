@@ -26,7 +26,7 @@ from tqdm import tqdm
 from softmask.apply import IN_DICOM, KINDS, REFERRED
 from softmask.apply.dicom import dicom_files
 from softmask.apply.images import Grey, Image, open_image, reading, remarks, stem_of
-from softmask.apply.items import Item, Mark, read_list
+from softmask.apply.items import COLUMNS_HELP, POINTS_HELP, Item, Mark, read_list
 from softmask.apply.manifest import MANIFEST, Row, failed, read_manifest, write_manifest
 from softmask.apply.outputs import Result, check_outputs, file_names, is_ours, need_ours, write_volumes
 from softmask.apply.reports import read_report
@@ -40,6 +40,7 @@ EVERY = 2.0
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
+_WITHOUT_S = {"slices": "slice"}  # the option that is called otherwise
 
 Outcome = tuple[Row, str]
 """An item's row of the manifest, and ``done``, ``skipped`` or ``failed``."""
@@ -109,9 +110,10 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
     if arguments.list is not None:
         for option in _OF_ONE_IMAGE:
             if options.get(option) is not None:
-                raise ConfigError(f"--{option.rstrip('s')} cannot be combined with --list, where it is a column")
+                where = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
+                raise ConfigError(f"--{_WITHOUT_S.get(option, option)} cannot be combined with --list, where {where}")
         path = Path(arguments.list)
-        items, problems = read_list(path)
+        items, problems = read_list(path, POINTS_HELP if "point" in kinds else COLUMNS_HELP)
         other = [item for item in items if item.kind not in kinds]
         problems += [
             Problem(item.where, f"{item.kind} is not among what is taken: {', '.join(kinds)}") for item in other
@@ -303,6 +305,9 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     options = "--out" if item.planes else "--out or --name"
     if earlier is None:
         need_ours(targets, options)
+        if any(path.is_file() for path in targets):  # nobody knows of what: beside an image there is no manifest
+            text = f"replaces an earlier result named {item.name}; to keep both, give one another folder (--out)"
+            warnings.warn(Remark(text), stacklevel=2)
         return task
     before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
     drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]

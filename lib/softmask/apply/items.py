@@ -71,7 +71,7 @@ class Mark:
         if self.units not in UNITS:
             raise ConfigError(f"unknown units {self.units!r} of RECIST ends; choose from {', '.join(UNITS)}")
         if self.units == "mm" and self.order != "xy":
-            raise ConfigError("RECIST ends in mm are x and y of the patient: say --order xy (x0, y0, ... in lists)")
+            raise ConfigError("places in mm are x and y of the patient: say --order xy (lists: columns x, y, x0, ...)")
         if not np.isfinite(self.ends).all():
             raise ConfigError(f"a RECIST mark is eight finite numbers, a point is two, not {self.ends}")
 
@@ -220,8 +220,9 @@ class Item:
         return "mask" if len(self.masks) == 1 else "readers"
 
 
-def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
-    """Return the lines of a csv file as items, and the lines that cannot be one (:data:`COLUMNS_HELP`).
+def read_list(path: Path, columns: str = COLUMNS_HELP) -> tuple[list[Item], list[Problem]]:
+    """Return the lines of a csv file as items, and the lines that cannot be one. ``columns`` says in words which there
+    may be.
 
     Raises:
         DataError: naming the file, when it cannot be read, is no csv in UTF-8, or has no line.
@@ -239,7 +240,7 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
             extra = f"unknown are {', '.join(map(repr, sorted(unknown)))}; " if unknown and "image" in header else ""
             twice = sorted({name for name in header if header.count(name) > 1})
             extra += f"{', '.join(map(repr, twice))} stands there twice; " if twice else ""
-            remedy = f"{extra}{COLUMNS_HELP}"
+            remedy = f"{extra}{columns}"
             if separators:
                 remedy = f"save it with commas between cells, not with {separators[0]!r}"
             raise ConfigError(f"{path}: its first line names the columns {names} (separated by commas); {remedy}")
@@ -254,7 +255,7 @@ def read_list(path: Path) -> tuple[list[Item], list[Problem]]:
     except csv.Error as error:
         raise DataError(f"{path}, line {rows.line_num}: is no csv ({error}); save the list as csv again") from error
     if not items and not problems:
-        raise DataError(f"{path}: has no line below its header; {COLUMNS_HELP}")
+        raise DataError(f"{path}: has no line below its header; {columns}")
     return items, problems
 
 

@@ -44,7 +44,7 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             stated = tuple(line.stated_mm for line in lines)
             marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated, path, patient))
         elif lines or "POLYLINE" in drawn[number - 1]:
-            why = f"{len(lines)} diameters on {len(planes)} images, and a RECIST mark is two on one; redraw it"
+            why = f"{len(lines)} diameters in a slice, on {len(planes)} slices; a RECIST mark is two in one: redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
     if not any(groups):
         kinds = ", ".join(sorted(set(chain(*drawn)))) or "nothing"

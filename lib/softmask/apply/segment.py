@@ -62,6 +62,9 @@ IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
 """Mean IoU of the methods that come with the package, on the test slices of :data:`REAL_SLICES`.
 ``tests/apply/test_shipped.py`` measures it again where the slices are at hand."""
 
+NO_AIR = -900
+"""HU: a scan of a chest whose lowest value is higher is doubted: it shows no air, in airways or around the patient."""
+
 MOST_ML = 12_000
 """Lungs of a larger volume are doubted: total capacity is about 6 l, and rarely above 9."""
 
@@ -199,6 +202,9 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         with reading(scan):
             volume = read_volume(scan)
             doubt_units(volume.hu)
+            if (lowest := volume.hu.min()) > NO_AIR:
+                text = f"its lowest value is {lowest}, and air is -1000 HU; check that the values are HU"
+                warnings.warn(Doubt(text), stacklevel=2)
         if model is None:
             mask = morph.lungs(volume.hu, volume.spacing_mm)
         else:

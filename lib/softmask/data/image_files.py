@@ -33,6 +33,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _SIGNED = 258, 262, 274, 339, 2  # tags; 2 is a value of the last
+_COMPRESSION, _LOSSY = 259, (6, 7)  # a tag, and its values of JPEG
 _TOO_LARGE = f"has more pixels than the {MAX_PIXELS} that are read; crop or scale it"
 _MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
 
@@ -124,6 +125,8 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     if inverted:
         text = f"{name}: stored with 0 as white (MinIsWhite, ImageJ's inverting LUT); 0 was made black"
         warnings.warn(Doubt(text), stacklevel=3)
+    if tags.get(_COMPRESSION) in _LOSSY:
+        warnings.warn(Doubt(f"{name}: was compressed with loss (JPEG); edges may have changed"), stacklevel=3)
     if not tags and image.getexif().get(_ORIENTATION, 1) != 1:  # Pillow turns a TIFF as it loads it, a PNG not
         from PIL import ImageOps
 
