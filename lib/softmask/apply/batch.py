@@ -40,7 +40,6 @@ EVERY = 2.0
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
-_WITHOUT_S = {"slices": "slice"}  # the option that is called otherwise
 
 Outcome = tuple[Row, str]
 """An item's row of the manifest, and ``done``, ``skipped`` or ``failed``."""
@@ -111,7 +110,8 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
         for option in _OF_ONE_IMAGE:
             if options.get(option) is not None:
                 where = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
-                raise ConfigError(f"--{_WITHOUT_S.get(option, option)} cannot be combined with --list, where {where}")
+                name = option.replace("slices", "slice")  # of which a command may take several
+                raise ConfigError(f"--{name} cannot be combined with --list, where {where}")
         path = Path(arguments.list)
         items, problems = read_list(path, POINTS_HELP if "point" in kinds else COLUMNS_HELP)
         other = [item for item in items if item.kind not in kinds]

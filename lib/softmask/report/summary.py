@@ -33,11 +33,10 @@ _OPEN = {
     DAMAGED: "damaged",
 }
 """Why a claim has no verdict."""
-_ABOUT = {
-    "lnsm": "the truth is the soft mask made from a RECIST mark, cut at one half",
-    "isbi2012": "sections of one specimen",
-}
-"""What a reader must know of a data set, whatever its images are."""
+_TRUTHS = {"lnsm": "the truth is the soft mask made from a RECIST mark, cut at one half"}
+"""How the truth of a data set is made, where no reader drew it."""
+_SPECIMENS = {"isbi2012": "sections of one specimen"}
+"""What the images of a data set show that is not of many patients."""
 _IN_PLACE = {
     "lnsm": "LIDC patients, with RECIST axes measured on one reader's outline, in place of DeepLesion's",
     "lungs-2d": "slices, one of each scan, in place of the lungs of LIDC-IDRI and QIN",
@@ -153,11 +152,10 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
             continue
         counted = []
         for dataset, n in images[kind].items():
-            of = f" of {patients[dataset]} patients" if dataset in patients and dataset != "isbi2012" else ""
-            about = [_IN_PLACE[dataset]] if kind == "substitute" and dataset in _IN_PLACE else []
-            about += [_ABOUT[dataset]] if dataset in _ABOUT else []
-            counted.append(f"{display('datasets', dataset)} ({n:,} test images{of})")
-            counted[-1] += f": {', '.join(about)}" if about else ""
+            of = f" of {patients[dataset]} patients" if dataset in patients and dataset not in _SPECIMENS else ""
+            notes = [_IN_PLACE if kind == "substitute" else {}, _TRUTHS, _SPECIMENS]
+            about = ", ".join(note[dataset] for note in notes if dataset in note)
+            counted.append(f"{display('datasets', dataset)} ({n:,} test images{of}){': ' if about else ''}{about}")
         said = "; ".join(counted)
         if kind == "embedded":
             said += ". Simulated images, with real readers' outlines of nodules: these are not the papers' experiments"

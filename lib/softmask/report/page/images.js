@@ -198,7 +198,7 @@ const Images = (() => {
     const kept = pictures && pictures.sheet && place >= 0;
     const note = kept && !layers.length ? "<br>This short run keeps no prediction of this image." : "";
     figure.innerHTML = `${kept ? `<canvas role="img" aria-label="${escaped(title)}: ${escaped(id)}"></canvas>`
-      : `<div class="absent">Image not shown${`: ${escaped(pictures && pictures.missing || "this page holds no images of these data")}`}.</div>`}
+      : `<div class="absent">Image not shown: ${escaped(pictures && pictures.missing || "this page holds no images of these data")}.</div>`}
       <figcaption><strong>${escaped(title)}</strong><br>${values.join(", ")}<br><span class="quiet">${escaped(id)}${
         equal > 1 ? `<br>One of ${equal} images with this value.` : ""}${note}</span></figcaption>`;
     if (kept) draw(figure.querySelector("canvas"), pictures, place, layers);
