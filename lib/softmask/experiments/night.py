@@ -55,43 +55,41 @@ class Group:
 
 
 _SOFTGAN = ("unet", "improved_backbone", "soft_mask_loss", "softgan", *LABELS)
-_CASGAN = ("casgan_bin", "casgan_without_sr", "casgan_soft", "segnet", "deeplabv3plus", "cenet")
-_CASGAN += ("casgan_without_gan", "unet_hard", "unet_student")
+_CASGAN = ("casgan_bin", "casgan_without_sr", "casgan_without_gan", "segnet", "deeplabv3plus", "cenet")
+_CASGAN += ("unet_hard", "unet_student")
 GROUPS = (
     Group("SoftGAN", {"softgan": _SOFTGAN}, doubled=("unet", "softgan")),
     Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
-    Group("DSNet", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "gan_loss", "neither", "dtm", *LABELS)}),
-    Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
-    Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
-    Group("MedT", {"dsnet-v2": ("medt", "medt_sr")}),
-    Group("CasGAN", {"casgan": _CASGAN}, ("lnsm",)),
-    Group("DSNet's first version", {"dsnet-v1": ("edrfm", "sdrfm", "soft_mask_loss", "dsnet_v1")}),
-    Group("doctors", {"casgan": ("casgan",), "dsnet-v1": ("dsnet_v1",), "dsnet-v2": ("dsnet",)}, ("lidc-500",)),
-    Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
-)
-"""In the order of training. All other rows of the papers' tables come after them, and at the end :data:`EXTRA`."""
-
-EXTRA = (
-    Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
+    # each paper's network before its ablations and rivals; then the comparison of soft labels, whose networks are small
+    Group("DSNet", {"dsnet-v2": ("dsnet",)}),
+    Group("CasGAN", {"casgan": ("casgan_soft",)}, ("lnsm",)),
     *(
         Group(
             f"soft labels beyond the papers, {network} on {dataset}",
             {"": labels_compared(network, dataset)},
             (dataset,),
         )
-        for network in ("improved_backbone", "unet")
         for dataset in NODULES
+        for network in ("unet", "improved_backbone")
     ),
+    Group("DSNet's ablations", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "neither", "dtm", *LABELS)}),
+    Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
+    Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
+    Group("MedT", {"dsnet-v2": ("medt", "medt_sr")}),
+    Group("CasGAN's ablations and rivals", {"casgan": _CASGAN}, ("lnsm",)),
+    Group("DSNet's first version", {"dsnet-v1": ("edrfm", "sdrfm", "soft_mask_loss", "dsnet_v1")}),
+    Group("doctors", {"casgan": ("casgan",), "dsnet-v1": ("dsnet_v1",), "dsnet-v2": ("dsnet",)}, ("lidc-500",)),
+    Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
+    Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
 )
-"""Rows beside the papers'."""
+"""In the order of training. All other rows of the papers' tables come after them."""
 
 
 def groups(config: Config) -> dict[str, list[RunSpec]]:
     """Return the runs of each group by its title, each run in the first group that has it."""
     wanted = {group.title: _specs(group, config) for group in GROUPS}
     wanted |= {table: [spec for seeds in specs(table, config).values() for spec in seeds] for table in TABLES}
-    wanted |= {group.title: _specs(group, config) for group in EXTRA}
     by_title: dict[str, list[RunSpec]] = {}
     seen: set[RunSpec] = set()
     for title, runs in wanted.items():
