@@ -53,7 +53,7 @@ def generator_step(loop: Segmentation, batch: Batch, followed: list[str]) -> dic
     outputs = outputs_of(loop, batch)
     terms = weighted(outputs, batch, loop.pixel)
     loop.optimisers["network"].zero_grad()
-    loop.adversary.backward(batch, outputs, terms, followed)
+    loop.adversary.backward(batch, loop.adversary.mask(outputs[0]), outputs, terms, followed)
     loop.optimisers["network"].step()
     return terms
 
@@ -89,7 +89,7 @@ def test_the_adversary_s_turn_widens_the_gap_between_real_and_fake_and_the_segme
     logits, network = logits_of(loop, batch), state(loop.modules["network"])
     before = gap(loop, batch, logits)
     for _ in range(30):  # the first few may spend themselves on a bias that real and fake share
-        loop.adversary.update(batch, logits)
+        loop.adversary.update(batch, loop.adversary.mask(logits))
     assert gap(loop, batch, logits) > before
     assert same(loop.modules["network"], network)
     adversary, before = state(loop.adversary.module), gap(loop, batch, logits_of(loop, batch))
@@ -211,11 +211,11 @@ def test_the_reversed_reading_turns_both_players_round(tiny, batch):
     loop = loop_of(tiny, *PIXELS, ("wasserstein_regression_reversed", 1.0))
     logits = logits_of(loop, batch)
     before = gap(loop, batch, logits)
-    reported = loop.adversary.update(batch, logits)["critic_gap"].item()
+    reported = loop.adversary.update(batch, loop.adversary.mask(logits))["critic_gap"].item()
     assert gap(loop, batch, logits) < before, "the critic has raised E[D(G(x), y)]"
     assert reported == pytest.approx(before, abs=1e-6)
     for _ in range(30):
-        loop.adversary.update(batch, logits_of(loop, batch))
+        loop.adversary.update(batch, loop.adversary.mask(logits_of(loop, batch)))
     before = gap(loop, batch, logits_of(loop, batch))
     generator_step(loop, batch, [loop.adversary.name])
     assert gap(loop, batch, logits_of(loop, batch)) > before, "the generator has lowered it"

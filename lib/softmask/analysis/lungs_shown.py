@@ -80,10 +80,11 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
                 return float(gap), float(critic.score(batch.images, fake, batch.masks).mean())
 
         first, _ = state()
-        objective.adversary.update(batch, network(batch.images).detach())
-        second, before = state()
         outputs = network.training_outputs(batch.images)
-        objective.adversary.backward(batch, outputs, weighted(outputs, batch, objective.pixel), [adversarial])
+        mask = objective.adversary.mask(outputs[0])
+        objective.adversary.update(batch, mask.detach())
+        second, before = state()
+        objective.adversary.backward(batch, mask, outputs, weighted(outputs, batch, objective.pixel), [adversarial])
         objective.optimisers["network"].step()
         _, after = state()
         lines[display("rows", f"lgan_{name}")] = {

@@ -47,6 +47,7 @@ class Adversary:
     Attributes:
         name, weight: of the loss, as the segmentor follows it.
         module, optimiser: the network and its Adam.
+        mask: function that makes the mask it judges of the segmentor's logits, each (B, 1, H, W).
     """
 
     NAME = ""
@@ -100,15 +101,22 @@ class Discriminator(Adversary):
         self.module.requires_grad_(True)
         return self.loss.generator(on_fake.float())
 
-    def update(self, batch: Batch, logits: torch.Tensor) -> Values:
-        """Take its turn on soft labels and on the segmentor's ``logits`` (B, 1, H, W), which carry no gradient."""
-        return self.turn((batch.images, 2 * batch.soft - 1), (batch.images, torch.tanh(logits)))
+    mask = staticmethod(torch.tanh)
+
+    def update(self, batch: Batch, mask: torch.Tensor) -> Values:
+        """Take its turn on soft labels and on the segmentor's ``mask`` (B, 1, H, W), which carries no gradient."""
+        return self.turn((batch.images, 2 * batch.soft - 1), (batch.images, mask))
 
     def backward(
-        self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
+        self,
+        batch: Batch,
+        mask: torch.Tensor,
+        outputs: Sequence[torch.Tensor],
+        terms: Values,
+        followed: Collection[str],
     ) -> Values:
         """Add the segmentor's side of the GAN loss to ``terms``, and take the gradient of those that are followed."""
-        terms[self.name] = self.weight * self.judgement(batch.images, torch.tanh(outputs[0]))
+        terms[self.name] = self.weight * self.judgement(batch.images, mask)
         sum(terms[name] for name in followed).backward()
         return {}
 
@@ -124,11 +132,13 @@ class Critic(Adversary):
         factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=self.device)
         self.module.register_buffer("factor", factor)  # of the weight; 0: not known yet. A checkpoint keeps it
 
-    def update(self, batch: Batch, logits: torch.Tensor) -> Values:
-        """Take its turn, on the generator's ``logits`` (B, 1, H, W), which carry no gradient. Returns ``critic_gap``,
+    mask = staticmethod(torch.sigmoid)
+
+    def update(self, batch: Batch, mask: torch.Tensor) -> Values:
+        """Take its turn, on the generator's ``mask`` (B, 1, H, W), which carries no gradient. Returns ``critic_gap``,
         E[D(real)] - E[D(fake)] before it."""
         with autocast(self.device):
-            distance = self.module(batch.images, batch.masks, torch.sigmoid(logits))  # (B,)
+            distance = self.module(batch.images, batch.masks, mask)  # (B,)
         loss = self.loss.discriminator(distance.float())
         for group in self.optimiser.param_groups:
             group["lr"] = min(group["lr"], FASTEST)
@@ -139,18 +149,22 @@ class Critic(Adversary):
         return {"critic_gap": -distance.detach().float().mean()}
 
     def backward(
-        self, batch: Batch, outputs: Sequence[torch.Tensor], terms: Values, followed: Collection[str]
+        self,
+        batch: Batch,
+        mask: torch.Tensor,
+        outputs: Sequence[torch.Tensor],
+        terms: Values,
+        followed: Collection[str],
     ) -> Values:
         """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed. Returns
         ``adversarial_share``, in [0, 1]: the length of the critic's gradient at the outputs over the sum of its length
         and that of the pixels'."""
         self.module.requires_grad_(False)  # it only judges now
-        heads = [logits.detach().requires_grad_() for logits in outputs]
         with autocast(self.device):
-            score = self.module.score(batch.images, torch.sigmoid(heads[0]), batch.masks)  # (B,)
+            score = self.module.score(batch.images, mask, batch.masks)  # (B,)
         printed = {self.name: self.weight * self.loss.generator(score.float())}
         pixels = _pull(terms, [name for name in followed if name != self.name], outputs)
-        critic = _pull(printed, [name for name in followed if name == self.name], heads)
+        critic = _pull(printed, [name for name in followed if name == self.name], outputs)
         lengths = torch.stack([torch.linalg.vector_norm(pull[0]) for pull in (pixels, critic)])
         factor = self.module.factor
         if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # the first step that follows both
@@ -212,11 +226,13 @@ class Segmentation:
         judged = {}
         if self.adversary:
             batch = batch._replace(images=beside(outputs[0], batch.images))
-            judged = self.adversary.update(batch, outputs[0].detach())
+            # before the losses: their gradients at the output are summed in this order, to the last bit
+            mask = self.adversary.mask(outputs[0])
+            judged = self.adversary.update(batch, mask.detach())
         terms = weighted(outputs, batch, self.pixel)
         self.optimisers["network"].zero_grad()
         if self.adversary:
-            judged = self.adversary.backward(batch, outputs, terms, followed) | judged
+            judged = self.adversary.backward(batch, mask, outputs, terms, followed) | judged
         else:
             sum(terms[name] for name in followed).backward()
         self.optimisers["network"].step()
@@ -249,9 +265,10 @@ def clip(critic: nn.Module) -> None:
             parameter.clamp_(-CLIP, CLIP)
 
 
-def _pull(terms: Values, names: Collection[str], heads: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the gradient at each of ``heads`` of the sum of the ``terms`` of these ``names``; 0 where it has none."""
+def _pull(terms: Values, names: Collection[str], outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the gradient at each of ``outputs`` of the sum of the ``terms`` of these ``names``, 0 where it has none;
+    their graph is kept."""
     if not names:
-        return [torch.zeros_like(head) for head in heads]
+        return [torch.zeros_like(output) for output in outputs]
     total = sum(terms[name] for name in names)
-    return list(torch.autograd.grad(total, heads, retain_graph=True, materialize_grads=True))
+    return list(torch.autograd.grad(total, outputs, retain_graph=True, materialize_grads=True))
