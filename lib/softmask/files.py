@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +104,14 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
     return path
 
 
-def remove_parts(folder: str | Path) -> None:
-    """Remove what a kill during :func:`write_atomic` left below ``folder``. Nobody may be writing there."""
-    for part in Path(folder).rglob(".*.part"):
-        if part.is_file():
-            part.unlink()
+def remove_parts(folder: str | Path, age: float = 0) -> None:
+    """Remove what a kill left half-written below ``folder``, at least ``age`` seconds ago; nobody may be writing
+    there, or not for so long."""
+    latest = time.time() - age
+    for part in [*Path(folder).rglob(".*.part")]:
+        with suppress(FileNotFoundError):  # within one that is removed already
+            if part.lstat().st_mtime <= latest:
+                shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def sha256_of(*parts: bytes | memoryview | str | Path) -> str:

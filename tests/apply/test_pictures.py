@@ -45,11 +45,14 @@ def test_doubtful_pictures_and_masks(image, drawn, made, ct, label, tmp_path):
         assert all(doubt in message for doubt in doubts), name
 
 
-def test_the_orientation_of_a_png_is_heeded(made, tmp_path):
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_turned_picture_is_turned_and_said(made, tmp_path, ending):
     exif = Image.Exif()
     exif[274] = 3  # turned by half
-    Image.fromarray(made.grey()).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), made.grey()[::-1, ::-1])
+    Image.fromarray(made.grey()).save(tmp_path / f"a.{ending}", exif=exif)
+    with pytest.warns(Doubt, match=rf"a.{ending}: is turned or mirrored as its orientation 3 \(TIFF, EXIF\) says"):
+        turned = read_grey(tmp_path / f"a.{ending}")
+    np.testing.assert_array_equal(turned, made.grey()[::-1, ::-1])
 
 
 def test_the_offset_of_deeplesion_is_known(drawn, made, label, tmp_path):

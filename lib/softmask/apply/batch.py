@@ -32,10 +32,13 @@ from softmask.apply.outputs import Result, check_outputs, file_names, is_ours, n
 from softmask.apply.reports import read_report
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError, brief
-from softmask.files import sha256_of, write_atomic
+from softmask.files import remove_parts, sha256_of, write_atomic
 
 EVERY = 2.0
 """Seconds between two writings of the manifest: what a kill takes from it is done again."""
+
+UNTOUCHED = 60.0
+"""Seconds after which a half-written file is what a kill left: another call may write into the folder, too."""
 
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
@@ -184,6 +187,8 @@ def work_through(
         write_manifest(manifest, [*rows.values(), *others])
 
     try:
+        if folder is not None:
+            remove_parts(folder, UNTOUCHED)
         save()
         saved = time.monotonic()
         results = outcomes(done)

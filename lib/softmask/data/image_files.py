@@ -127,10 +127,15 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
         warnings.warn(Doubt(text), stacklevel=3)
     if tags.get(_COMPRESSION) in _LOSSY:
         warnings.warn(Doubt(f"{name}: was compressed with loss (JPEG); edges may have changed"), stacklevel=3)
-    if not tags and image.getexif().get(_ORIENTATION, 1) != 1:  # Pillow turns a TIFF as it loads it, a PNG not
-        from PIL import ImageOps
+    if (turned := image.getexif().get(_ORIENTATION, 1)) != 1:
+        text = (
+            f"{name}: is turned or mirrored as its orientation {turned} (TIFF, EXIF) says; rows and columns are those "
+        )
+        warnings.warn(Doubt(f"{text}of the turned image"), stacklevel=3)
+        if not tags:  # Pillow turns a TIFF as it loads it, a PNG not
+            from PIL import ImageOps
 
-        image = ImageOps.exif_transpose(image)
+            image = ImageOps.exif_transpose(image)
     if signed:
         # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
         if image.mode == "I" and tags.get(_BITS) == (16,) and tags.get(_SAMPLE_FORMAT) == (_SIGNED,):
