@@ -50,7 +50,7 @@ def test_a_turned_picture_is_turned_and_said(made, tmp_path, ending):
     exif = Image.Exif()
     exif[274] = 3  # turned by half
     Image.fromarray(made.grey()).save(tmp_path / f"a.{ending}", exif=exif)
-    with pytest.warns(Doubt, match=rf"a.{ending}: is turned or mirrored as its orientation 3 \(TIFF, EXIF\) says"):
+    with pytest.warns(Doubt, match=rf"a.{ending}: turned or mirrored as its orientation 3 \(TIFF, EXIF\) says"):
         turned = read_grey(tmp_path / f"a.{ending}")
     np.testing.assert_array_equal(turned, made.grey()[::-1, ::-1])
 

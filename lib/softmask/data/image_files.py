@@ -128,10 +128,8 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     if tags.get(_COMPRESSION) in _LOSSY:
         warnings.warn(Doubt(f"{name}: was compressed with loss (JPEG); edges may have changed"), stacklevel=3)
     if (turned := image.getexif().get(_ORIENTATION, 1)) != 1:
-        text = (
-            f"{name}: is turned or mirrored as its orientation {turned} (TIFF, EXIF) says; rows and columns are those "
-        )
-        warnings.warn(Doubt(f"{text}of the turned image"), stacklevel=3)
+        text = f"{name}: turned or mirrored as its orientation {turned} (TIFF, EXIF) says; rows and columns count there"
+        warnings.warn(Doubt(text), stacklevel=3)
         if not tags:  # Pillow turns a TIFF as it loads it, a PNG not
             from PIL import ImageOps
 
