@@ -175,9 +175,65 @@ class TestRates:
             schedules.trials()
 
 
+class TestLonger:
+    @pytest.fixture(autouse=True)
+    def _table(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(schedules, "LONGER", tmp_path / "longer.csv")
+
+    @pytest.fixture
+    def curves(self, tiny, long, data_from):
+        """Call it with a curve of validation Dice for each seed: their runs, with records of these curves."""
+        data_from()
+
+        def recorded(*values):
+            settings = Settings(epochs=10, batch_size=4, learning_rate=1e-2)
+            runs = fit([tiny(seed=seed, settings=settings) for seed in range(len(values))], long, jobs=1)
+            for run, curve in zip(runs, values, strict=True):
+                record = replace(run.record, curves=run.record.curves | {"validation_dice": curve})
+                (plan.records_folder(long) / f"{run.spec.name}.json").write_text(record.to_json())
+            return [run.spec for run in runs]
+
+        return recorded
+
+    def test_a_row_that_rises_on_the_mean_over_its_seeds_is_named_once_all_are_finished(self, curves, tiny, long):
+        rises = [0.5 + 0.01 * epoch for epoch in range(10)]
+        specs = curves(rises, [0.8] * 10)
+        [(row, (rise, runs))] = night.rising(specs, long).items()
+        assert row == ("embedded", specs[0].name.rpartition("-")[0])
+        assert rise == pytest.approx((0.02 + 0) / 2)
+        assert runs == specs
+        assert not night.rising([*specs, replace(specs[0], seed=7)], long), "one of its seeds is not finished"
+
+    def test_a_flat_row_and_one_that_is_trained_twice_as_long_already_are_not(self, curves, long):
+        specs = curves([0.8] * 10, [0.8] * 9 + [0.801])
+        assert not night.rising(specs, long)
+        specs = curves(*2 * [[0.5 + 0.01 * epoch for epoch in range(10)]])
+        assert not night.rising([*specs, *(spec.times(1 / 2) for spec in specs)], long)
+        schedules.lengthen({("embedded", specs[0].times(1 / 2).row): 0.01})
+        assert not night.rising(specs, long)
+
+    def test_such_rows_are_trained_twice_as_long_in_every_table(self):
+        config = Config.from_parameters("night", "embedded")
+        groups = night.groups(config)
+        name = "lnsm-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-24x8"
+        schedules.lengthen({("embedded", name): 0.0077})
+        assert schedules.lengthened() == {("embedded", name): 0.0077}
+        changed = {spec for runs in night.groups(config).values() for spec in runs}
+        before = {spec for runs in groups.values() for spec in runs}
+        gone, new = before - changed, changed - before
+        # that of the first seed stays, as the pair that shows what training twice as long gains
+        assert {spec.name for spec in gone} == {f"{name}-{seed}" for seed in (2021, 2022)}
+        assert {spec.name for spec in new} == {f"{name.replace('24x8', '48x8')}-{seed}" for seed in (2021, 2022)}
+        schedules.LONGER.write_text("source,row\n")
+        assert not schedules.lengthened()
+        schedules.LONGER.write_text("source,row,rise\nreal,a,much\n")
+        with pytest.raises(DataError, match=r"longer\.csv: not a table of source, row and rise .*much"):
+            schedules.lengthened()
+
+
 def test_groups_come_in_order_and_each_run_once():
     result = night.groups(Config.from_parameters("night", "embedded"))
-    assert list(result)[:3] == ["SoftGAN", "lungs on real slices", "super-resolution"]
+    assert list(result)[:5] == ["SoftGAN", "lungs on real slices", "super-resolution", "DSNet", "CasGAN"]
     specs = [spec for of in result.values() for spec in of]
     assert len(set(specs)) == len(specs)
     softgan = result["SoftGAN"]
@@ -186,14 +242,13 @@ def test_groups_come_in_order_and_each_run_once():
     assert epochs == {("lidc", 62), ("lidc", 124), ("lnsm", 24), ("lnsm", 48)}
 
 
-def test_soft_labels_beyond_the_papers_come_last_and_share_runs_with_their_tables():
+def test_soft_labels_beyond_the_papers_share_runs_with_their_tables():
     result = night.groups(Config.from_parameters("night", "embedded"))
-    titles = list(result)[-4:]
-    assert all(title.startswith("soft labels beyond the papers, ") for title in titles)
+    titles = [title for title in result if title.startswith("soft labels beyond the papers, ")]
     trained = [[spec for spec in result[title] if spec.learns] for title in titles]
-    # by three seeds: nine rows and the readers' mean on LIDC, without those of the papers' tables; three more under the
-    # U-Net, one of which CasGAN's table has on LNSM; and a temperature, which trains nothing
-    assert [len(specs) for specs in trained] == [3 * 9, 3 * 8, 3 * 12, 3 * 10]
+    # by three seeds: nine rows and the readers' mean on LIDC, without those of SoftGAN's tables; three more under the
+    # U-Net; and a temperature, which trains nothing
+    assert [len(specs) for specs in trained] == [3 * 12, 3 * 9, 3 * 11, 3 * 8]
     assert all(len(result[title]) == len(specs) + 3 for title, specs in zip(titles, trained, strict=True))
     shared = {"0.5dice+100soft_l1+1gan", "1dice"}
     names = [spec.name for specs in trained for spec in specs]

@@ -25,10 +25,11 @@ from softmask.experiments.kinds import fresh
 from softmask.experiments.plan import distinct, likeness, plan, recorded, records_folder, seconds_known
 from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, labels_compared, name_of, rows_of, specs
 from softmask.experiments.run import default_jobs, fit, processes
-from softmask.experiments.schedules import RATES, Trial, add, subject_of, trials
+from softmask.experiments.schedules import RATES, Trial, add, lengthen, lengthened, subject_of, trials
 from softmask.experiments.spec import RunSpec
 from softmask.files import remove_parts, sha256_of
 from softmask.machine import keep_freed_memory
+from softmask.measure.verdicts import RISING, last_gain
 from softmask.train.segmentation import train
 
 NODULES = ("lidc", "lnsm")
@@ -107,7 +108,7 @@ def _specs(group: Group, config: Config) -> list[RunSpec]:
         for dataset in group.datasets:
             for seeds in rows_of(own, dataset, config, paper).values():
                 runs += seeds
-    return runs + [twice for _, twice in doubled(group, config).values()]
+    return runs + [spec for pair in doubled(group, config).values() for spec in pair]
 
 
 def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec, RunSpec]]:
@@ -116,14 +117,39 @@ def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec
     for paper, rows in group.rows.items():
         for dataset in group.datasets:
             chosen = [row for row in rows if row in group.doubled]
-            for place, [once, *_] in rows_of(chosen, dataset, config, paper).items():
-                longer = replace(once.settings, epochs=2 * once.settings.epochs)
-                pairs[place] = once, replace(once, settings=longer)
+            for place, [run, *_] in rows_of(chosen, dataset, config, paper).items():
+                once = run.times(1 / 2) if is_longer(run) else run
+                pairs[place] = once, once.times(2)
     return pairs
 
 
+def is_longer(spec: RunSpec) -> bool:
+    """Return whether the run's row is trained twice as long because it was still rising."""
+    return (spec.source, spec.times(1 / 2).row) in lengthened()
+
+
+def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tuple[float, list[RunSpec]]]:
+    """Return the rise in validation Dice, averaged over seeds, and the runs of each finished row that was still rising
+    at the end, by source and row: it is undertrained, and no verdict can be given. A row that is trained twice as long
+    for this reason, or to show what that gains, is not among them."""
+    by_row: dict[tuple[str, str], list[RunSpec]] = {}
+    wanted = [spec for spec in specs if spec.learns and not spec.upscales]
+    twice = {spec.times(2) for spec in wanted}
+    for spec in wanted:
+        if spec not in twice and not is_longer(spec):
+            by_row.setdefault((spec.source, spec.row), []).append(spec)
+    found = {}
+    for row, runs in by_row.items():
+        records = [recorded(spec, config) for spec in runs]
+        rises = [last_gain(record.curves["validation_dice"]) for record in records if record and not record.failed]
+        if all(records) and rises and (rise := float(np.mean(rises))) > RISING:
+            found[row] = rise, runs
+    return found
+
+
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
-    """Search the learning rates of each group and train it, one group after the other. Returns the exit status.
+    """Search the learning rates of each group and train it, rows that are still rising then twice as long, one group
+    after the other. Returns the exit status.
 
     A group whose data is missing, or of which a run fails, is reported; the others are trained all the same.
     """
@@ -144,6 +170,11 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
             wanted = groups(config)[title]  # with the rates found
             print(f"{title}: {progress(wanted, config)}", flush=True)
             fit(wanted, config, jobs=jobs, dask=dask, title=title)
+            if longer := rising(wanted, config):
+                print(f"{title}, trained twice as long: {', '.join(row for _, row in longer)}", flush=True)
+                twice = [spec.times(2) for _, runs in longer.values() for spec in runs]
+                fit(twice, config, jobs=jobs, dask=dask, title=title)
+                lengthen({row: rise for row, (rise, _) in longer.items()})
         except SoftmaskError as error:
             failed += 1
             print(f"{title}: {error}", file=sys.stderr)
@@ -169,7 +200,8 @@ def summary(config: Config) -> str:
     """Return how far each group is, a line each, and all together."""
     by_title = groups(config)
     lines = [
-        f"{title}: {progress(runs, config)}; {len(untried(runs))} learning rates to try"
+        f"{title}: {progress(runs, config)}; {len(untried(runs))} learning rates to try, "
+        f"{len(rising(runs, config))} rows to train twice as long"
         for title, runs in by_title.items()
     ]
     every = [spec for runs in by_title.values() for spec in runs]

@@ -9,7 +9,7 @@ from functools import partial
 from softmask.config import BASE_SEED, Config
 from softmask.data.splits import SECTION_FOLDS, dataset_name
 from softmask.errors import unknown
-from softmask.experiments.schedules import schedule, width
+from softmask.experiments.schedules import lengthened, schedule, width
 from softmask.experiments.spec import (
     BY_SR,
     ENLARGED,
@@ -286,7 +286,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         sr = spec("srgan", dataset if dataset in (*SECTION_FOLDS, "promise12") else CT, config, seed)
     if row_method.prior:
         prior = spec(row_method.prior, row_method.trained_on or dataset, config, seed, paper)
-    return RunSpec(
+    run = RunSpec(
         dataset=dataset,
         source=source,
         profile=profile.name,
@@ -304,6 +304,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
         sr=sr,
         prior=prior,
     )
+    return run.times(2) if profile.name == "night" and (source, run.row) in lengthened() else run
 
 
 def name_of(row: str, paper: str = "") -> str:

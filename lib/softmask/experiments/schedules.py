@@ -132,6 +132,9 @@ def width(profile: Profile, network: str) -> int:
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 TABLE = Path(__file__).with_name("rates.csv")
+LONGER = Path(__file__).with_name("longer.csv")
+"""Rows (:attr:`softmask.experiments.spec.RunSpec.row`) that were still rising at the end of ``night``'s steps, and how
+much: they are trained twice as long."""
 
 
 @dataclass(frozen=True)
@@ -198,3 +201,24 @@ def chosen(subject: tuple) -> float | None:
     if {trial.rate for trial in tried} < set(RATES):
         return None
     return min(tried, key=lambda trial: (-trial.validation_dice, trial.rate)).rate
+
+
+def lengthened() -> Mapping[tuple[str, str], float]:
+    """Return the rise in validation Dice of the rows in :data:`LONGER`, by source and row."""
+    return _lengthened(LONGER, LONGER.stat().st_mtime_ns) if LONGER.exists() else {}
+
+
+@lru_cache(maxsize=1)
+def _lengthened(path: Path, _: int) -> Mapping[tuple[str, str], float]:
+    lines = csv.DictReader(read_text(path).splitlines())
+    try:
+        return {(line["source"], line["row"]): float(line["rise"]) for line in lines}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: not a table of source, row and rise ({error!r})") from error
+
+
+def lengthen(rises: Mapping[tuple[str, str], float]) -> None:
+    """Add rows to :data:`LONGER`."""
+    lines = sorted((lengthened() | rises).items())
+    text = "".join(f"{source},{row},{rise:.4f}\n" for (source, row), rise in lines)
+    write_atomic(LONGER, f"source,row,rise\n{text}")

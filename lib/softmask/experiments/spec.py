@@ -10,7 +10,7 @@ import json
 import math
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -153,6 +153,15 @@ class RunSpec:
         schedule = f"{self.settings.epochs}x{self.settings.batch_size}" if self.learns else ""
         parts = (self.dataset, self.network, self.label, channels, prior, losses, schedule, str(self.seed))
         return "-".join(part for part in parts if part)
+
+    @property
+    def row(self) -> str:
+        """The name without fold and seed: what it has in common with the other runs of its row."""
+        return self.name.replace(self.dataset, self.dataset.partition("-fold")[0], 1).rpartition("-")[0]
+
+    def times(self, factor: float) -> RunSpec:
+        """Return the run trained ``factor`` times as long."""
+        return replace(self, settings=replace(self.settings, epochs=round(factor * self.settings.epochs)))
 
     def __str__(self) -> str:
         return self.name
