@@ -20,6 +20,7 @@ from softmask.measure.verdicts import (
     NO_GAIN,
     NOT_FINISHED,
     NOT_RUN,
+    OUT_OF_REACH,
     SUFFICES,
     UNDERTRAINED,
     Outcome,
@@ -189,6 +190,9 @@ def outcome(expected, p=float("nan")):
         ([outcome(HOLDS, 0.9), outcome(INCONCLUSIVE, 0.3)], INCONCLUSIVE),
         ([outcome(HOLDS, 0.9), outcome(NO_GAIN, 0.001)], FAILS),
         ([outcome(UNDERTRAINED), outcome(CONTRADICTED, 0.001)], FAILS),
+        ([outcome(NOT_RUN), outcome(CONTRADICTED, 0.001)], FAILS),
+        ([outcome(NOT_RUN), outcome(CONTRADICTED, 0.02)], NOT_FINISHED),
+        ([outcome(OUT_OF_REACH), outcome(HOLDS, 0.9)], OUT_OF_REACH),
         ([outcome(UNDERTRAINED), outcome(HOLDS, 0.9)], UNDERTRAINED),
         ([outcome(UNDERTRAINED), outcome(FAILED_TRAINING)], FAILED_TRAINING),
         ([outcome(NOT_RUN), outcome(HOLDS, 0.9)], NOT_FINISHED),
@@ -208,6 +212,14 @@ def test_one_weak_failure_among_many_pairs_is_not_enough():
     assert claim == INCONCLUSIVE
     assert pairs[8].p_holm == pytest.approx(0.18)
     assert deciding is not None
+
+
+def test_a_multiple_that_no_value_can_reach_is_not_judged():
+    high, low = (scores(mean, values=np.full((3, N), mean)) for mean in (0.96, 0.5))
+    assert judge_pair(high, high, factor=1.2, most=1).verdict == OUT_OF_REACH
+    assert judge_pair(high, low, factor=1.2, most=1).verdict == HOLDS
+    assert judge_pair(low, low, factor=1.2, most=1).verdict == CONTRADICTED
+    assert judge_pair(high, high, factor=1.2).verdict == CONTRADICTED, "without a largest value"
 
 
 def test_the_deciding_pair():

@@ -66,7 +66,7 @@ def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
         bound = np.full((1, len(better.ids)), pair.at_least)
         worse = Scores(better.ids, better.patients, bound, better.source, fixed=True)
     try:
-        return judge_pair(better, worse, pair.kind, pair.delta, pair.times, lower=claim.lower)
+        return judge_pair(better, worse, pair.kind, pair.delta, pair.times, lower=claim.lower, most=claim.scale)
     except DataError as error:
         raise DataError(f"{pair} on {pair.dataset}: {error}") from error
 

@@ -6,6 +6,7 @@ The interval of a difference is that of :mod:`softmask.measure.differences`.
 
 - *not judged: failed training*: more than half of a network's training runs failed;
 - *not judged: undertrained*: a network is (:func:`last_gain` over :data:`RISING`, averaged over seeds);
+- *not judged: out of reach*: a multiple of B's mean is claimed that no value can reach, such as 1.2 times 0.97;
 - *holds*: the interval lies above 0;
 - *contradicted*: it lies below 0;
 - *gain ruled out*: it lies below delta;
@@ -15,9 +16,9 @@ The interval of a difference is that of :mod:`softmask.measure.differences`.
 outside. "Suffices" *holds* where the interval lies above -delta and is *contradicted* below it.
 
 **Claim.** By :func:`judge_claim`, it holds if all of its pairs do, without correction (an intersection-union test). It
-fails if a pair is contradicted or its gain ruled out after Holm's correction of the one-sided p values over the claim's
-pairs, whatever the others are. Otherwise, it is not judged if a pair is not judged, else not finished if a pair is not
-run, else inconclusive.
+fails if a pair is contradicted or its gain ruled out after Holm's correction of the one-sided p values over all of the
+claim's pairs, those included that are not run or not judged, whatever the others are. Otherwise, it is not judged if a
+pair is not judged, else not finished if a pair is not run, else inconclusive.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from softmask.measure.statistics import LEVEL, holm
 HOLDS, INCONCLUSIVE, FAILS = "holds", "inconclusive", "fails"
 CONTRADICTED, NO_GAIN = "contradicted", "gain ruled out"
 UNDERTRAINED, FAILED_TRAINING = "not judged: undertrained", "not judged: failed training"
+OUT_OF_REACH = "not judged: out of reach"
 NOT_RUN, NOT_FINISHED, REPORTED = "not run yet", "not finished", "reported, not judged"
 KINDS = BETTER, ADDS_LITTLE, SUFFICES = "better", "adds_little", "suffices"
 ALPHA = (1 - LEVEL) / 2
@@ -103,6 +105,7 @@ def judge_pair(
     factor: float = 1.0,
     *,
     lower: bool = False,
+    most: float = np.inf,
 ) -> Outcome:
     """Return the verdict on one pair by the module's rule; ``p_holm`` is that of a claim of one pair.
 
@@ -111,6 +114,7 @@ def judge_pair(
         kind: one of :data:`KINDS`.
         delta: smallest difference that counts, in the unit of the values; at least 0.
         factor, lower: as of :func:`compare`.
+        most: the largest possible value.
     """
     if better is None or worse is None:
         return Outcome(NOT_RUN)
@@ -120,6 +124,8 @@ def judge_pair(
         trainings.append(Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gains))))
     difference = compare(better, worse, factor, lower=lower)
     obstacles = sorted(training.obstacle for training in trainings)  # a failed training before an undertrained one
+    if factor > 1 and factor * np.mean(worse.values[np.isfinite(worse.values)]) > most:
+        obstacles.append(OUT_OF_REACH)
     verdict, p = next(filter(None, obstacles), INCONCLUSIVE), np.nan
     if verdict == INCONCLUSIVE and difference is not None and difference.patients >= LEAST_PATIENTS:
         verdict, p = _decide(difference, kind, delta)
@@ -148,7 +154,8 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
     The deciding pair, by its number, is the most certain failure where the claim fails, else the least certain one of
     those that hold, or else that are not judged or undecided; None where no pair is run.
     """
-    corrected = holm([outcome.p for outcome in outcomes])
+    p = np.array([outcome.p for outcome in outcomes])
+    corrected = np.where(np.isnan(p), np.nan, holm(np.nan_to_num(p, nan=1.0)))  # results to come must not change it
     outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, corrected, strict=True)]
 
     def those(*verdicts: str) -> list[int]:
@@ -166,7 +173,7 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
     missing, holding = those(NOT_RUN), those(HOLDS)
     if len(missing) == len(outcomes):
         return NOT_RUN, outcomes, None
-    if unjudged := those(FAILED_TRAINING) or those(UNDERTRAINED):
+    if unjudged := those(FAILED_TRAINING) or those(UNDERTRAINED) or those(OUT_OF_REACH):
         return outcomes[unjudged[0]].verdict, outcomes, min(unjudged, key=certainty)
     if len(holding) == len(outcomes):
         return HOLDS, outcomes, min(holding, key=certainty)

@@ -48,7 +48,7 @@ class DetailTextureEnhancement(nn.Module):
     def gate(self, features: Tensor) -> Tensor:
         """Return F_h = sigmoid(C_h(F_SR) - C_l(F_SR)) (B, C, H, W) in [0, 1], of F_SR (B, C, H, W).
 
-        C_h is a dilated convolution with a centre alone, so that one pass gives the difference.
+        C_h's 1x1 kernel is a dilated 3x3 one with zeros around its centre, so that one pass gives the difference.
         """
         kernel = F.pad(self.fine.weight, (1, 1, 1, 1)) - self.coarse.weight  # (C, C, 3, 3)
         difference = F.conv2d(features, kernel, self.fine.bias - self.coarse.bias, padding=2, dilation=2)
@@ -94,8 +94,8 @@ class Transfer(nn.Module):
         self.enhance = enhance
         self.fuse = fuse
 
-    def forward(self, image: Tensor) -> Tensor:
-        pictures, features = image[:, :PICTURES], image[:, PICTURES:]  # (B, 2, H, W), F_SR (B, C, H, W)
+    def forward(self, stacked: Tensor) -> Tensor:
+        pictures, features = stacked[:, :PICTURES], stacked[:, PICTURES:]  # (B, 2, H, W), F_SR (B, C, H, W)
         return self.fuse(self.context(pictures), self.enhance(features))
 
 

@@ -29,7 +29,7 @@ _VERDICTS = {
     "hold": (verdicts.HOLDS,),
     "fail": (verdicts.FAILS,),
     "inconclusive": (verdicts.INCONCLUSIVE,),
-    "not judged": (verdicts.UNDERTRAINED, verdicts.FAILED_TRAINING, verdicts.REPORTED),
+    "not judged": (verdicts.UNDERTRAINED, verdicts.FAILED_TRAINING, verdicts.OUT_OF_REACH, verdicts.REPORTED),
     "not run or not finished": (verdicts.NOT_FINISHED, verdicts.NOT_RUN),
 }
 """Columns, and the verdicts that each counts."""
@@ -51,7 +51,7 @@ def _short(runs: Mapping[str, Contents]) -> str:
     read = runs[real]
     sentences = summary.sentences(read, contents.state(read), summary.comparisons(read, Evidence()))
     table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated})"]]
-    table[0] += [f"claims on real data: {', '.join(_VERDICTS)}"]
+    table[0] += [f"claims on real data or a real substitute: {', '.join(_VERDICTS)}"]
     frame, seen = contents.frame(read), set()
     for paper, dataset, printed, *ours in _numbers({run: runs[run] for run in (real, simulated)}):
         counts = ", ".join(_counts(frame.loc[papers.display("papers", paper)]))
@@ -114,13 +114,14 @@ def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
 
 
 def in_bold(pair: summary.Rivals | None) -> str:
-    """Return ``**0.919**, U-Net++ 0.893``, with the higher mean in bold."""
+    """Return ``**0.919**, U-Net++ 0.893``, with the higher mean in bold, and how many others are finished."""
     if pair is None:
         return NOTHING_PRINTED
     ours, theirs = pair.words
+    among = f" (others finished: {pair.finished} of {pair.others})" if pair.finished < pair.others else ""
     if pair.own > pair.best:
-        return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}"
-    return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**"
+        return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}{among}"
+    return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**{among}"
 
 
 def inserted(name: str, content: str, begin: str, end: str) -> str:

@@ -92,6 +92,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "runs": [_beside(run, other) for run, other in beside.items()],
         "level": f"{100 * LEVEL:g}",
         "least_patients": rule.LEAST_PATIENTS,
+        "alpha": rule.ALPHA,
         "rising": rule.RISING,
         "gains": gains.sentence(gains.run()),
         "seen": next((entry for entry in read.tables if entry.name == "could-be-seen"), None),
@@ -324,6 +325,7 @@ def _constants(evidence: Evidence) -> dict[str, Any]:
         "noGain": rule.NO_GAIN,
         "undertrained": rule.UNDERTRAINED,
         "failed": rule.FAILED_TRAINING,
+        "outOfReach": rule.OUT_OF_REACH,
         "notRun": rule.NOT_RUN,
         "notFinished": rule.NOT_FINISHED,
     }

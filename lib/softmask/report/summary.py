@@ -27,6 +27,7 @@ _OPEN = {
     _FEW: "not judged because a network was trained for fewer than five epochs",
     verdicts.UNDERTRAINED: "not judged because a network was still improving when its training ended",
     verdicts.FAILED_TRAINING: "not judged because most training runs of a network failed",
+    verdicts.OUT_OF_REACH: "not judged because no method could reach the claimed multiple on this data",
     verdicts.NOT_FINISHED: "not finished",
     verdicts.REPORTED: "reported and not judged (times on another device)",
     verdicts.NOT_RUN: "not run yet",
@@ -45,12 +46,15 @@ _IN_PLACE = {
 
 
 class Rivals(NamedTuple):
-    """Mean of a paper's own method, and the best other network of its table with its mean; both means also in words."""
+    """Mean of a paper's own method, and the best other network of its table with its mean; both means also in words;
+    and how many of the other networks have one: ``finished`` of ``others``."""
 
     own: float
     row: str
     best: float
     words: tuple[str, str]
+    finished: int
+    others: int
 
 
 def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
@@ -61,13 +65,17 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
-    others = {row: value for row, value in means.items() if row.partition("_")[0] != own.partition("_")[0]}
+    rows = {cell.row for cell in cells if cell.row.partition("_")[0] != own.partition("_")[0]}
+    others = {row: value for row, value in means.items() if row in rows}
     if own not in means or not others:
         return None
     best = max(others, key=others.get)
     decimals = decimals_of(entry.paper, entry.name, cells[0])
-    words = tuple(number(value, math.nan, decimals) for value in (means[own], means[best]))
-    return Rivals(means[own], best, means[best], words)
+    words = [number(value, math.nan, decimals) for value in (means[own], means[best])]
+    seeds = {cell.row: cell.n_seeds for cell in cells}
+    if mean == "ours_mean" and seeds[own] != seeds[best]:
+        words[0] += f" (seeds: {seeds[own]})"
+    return Rivals(means[own], best, means[best], tuple(words), len(others), len(rows))
 
 
 class Comparison(NamedTuple):
@@ -192,12 +200,8 @@ def _numbers(compared: Sequence[Comparison]) -> str:
         return "None of the papers' own methods is measured beside another network yet."
     first = sum(one.in_print.own > one.in_print.best for one in both)
     here = sum(one.here.own > one.here.best for one in both)
-    waiting = any(
-        cell.printed and not cell.run and (cell.dataset, cell.metric) == (one.dataset, one.metric)
-        for one in both
-        for cell in one.entry.cells
-    )
-    among = ", among the networks that are finished" if waiting else ""
+    finished, others = (sum(counts) for counts in zip(*((one.here.finished, one.here.others) for one in both)))
+    among = f", where {finished} of {others} other networks are finished" if finished < others else ""
     shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
     ours, printed = (

@@ -31,6 +31,7 @@ from softmask.measure.verdicts import (
     NO_GAIN,
     NOT_FINISHED,
     NOT_RUN,
+    OUT_OF_REACH,
     REPORTED,
     UNDERTRAINED,
     Outcome,
@@ -43,7 +44,7 @@ from softmask.report.tables import AGAIN, about_run, to_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, UNDERTRAINED, FAILED_TRAINING, NOT_FINISHED, REPORTED, NOT_RUN)
+VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, UNDERTRAINED, FAILED_TRAINING, OUT_OF_REACH, NOT_FINISHED, REPORTED, NOT_RUN)
 """Verdicts on a claim, in the order in which they are counted."""
 POINTS = UNITS["points"]
 SEEDS = (3, 5, 8)
@@ -56,6 +57,7 @@ _COUNTED = {
     INCONCLUSIVE: "inconclusive",
     UNDERTRAINED: "undertrained",
     FAILED_TRAINING: "with failed training",
+    OUT_OF_REACH: "out of reach",
     NOT_RUN: "not run yet",
 }
 
@@ -66,6 +68,7 @@ _STYLES = {
     INCONCLUSIVE: {"marker": "o", "markerfacecolor": "white", "color": "black"},
     UNDERTRAINED: {"marker": "s", "markerfacecolor": "white", "color": "0.6"},
     FAILED_TRAINING: {"marker": "s", "markerfacecolor": "0.6", "color": "0.6"},
+    OUT_OF_REACH: {"marker": "D", "markerfacecolor": "white", "color": "0.6"},
 }
 """Look of a pair in a figure."""
 
@@ -140,10 +143,14 @@ def _decided(judged: Judged, unit: str) -> str:
         return f"{row} on {where} was undertrained (validation Dice {training.gain:+.2g} in the last fifth of training)"
     if difference is None:
         return f"{pair} on {where}: undefined on every image"
-    sentence = f"{pair} on {where}: {difference.mean:.2f} {unit}"
+    if outcome.verdict == OUT_OF_REACH:
+        return f"{pair} on {where}: the multiple is more than the largest possible value; no method could reach it"
+    sentence = f"{pair} on {where}: a gain of {difference.mean:.2f} {unit}"
     if difference.patients < LEAST_PATIENTS:
         return f"{sentence}, on {difference.patients} patients, too few to decide"
     sentence += f" ({difference.low:.2f} to {difference.high:.2f})"
+    if outcome.verdict == NO_GAIN:
+        sentence += f", which rules out {pair.delta:g}"
     if not math.isnan(pair.printed):
         includes = "includes" if judged.inside == "yes" else "does not include"
         sentence += f"; the interval {includes} the published difference of {pair.printed:.2f}"

@@ -40,7 +40,7 @@ FAILED_AFTER = 0.2
 FEWEST_STEPS = 200
 """Steps that a network is given before it is checked. Shorter runs never fail: too few steps tell nothing."""
 SLOW = 0.1
-"""Share of the learning rate with which all losses begin."""
+"""Share of the learning rate at the first step that follows all losses, from which it rises (:meth:`Settings.rate`)."""
 
 
 @dataclass(frozen=True)
@@ -224,10 +224,11 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
         **task.depends_on,
     }
     state = checkpoints.load(path, fingerprint)
-    for key, part in parts.items() if state.epochs else ():
-        part.load_state_dict(state.states[key])
-    if progress and state.epochs:
-        progress(state.epochs, settings.epochs, state.curves)
+    if state.epochs:  # of an interrupted training
+        for key, part in parts.items():
+            part.load_state_dict(state.states[key])
+        if progress:
+            progress(state.epochs, settings.epochs, state.curves)
     with deterministic(device):
         for epoch in range(state.epochs, settings.epochs):
             if start.failed(state.curves):

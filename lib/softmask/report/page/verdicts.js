@@ -181,6 +181,9 @@ const Verdicts = (() => {
     const options = { factor: pair.times, lower: claim.lower, scale: claim.scale, level: rule.level };
     const d = compare(better, worse, options);
     const unjudged = [better, worse].map(scores => obstacle(scores, rule)).filter(Boolean).sort();
+    if (pair.times > 1 && pair.times * mean(worse.values.flat().filter(Number.isFinite)) > 1) {
+      unjudged.push(rule.words.outOfReach);
+    }
     let [verdict, p] = [unjudged[0] || rule.words.inconclusive, NaN];
     if (!unjudged.length && d && d.patients >= rule.leastPatients) {
       [verdict, p] = decide(d, pair.kind, pair.delta, rule.words);
@@ -189,7 +192,7 @@ const Verdicts = (() => {
   }
 
   function holm(p) {
-    const order = [...p.keys()].filter(i => !Number.isNaN(p[i])).sort((a, b) => p[a] - p[b]);
+    const order = [...p.keys()].sort((a, b) => p[a] - p[b]);
     const adjusted = p.map(() => NaN);
     let largest = 0;
     order.forEach((i, rank) => {
@@ -200,14 +203,14 @@ const Verdicts = (() => {
   }
 
   function judgeClaim(outcomes, rule) {
-    const words = rule.words, adjusted = holm(outcomes.map(outcome => outcome.p));
+    const words = rule.words, adjusted = holm(outcomes.map(({ p }) => Number.isNaN(p) ? 1 : p));
     const among = (...verdicts) => outcomes.filter(outcome => verdicts.includes(outcome.verdict));
     const against = outcomes.filter((outcome, i) =>
       [words.contradicted, words.noGain].includes(outcome.verdict) && adjusted[i] < (1 - rule.level) / 2);
     if (against.length) return words.fails;
     const missing = among(words.notRun).length;
     if (missing === outcomes.length) return words.notRun;
-    const unjudged = among(words.failed)[0] || among(words.undertrained)[0];
+    const unjudged = among(words.failed)[0] || among(words.undertrained)[0] || among(words.outOfReach)[0];
     if (unjudged) return unjudged.verdict;
     if (among(words.holds).length === outcomes.length) return words.holds;
     return missing ? words.notFinished : words.inconclusive;
