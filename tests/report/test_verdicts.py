@@ -47,9 +47,9 @@ def test_the_sentence_has_the_deciding_pair_its_interval_and_the_print():
     assert (verdict.verdict, verdict.deciding) == (HOLDS, 1)
     difference = verdict.pairs[1].outcome.difference
     assert verdict.why == (
-        f"SoftGAN vs U-Net on LIDC (simulated): a gain of {difference.mean:.2f} percentage points ({difference.low:.2f} to "
-        f"{difference.high:.2f}); the interval does not include the published difference of 5.37. "
-        "Of 2 comparisons 2 hold"
+        f"SoftGAN vs U-Net on LIDC (simulated): a gain of {difference.mean:.2f} percentage points "
+        f"({difference.low:.2f} to {difference.high:.2f}); the interval does not include the published difference of "
+        "5.37. Of 2 comparisons 2 hold"
     )
 
 
@@ -139,7 +139,7 @@ def test_verdicts_by_the_readers_stand_beside_the_first_ones(config):
     assert verdicts.read(path)["b"]["by_readers"] == ""
     entry, other, *_ = [entry for entry in contents.read(config.run).claims if entry.paper == "softgan"]
     assert entry.verdict == NOT_FINISHED
-    assert entry.by_readers.startswith(f"{FAILS} (SoftGAN vs U-Net on LIDC (simulated): -5")
+    assert entry.by_readers.startswith(f"{FAILS} (SoftGAN vs U-Net on LIDC (simulated): a gain of -5")
     assert other.by_readers == ""
     html = page.build(config).read_text()
     said = "By the readers' consensus on LNSM: "

@@ -200,7 +200,7 @@ def _numbers(compared: Sequence[Comparison]) -> str:
         return "None of the papers' own methods is measured beside another network yet."
     first = sum(one.in_print.own > one.in_print.best for one in both)
     here = sum(one.here.own > one.here.best for one in both)
-    finished, others = (sum(counts) for counts in zip(*((one.here.finished, one.here.others) for one in both)))
+    finished, others = sum(one.here.finished for one in both), sum(one.here.others for one in both)
     among = f", where {finished} of {others} other networks are finished" if finished < others else ""
     shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
