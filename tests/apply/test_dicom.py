@@ -288,6 +288,15 @@ def test_a_legal_header_that_highdicom_does_not_take_is_done_with_a_doubt(
     assert row["message"] in capsys.readouterr().err
 
 
+def test_an_empty_character_set_is_none(label, changed, made, tmp_path):
+    def emptied(dataset):
+        dataset.SpecificCharacterSet = ""
+
+    assert label(*changed(emptied), "--format", "seg", "report") == 0
+    row = made.read_manifest(tmp_path / "out")["case"]
+    assert (row["formats"], row["message"]) == ("seg report", "")
+
+
 def test_a_damaged_date_is_left_empty_and_named(label, changed, made, tmp_path):
     def without_a_month(dataset):
         dataset.add(pydicom.DataElement("StudyDate", "DA", "20201340", validation_mode=0))

@@ -149,7 +149,8 @@ def test_bad_files_and_lines_among_many(label, many, made, tmp_path, capsys, job
     assert len(files(tmp_path / "out")) == 4 * 11 + 1
     many(2)
     assert label("--list", path, jobs=jobs) == 0
-    assert {row["status"] for row in made.read_manifest(tmp_path / "out").values()} == {"done"}  # failures go
+    rows = made.read_manifest(tmp_path / "out")
+    assert [name for name, row in rows.items() if row["status"] == "failed"] == ["n007"]  # and no line of a list
 
 
 def test_finished_images_are_skipped(label, many, made, tmp_path, capsys):
@@ -183,6 +184,37 @@ def test_older_files_of_an_item_go_and_no_others(label, made, ct, tmp_path):
     assert label(ct, "--mask", made.write_volume(tmp_path / "m.nrrd", mask), "--format", "png") == 0
     kept = [f"case-1/{z:03d}-{kind}.png" for z in (1, 2) for kind in PICTURES]
     assert files(out) == [*kept, "case-1/notes.txt", "manifest.csv", "notes.txt"]
+
+
+def test_a_failed_row_stays_until_its_name_succeeds(label, image, made, tmp_path, capsys):
+    good, lost = image, tmp_path / "lost.png"
+    assert label(lost, "--recist", *made.ends()) == 1
+    assert label(good, "--recist", *made.ends(), "--name", "other") == 0
+    assert "other" not in capsys.readouterr().err
+    rows = made.read_manifest(tmp_path / "out")
+    assert {name: row["status"] for name, row in rows.items()} == {"lost": "failed", "other": "done"}
+    made.save(lost, made.grey())
+    assert label(lost, "--recist", *made.ends()) == 0
+    assert {row["status"] for row in made.read_manifest(tmp_path / "out").values()} == {"done"}
+
+
+def test_sizes_are_said_beside_those_of_the_mark(label, ct, image, made, capsys):
+    assert label(ct, "--recist", *made.ends((19, 23)), "--slice", 2, "--format", "png") == 0
+    said = capsys.readouterr().out
+    assert "slice 2, long x short axis " in said
+    assert " mm (of the mark 11.200 x 9.800), area " in said
+    assert label(image, "--recist", *made.ends()) == 0
+    assert " pixels of lesion" in capsys.readouterr().out
+
+
+def test_a_volume_that_is_stored_turned_is_remarked(label, made, tmp_path):
+    for letters in ("LPS", "RAS"):
+        volume = made.write_volume(tmp_path / f"{letters}.nii.gz", made.hu().astype(np.int16), letters)
+        assert label(volume, "--recist", *made.ends((19, 23)), "--slice", 2, "--format", "png") == 0
+    rows = made.read_manifest(tmp_path / "out")
+    assert rows["LPS"]["message"] == ""
+    assert "RAS.nii.gz is stored as RAS; here rows count from the patient's front" in rows["RAS"]["message"]
+    assert rows["LPS"]["soft_area_px"] == rows["RAS"]["soft_area_px"]
 
 
 def test_a_kill_loses_nothing_that_was_written(many, made, tmp_path, label):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import highdicom as hd
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,7 +72,18 @@ def test_a_report_of_labels_leads_to_the_same_lesions(segment, label, ct, made, 
     report = tmp_path / "out" / "case-1-report.dcm"
     assert report.with_name("case-1-soft.dcm").is_file()  # which it refers to
     assert segment(ct, "--report", report, "--name", "found", "--format", "png") == 0
-    assert made.read_manifest(tmp_path / "out")["found-1"]["slices"] == "2"
+    rows = made.read_manifest(tmp_path / "out")
+    assert rows["found-1"]["slices"] == "2"
+    # the mark as it was drawn is read back, and not the axes of the mask that was made of it
+    drawn = np.reshape(made.ends((19, 23)), (2, 2, 2))[::-1, :, ::-1]  # the axis that is longer in mm first
+    assert rows["found-1"]["prior"].startswith(" ".join(f"{value:g}" for value in drawn.ravel()) + " xy px")
+    long_mm, short_mm = (rows["case-1"][f"{side}_mm"] for side in ("long", "short"))
+    assert rows["case-1"]["mark_long_mm"] == rows["found-1"]["mark_long_mm"] == f"{14 * 0.8:.3f}" != long_mm
+    assert rows["case-1"]["mark_short_mm"] == f"{14 * 0.7:.3f}" != short_mm
+    by_hand, of_mask = hd.sr.srread(report).content.get_image_measurement_groups()
+    values = [[float(each.value) for each in group.get_measurements()] for group in (by_hand, of_mask)]
+    assert values == [[11.2, 9.8], [float(long_mm), float(short_mm)]]
+    assert [group.method and group.method.meaning for group in (by_hand, of_mask)] == [None, "Binary Segmentation"]
 
 
 def test_an_image_smaller_than_the_crop_is_continued_at_its_edge(segment, made, shipped, tmp_path):

@@ -175,16 +175,18 @@ def work_through(
     if manifest is not None:
         writers.append((f"softmask {command}", [manifest]))
     check_outputs(writers, read, "Give each its own name in a list's column name, or its own --out")
-    done = read_manifest(manifest)
+    before = read_manifest(manifest)
+    done = {name: row for name, row in before.items() if row["status"] == "done"}
     names = [*(problem.where for problem in problems), *(item.name for item in items)]
-    rows: dict[str, Row | None] = dict.fromkeys([*names, *done]) | done
+    others = {name: row for name, row in before.items() if name not in names and row["image"]}  # and lines of no list
+    rows: dict[str, Row | None] = dict.fromkeys([*names, *done, *others]) | done | others
     states: Counter[str] = Counter()
     results: Iterator[Outcome] = iter(())
 
     def save() -> None:
         """Write the manifest, with the rows of another call that writes into the folder at the same time."""
-        others = (row for name, row in read_manifest(manifest).items() if name not in rows)
-        write_manifest(manifest, [*rows.values(), *others])
+        beside = (row for name, row in read_manifest(manifest).items() if name not in {**rows, **before})
+        write_manifest(manifest, [*rows.values(), *beside])
 
     try:
         if folder is not None:
@@ -366,6 +368,8 @@ def complete(task: Task, result: Result) -> Outcome:
         measured += ["long_mm", "short_mm"] if size.axes is not None else []
         measured += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
         sizes = {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in measured}
+    if marked := result.marked:
+        sizes |= dict(zip(("mark_long_mm", "mark_short_mm"), (f"{mm:.3f}" for mm in marked[1]), strict=True))
     for doubt in doubts:
         warnings.warn(Doubt(doubt), stacklevel=2)
     row = task.row | sizes | {

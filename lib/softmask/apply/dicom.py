@@ -119,6 +119,9 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
         header.SpacingBetweenSlices = result.image.grid.spacing_mm[0]  # highdicom repeats it, or makes one up
         sets = header.get("SpecificCharacterSet") or ()
         sets = [sets] if isinstance(sets, str) else list(sets)
+        if not any(sets) and "SpecificCharacterSet" in header:  # there and empty, as some anonymise: the same as absent
+            sets = []
+            del header.SpecificCharacterSet
         unknown = not {*sets} <= known
         if unknown or not result.name.isascii():
             header.decode()
@@ -224,9 +227,10 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
 
 
 def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, common: dict[str, Any]) -> SOPClass:
-    """Return the measurement report (TID 1500): the axes, drawn on the measured slice (TID 1501); the areas there (TID
-    1410), and of several slices the volumes (TID 1411), of the binary and of the soft mask, with the segmentation. All
-    groups are of one lesion, by their tracking identifier."""
+    """Return the measurement report (TID 1500): the axes of the mark as it was drawn, and of the mask on the measured
+    slice (TID 1501); the areas there (TID 1410), and of several slices the volumes (TID 1411), of the binary and of the
+    soft mask, with the segmentation. All groups are of one lesion, by their tracking identifier; those of a mask name
+    the method."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -254,13 +258,14 @@ def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, 
         finding = codes.SCT.Lesion
         return kind(tracking_identifier=identifier, finding_type=finding, measurements=measurements, **options)
 
-    groups = [
-        group(
-            hd.sr.MeasurementsAndQualitativeEvaluations,
-            length(codes.SCT.LongAxis, size.axes[0], size.long_mm),
-            length(codes.SCT.ShortAxis, size.axes[1], size.short_mm),
-        )
-    ]
+    def diameters(axes: np.ndarray, lengths: Iterable[float], **options: Any) -> Any:
+        names = (codes.SCT.LongAxis, codes.SCT.ShortAxis)
+        lines = [length(*line) for line in zip(names, axes, lengths, strict=True)]
+        return group(hd.sr.MeasurementsAndQualitativeEvaluations, *lines, **options)
+
+    groups = [diameters(*marked)] if (marked := result.marked) else []
+    of_mask = (size.long_mm, size.short_mm)
+    groups.append(diameters(size.axes, of_mask, method=codes.DCM.BinarySegmentation))
     for method, area, volume in (
         (codes.DCM.BinarySegmentation, size.area_mm2, size.volume_mm3),
         (codes.DCM.FractionalOccupancySegmentation, size.soft_area_mm2, size.soft_volume_mm3),

@@ -18,8 +18,8 @@ from softmask.data.dicom import Turn
 from softmask.data.image_files import read_grey
 from softmask.data.masks import doubt_patient, lesion_mask, slice_at
 from softmask.data.sample import Problem
-from softmask.data.volume_files import Grid
-from softmask.errors import ConfigError, DataError, Doubt, LabelError
+from softmask.data.volume_files import Grid, is_volume_file, orientation
+from softmask.errors import ConfigError, DataError, Doubt, LabelError, Remark
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
@@ -365,6 +365,9 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
 
 
 def _doubt_turned(image: Image, z: int) -> None:
+    if image.grid is not None and is_volume_file(image.path) and (letters := orientation(image.path)) != "LPS":
+        how = "here rows count from the patient's front, columns from the right, slices from the feet (LPS)"
+        warnings.warn(Remark(f"{image.path} is stored as {letters}; {how}: check the place"), stacklevel=3)
     ct = None if image.series is None else image.series[z]
     if ct is not None and ct.turn != Turn():
         how = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, work_on, work_through
 from softmask.apply.images import Grey
-from softmask.apply.items import outvoted, read_masks
+from softmask.apply.items import Item, outvoted, read_masks
+from softmask.apply.manifest import Row
 from softmask.apply.outputs import WRITER, Result, pictures, png
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
@@ -66,7 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
         tasks = (delayed(work_on)(item, settings, folder, done.get(item.name), work) for item in items)
         return pool(min(jobs, max(len(items), 1)))(tasks)
 
-    return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs)
+    say = _sizes if arguments.list is None else None  # of a list the manifest says it
+    return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
+
+
+def _sizes(item: Item, row: Row) -> str:
+    if not row["long_mm"]:
+        return f"{item.where}: {row['mask_area_px']} pixels of lesion"
+    marked = f" (of the mark {row['mark_long_mm']} x {row['mark_short_mm']})" if row["mark_long_mm"] else ""
+    axes = f"long x short axis {row['long_mm']} x {row['short_mm']} mm{marked}"
+    return f"{item.where}: slice {row['measured_slice']}, {axes}, area {row['area_mm2']} mm2"
 
 
 def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:
@@ -100,6 +110,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
         command="label",
         origin=f"from {_PRIORS[item.kind]}",
         parameters={"epsilon": f"{epsilon:g}", "prior": item.kind},
+        mark=None if item.mark is None else axes,
     )
     if item.mark is not None:
         _doubt_length(axes, result, z)

@@ -22,13 +22,15 @@ from softmask.files import write_atomic
 
 class Crop(NamedTuple):
     """What the network sees of a lesion: the ``part`` of slice ``z``, whose grey ``levels`` are (H, W), repeated at its
-    edge where the slice is smaller; the lesion's ``middle`` is the row and column of a pixel of the slice."""
+    edge where the slice is smaller; the lesion's ``middle`` is the row and column of a pixel of the slice, ``mark`` the
+    ends of its RECIST mark's axes there, (2, 2, 2), or None."""
 
     task: Task
     z: int
     levels: np.ndarray
     part: tuple[slice, slice]
     middle: tuple[int, int]
+    mark: np.ndarray | None
 
 
 def around_lesions(
@@ -73,12 +75,13 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     if not recist and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
+    marked = ends.reshape(2, 2, 2) if recist else None
     middle = np.rint(ends.mean(axis=0)).astype(int)
     corner = middle - size // 2
     low = np.clip(corner, 0, np.maximum(np.array(levels.shape) - size, 0)).tolist()
     part = tuple(slice(first, min(first + size, length)) for first, length in zip(low, levels.shape, strict=True))
     middle = tuple(np.clip(middle, 0, np.array(levels.shape) - 1).tolist())
-    return Crop(task, z, levels, part, middle)
+    return Crop(task, z, levels, part, middle, marked)
 
 
 def _lay_back(crop: Crop, found: Segmentation, model: Model) -> Outcome:
@@ -97,7 +100,7 @@ def _lay_back(crop: Crop, found: Segmentation, model: Model) -> Outcome:
         beside = "the mask does not contain the point that was given, or the middle of the mark"
         warnings.warn(Doubt(f"{beside}: is it of another structure?"), stacklevel=2)
     write_pictures(crop.task, crop.z, crop.levels, whole, crop.part)
-    return complete(crop.task, result_of(crop.task, model, {crop.z: whole}))
+    return complete(crop.task, result_of(crop.task, model, {crop.z: whole}, crop.mark))
 
 
 def write_pictures(
@@ -108,7 +111,7 @@ def write_pictures(
             write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
 
 
-def result_of(task: Task, model: Model, found: Mapping[int, Segmentation]) -> Result:
+def result_of(task: Task, model: Model, found: Mapping[int, Segmentation], mark: np.ndarray | None = None) -> Result:
     return Result(
         task.image,
         task.item.name,
@@ -118,4 +121,5 @@ def result_of(task: Task, model: Model, found: Mapping[int, Segmentation]) -> Re
         origin=f"by the network {model.name}",
         parameters={"threshold": f"{model.description.threshold:g}", "prior": task.item.kind},
         automatic=task.item.kind == "whole",
+        mark=mark,
     )

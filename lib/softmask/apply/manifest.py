@@ -13,13 +13,14 @@ from softmask.files import read_text, write_atomic
 MANIFEST = "manifest.csv"
 COLUMNS = (
     "name", "image", "label", "prior", "slices", "rows", "columns", "row_mm", "column_mm", "soft_area_px",
-    "mask_area_px", "measured_slice", "long_mm", "short_mm", "area_mm2", "soft_area_mm2", "volume_mm3",
-    "soft_volume_mm3", "settings", "formats", "status", "message", "digest",
+    "mask_area_px", "measured_slice", "long_mm", "short_mm", "mark_long_mm", "mark_short_mm", "area_mm2",
+    "soft_area_mm2", "volume_mm3", "soft_volume_mm3", "settings", "formats", "status", "message", "digest",
 )  # fmt: skip
 """``slices``: those with a mask, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels of
 their masks. From ``measured_slice`` on as in :class:`~softmask.measure.size.Size`, of images with positions in mm, the
-volumes of series and volumes. ``formats`` are those written; ``status`` is ``done`` or ``failed``; ``digest`` covers
-all that the result depends on, and the size of its files."""
+volumes of series and volumes; ``mark_long_mm`` and ``mark_short_mm`` are the RECIST mark's own axes. ``formats`` are
+those written; ``status`` is ``done`` or ``failed``; ``digest`` covers all that the result depends on, and the size of
+its files."""
 
 _LARGEST_MANIFEST = 1 << 28  # bytes
 
@@ -27,8 +28,7 @@ Row = dict[str, str]
 
 
 def read_manifest(path: Path | None) -> dict[str, Row]:
-    """Return the rows with status ``done`` by name; none without a manifest. Raises DataError for another file of that
-    name."""
+    """Return the rows by name; none without a manifest. Raises DataError for another file of that name."""
     if path is None or not path.exists():
         return {}
     remedy = "move it away, or choose another folder with --out"
@@ -39,7 +39,7 @@ def read_manifest(path: Path | None) -> dict[str, Row]:
             raise ValueError("its columns are others")
     except (ValueError, csv.Error) as error:
         raise DataError(f"{path}: is damaged, or no manifest of this softmask ({error}); {remedy}") from error
-    return {row["name"]: row for row in rows if row["status"] == "done"}
+    return {row["name"]: row for row in rows}
 
 
 def write_manifest(path: Path | None, rows: Iterable[Row | None]) -> None:

@@ -58,6 +58,7 @@ class Result:
         origin: in words, such as ``from RECIST axes``.
         parameters: of the method, by name.
         automatic: whether nobody said where the lesion is.
+        mark: ends of the RECIST mark's axes, (2, 2, 2) in pixels of the one slice; None without a mark.
     """
 
     image: Image
@@ -68,12 +69,23 @@ class Result:
     origin: str
     parameters: Mapping[str, str]
     automatic: bool = False
+    mark: np.ndarray | None = None
 
     @cached_property
     def size(self) -> Size | None:
         """Size of the lesion; None where the image's file says nothing of mm."""
         grid = self.image.grid
         return None if grid is None else size_of(self.alphas, self.masks, grid.spacing_mm)
+
+    @property
+    def marked(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The mark's axes, (2, 2, 2) in pixels, and their lengths in mm, (2,), the longer one first; None without a
+        mark or without mm."""
+        if self.mark is None or self.image.grid is None:
+            return None
+        mm = np.linalg.norm((self.mark[:, 1] - self.mark[:, 0]) * self.image.grid.spacing_mm[1:], axis=1)
+        order = np.argsort(-mm, kind="stable")
+        return self.mark[order], mm[order]
 
     @property
     def has_volume(self) -> bool:

@@ -13,13 +13,14 @@ from softmask.data.dicom import dcmread, decoding, named
 from softmask.data.sample import Problem
 from softmask.errors import DataError
 
-_GROUP = ("125007", "DCM")  # code of a Measurement Group
+_GROUP, _BINARY = ("125007", "DCM"), ("110853", "DCM")  # codes of a Measurement Group, and of Binary Segmentation
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
 
-    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark. SCOORD
+    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark; but of
+    groups with one tracking identifier not those measured on a segmentation, where another was drawn. SCOORD
     counts from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off; SCOORD3D is in mm.
 
     Raises:
@@ -28,16 +29,20 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     dataset = dcmread(path, stop_before_pixels=True)
     with decoding(path, "damaged", "export the report again"):
         modality, patient = str(dataset.get("Modality")), str(dataset.get("PatientID") or "")
-        groups, drawn = [], []  # lines of each measurement group, and what is drawn in it
+        groups, drawn, tracked = [], [], []  # lines of each measurement group, what is drawn in it, and of which lesion
         for item in _content(dataset):
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
                 groups.append([*_lines(item)])
+                tracked.append((_tracking(item), _on_segmentation(item)))
                 drawn.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
     if modality != "SR":
         raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []
-    for number, lines in enumerate(groups, 1):
+    by_hand = {uid for (uid, derived), lines in zip(tracked, groups, strict=True) if uid and lines and not derived}
+    for number, (lines, (uid, derived)) in enumerate(zip(groups, tracked, strict=True), 1):
+        if derived and uid in by_hand:
+            continue
         planes = {(line.uid, line.z_mm, line.frame) for line in lines}
         if len(lines) == 2 and len(planes) == 1:
             ends = tuple(end for line in lines for end in line.ends)
@@ -59,6 +64,17 @@ def _content(parent) -> Iterator:
     for item in parent.get("ContentSequence") or ():
         yield item
         yield from _content(item)
+
+
+def _tracking(group) -> str:
+    """Return the Tracking Unique Identifier of a group; empty without one."""
+    return next((str(item.UID) for item in group.get("ContentSequence") or () if item.get("ValueType") == "UIDREF"), "")
+
+
+def _on_segmentation(group) -> bool:
+    """Return whether a group names a binary segmentation as its method."""
+    names = [item.get("ConceptCodeSequence") or [{}] for item in group.get("ContentSequence") or ()]
+    return any((code[0].get("CodeValue"), code[0].get("CodingSchemeDesignator")) == _BINARY for code in names)
 
 
 class _Line(NamedTuple):

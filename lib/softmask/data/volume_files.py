@@ -150,6 +150,17 @@ def read_turned(path: Path) -> np.ndarray:
     return array if array.ndim == 3 else array[None]
 
 
+def orientation(path: Path) -> str:
+    """Return where a file's stored axes lead, such as ``RAI``: columns to the patient's right, rows to the front,
+    slices to the feet; ``LPS`` of a file of one slice."""
+    import SimpleITK
+
+    own = header(path)
+    if own.GetDimension() != 3:
+        return "LPS"
+    return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(own.GetDirection())
+
+
 def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
     """Return ``values`` (D, H, W) with the axes, origin, spacing and direction of the scan's own file."""
     import SimpleITK
@@ -160,8 +171,7 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
         image.SetSpacing(grid.spacing_mm[::-1])
         return image
     own = header(grid.path)
-    letters = SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(own.GetDirection())
-    image = SimpleITK.DICOMOrient(image, letters)
+    image = SimpleITK.DICOMOrient(image, orientation(grid.path))
     image.SetOrigin(own.GetOrigin())
     image.SetSpacing(own.GetSpacing())
     image.SetDirection(own.GetDirection())
