@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"softmask: {where}: {error.strerror}; check the path, its rights and the space left", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("softmask: interrupted", file=sys.stderr)
+        print("softmask: interrupted; the same command goes on from what is finished", file=sys.stderr)
         return 130
 
 

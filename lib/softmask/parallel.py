@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -75,9 +76,16 @@ def pool(jobs: int | None = None, batch: int | str = "auto", ordered: bool = Tru
     times as slow."""
     # Told when a process that has held much memory is replaced by a fresh one between two tasks, which loses nothing.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
+    threading.excepthook = _failed_thread
     with parallel_config("loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)):
         how = "generator" if ordered else "generator_unordered"
         return Parallel(n_jobs=jobs or cores(), return_as=how, batch_size=batch, pre_dispatch="4*n_jobs")
+
+
+def _failed_thread(failure: threading.ExceptHookArgs) -> None:
+    """Say nothing of loky's thread that looks for a task which an interrupt has cancelled."""
+    if not (failure.exc_type is KeyError and failure.thread and failure.thread.name == "ExecutorManagerThread"):
+        threading.__excepthook__(failure)
 
 
 def _begin(parent: int) -> None:
