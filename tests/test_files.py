@@ -65,6 +65,20 @@ def test_what_is_read_is_a_plain_file_of_a_bounded_size(tmp_path):
             files.read_json(tmp_path / name)
 
 
+def test_two_do_not_write_into_a_folder(tmp_path):
+    with files.sole_writer(tmp_path / "out"):
+        with (
+            pytest.raises(DataError, match="out: another softmask is writing into it"),
+            files.sole_writer(tmp_path / "out"),
+        ):
+            pytest.fail("entered")
+        with files.sole_writer(tmp_path / "other"), files.sole_writer(None):
+            pass
+    with files.sole_writer(tmp_path / "out"):
+        pass
+    assert not [*tmp_path.iterdir()], "nothing was written"
+
+
 def test_what_a_kill_left_half_written_is_removed(tmp_path):
     whole = files.write_atomic(tmp_path / "a" / "file.csv", "1")
     (tmp_path / "a" / ".file.csv.x7.part").write_text("half")

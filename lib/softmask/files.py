@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -9,7 +10,8 @@ import shutil
 import stat
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,29 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
         Path(name).unlink(missing_ok=True)
         raise
     return path
+
+
+@contextmanager
+def sole_writer(folder: Path | None) -> Iterator[None]:
+    """Keep other processes from ``folder`` meanwhile (of None, nothing). Raises DataError where one is there."""
+    if folder is None:
+        yield
+        return
+    path, made = folder / ".lock", not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            why = "another softmask is writing into it; wait until it has ended, or choose another folder with --out"
+            raise DataError(f"{folder}: {why}") from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            if made:
+                with suppress(OSError):
+                    folder.rmdir()  # where nothing was written
 
 
 def remove_parts(folder: str | Path, age: float = 0) -> None:

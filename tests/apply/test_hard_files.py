@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import struct
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from softmask.apply.images import list_slices, open_image
 from softmask.apply.reports import read_report
 from softmask.data.ct import read_volume
 from softmask.data.dicom import dcmread
+from softmask.data.image_files import doubt_stack
 from softmask.data.masks import lesion_mask
-from softmask.errors import DataError
+from softmask.errors import DataError, Doubt
 from softmask.measure.size import size_of
 
 MIDDLE = "0003.dcm"  # slice 2 of 5, which the mask marks
@@ -315,6 +317,37 @@ def test_pixels_in_a_syntax_with_loss_are_a_doubt(folder, mask, label, made, tmp
     assert "5 of 5 slices were compressed with loss" in made.read_manifest(tmp_path / "out")["ct"]["message"]
 
 
+def rescaled(tmp_path: Path, folder: Path, names: str = "*.dcm") -> Path:
+    """A copy of the series with another 1024 subtracted in some slices."""
+    copy = Path(shutil.copytree(folder, tmp_path / "rescaled", dirs_exist_ok=True))
+    for path in copy.glob(names):
+        change(path, RescaleIntercept=pydicom.dcmread(path).RescaleIntercept - 1024)
+    return copy
+
+
+def test_slices_of_two_scales_are_doubted(folder, mask, label, tmp_path, capsys):
+    assert label(rescaled(tmp_path, folder, "000[34].dcm"), "--mask", mask) == 0
+    said = capsys.readouterr().err
+    assert "RescaleIntercept (0028,1052) goes from " in said
+    assert "among the slices: is one scale wrong?" in said
+
+
+def test_a_stack_with_an_empty_slice_or_a_jump_is_doubted():
+    body = np.random.default_rng(0).normal(40, 20, (6, 30, 30)).astype(np.int16)
+    body[:, :, :15] = -990
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        doubt_stack(body)
+    lost = body.copy()
+    lost[3] = -1024
+    with pytest.warns(Doubt, match="every pixel of slices 3 has the same value: were they lost"):
+        doubt_stack(lost)
+    lower = body.copy()
+    lower[4:] = np.maximum(lower[4:] - 1024, -1024)
+    with pytest.warns(Doubt, match=r"tissue differs by 10\d\d HU between slices 3 and 4"):
+        doubt_stack(lower)
+
+
 def test_values_that_are_no_hounsfield_units(made, folder, mask, label, tmp_path, capsys):
     hu = made.hu()
     hu[0, 0, 0] = -2000  # what is outside the scanned circle
@@ -322,6 +355,9 @@ def test_values_that_are_no_hounsfield_units(made, folder, mask, label, tmp_path
         path = made.write_volume(tmp_path / f"{offset}.nii.gz", hu + np.int16(offset) * (hu > -2000))
         assert label(path, "--mask", mask) == 0
         assert ("as if 1024 were added to HU: check the scale" in capsys.readouterr().err) == doubted
+    for path in (made.write_volume(tmp_path / "twice.nii.gz", hu - np.int16(1024)), rescaled(tmp_path, folder)):
+        assert label(path, "--mask", mask) == 0
+        assert "HU, and air is -1000: as if 1024 were subtracted twice" in capsys.readouterr().err
     path = made.write_volume(tmp_path / "thousandths.nii.gz", hu / np.float32(1000))
     assert label(path, "--mask", mask) == 0
     assert "which shows no air beside tissue: check that they are Hounsfield units" in capsys.readouterr().err

@@ -236,6 +236,18 @@ def test_a_kill_loses_nothing_that_was_written(many, made, tmp_path, label):
     assert made.read_manifest(out)["n000"]["status"] == "done"
 
 
+def test_slices_of_a_killed_call_do_not_stay(label, ct, made, tmp_path, capsys):
+    mask, out = made.write_volume(tmp_path / "m.nrrd", made.volume_mask()), tmp_path / "out"
+    assert label(ct, "--mask", mask, "--format", "png", "nifti") == 0
+    (out / "manifest.csv").unlink()  # as of a kill before it was written
+    (out / "case-1" / "notes.png").write_text("the user's")
+    capsys.readouterr()
+    assert label(ct, "--recist", *made.ends((19, 23)), "--slice", 2, "--format", "png") == 0
+    assert "replaces an earlier or interrupted result named case-1" in capsys.readouterr().err
+    drawn = [f"case-1/002-{kind}.png" for kind in PICTURES]
+    assert files(out) == [*drawn, "case-1/notes.png", "manifest.csv"]
+
+
 def test_an_interrupt_keeps_the_manifest_and_exits_130(label, many, made, tmp_path, monkeypatch, capsys):
     path, done = many(5), []
 

@@ -133,7 +133,7 @@ def test_a_result_beside_the_image_is_replaced_with_a_remark(segment, image, cap
     assert segment(image, "--at", 10, 10) == 0
     assert "replaces" not in capsys.readouterr().err
     assert segment(image, "--at", 30, 12) == 0
-    assert "replaces an earlier result named a; to keep both, give one another folder" in capsys.readouterr().err
+    assert "replaces an earlier or interrupted result named a; --out leads to another folder" in capsys.readouterr().err
 
 
 def test_without_a_name_the_model_is_lesion(image, capsys, shipped, monkeypatch, tmp_path):

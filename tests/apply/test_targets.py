@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from softmask import cli
-from softmask.apply import KINDS, batch
+from softmask.apply import KINDS
 from softmask.apply.outputs import is_ours
+from softmask.files import sole_writer
 
 FORMATS = ("--format", *KINDS)
 
@@ -117,19 +118,11 @@ def test_what_was_edited_or_is_not_asked_for_again_is_named_when_it_goes(label, 
     assert "removed one-mask.nii.gz, one-soft.nii.gz of the result before" in capsys.readouterr().err
 
 
-def test_two_calls_into_one_folder_at_once_are_both_listed(label, ct, made, tmp_path, monkeypatch):
-    mask, manifest = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask()), tmp_path / "out" / "manifest.csv"
-    assert label(ct, "--mask", mask, "--name", "other", "--format", "nifti") == 0
-    of_other = manifest.read_bytes()
-    manifest.unlink()
-    write, calls = batch.write_manifest, []
-
-    def while_the_other_writes(path, rows):
-        write(path, rows)
-        if not calls:
-            path.write_bytes(of_other)
-        calls.append(path)
-
-    monkeypatch.setattr(batch, "write_manifest", while_the_other_writes)
-    assert label(ct, "--mask", mask, "--name", "one", "--format", "nifti") == 0
+def test_a_second_call_into_one_folder_at_once_is_refused(label, ct, made, tmp_path, capsys):
+    mask = made.write_volume(tmp_path / "mask.nrrd", made.volume_mask())
+    with sole_writer(tmp_path / "out"):
+        assert label(ct, "--mask", mask, "--name", "one", "--format", "nifti") == 2
+    assert "out: another softmask is writing into it; wait until it has ended" in capsys.readouterr().err
+    for name in ("one", "other"):
+        assert label(ct, "--mask", mask, "--name", name, "--format", "nifti") == 0
     assert {*made.read_manifest(tmp_path / "out")} == {"one", "other"}

@@ -184,9 +184,7 @@ def work_through(
     results: Iterator[Outcome] = iter(())
 
     def save() -> None:
-        """Write the manifest, with the rows of another call that writes into the folder at the same time."""
-        beside = (row for name, row in read_manifest(manifest).items() if name not in {**rows, **before})
-        write_manifest(manifest, [*rows.values(), *beside])
+        write_manifest(manifest, rows.values())
 
     try:
         if folder is not None:
@@ -310,12 +308,15 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
     options = "--out" if item.planes else "--out or --name"
-    if earlier is None:
+    if earlier is None:  # beside an image there is no manifest; and a kill may have come before it was written
         need_ours(targets, options)
-        if any(path.is_file() for path in targets):  # nobody knows of what: beside an image there is no manifest
-            text = f"replaces an earlier result named {item.name}; to keep both, give one another folder (--out)"
+        drawn = sorted({path.name[:3] for path in (folder / item.name).glob("[0-9]*.png")}) if image.is_volume else ()
+        names = file_names(item.name, [f"{item.name}/{z}" for z in drawn], tuple(KINDS), settings.command)
+        older = frozenset(path for path in {*targets, *(folder / name for name in names)} if is_ours(path))
+        if older:
+            text = f"replaces an earlier or interrupted result named {item.name}; --out leads to another folder"
             warnings.warn(Remark(text), stacklevel=2)
-        return task
+        return replace(task, older=older)
     before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
     drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
     names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)

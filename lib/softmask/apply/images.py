@@ -27,7 +27,7 @@ from softmask.data.ct import (
     read_hu,
 )
 from softmask.data.dicom import is_dicom
-from softmask.data.image_files import LUNG_WINDOW, doubt_units, read_grey, window_hu
+from softmask.data.image_files import LUNG_WINDOW, doubt_low, doubt_units, read_grey, window_hu
 from softmask.data.volume_files import Grid, grid_of_file, header, is_volume_file, read_turned, remedy_of
 from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import ConfigError, DataError, Doubt, Remark
@@ -141,6 +141,7 @@ class Slice:
                         "--stretch, or name the values that become black and white with --window"
                     )
                 doubt_units(volume[self.z])
+                doubt_low(volume[self.z])
             return grey.levels(volume[self.z], hu=True)
 
 

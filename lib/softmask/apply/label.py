@@ -18,7 +18,7 @@ from softmask.apply.manifest import Row
 from softmask.apply.outputs import WRITER, Result, pictures, png
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
-from softmask.files import whole_path, write_atomic
+from softmask.files import sole_writer, whole_path, write_atomic
 from softmask.label import SoftMask, closed_form_alpha, soft_mask
 from softmask.label.common import bounding_box, checked_readers
 from softmask.label.recist import ellipse_mask
@@ -68,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
         return pool(min(jobs, max(len(items), 1)))(tasks)
 
     say = _sizes if arguments.list is None else None  # of a list the manifest says it
-    return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
+    with sole_writer(folder):
+        return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
 
 
 def _sizes(item: Item, row: Row) -> str:

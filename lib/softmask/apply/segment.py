@@ -39,11 +39,11 @@ from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, pn
 from softmask.cache import code_digest
 from softmask.config import Config
 from softmask.data.ct import read_volume
-from softmask.data.image_files import doubt_units, window_hu
+from softmask.data.image_files import doubt_stack, doubt_units, window_hu
 from softmask.data.sample import Problem
 from softmask.data.volume_files import image_of, name_of, packed
 from softmask.errors import ConfigError, Doubt, SoftmaskError, brief
-from softmask.files import sha256_of, whole_path, write_atomic
+from softmask.files import sha256_of, sole_writer, whole_path, write_atomic
 from softmask.measure import segmentation
 from softmask.nets import morph
 
@@ -122,7 +122,8 @@ def run_segment(arguments: argparse.Namespace) -> int:
         for item in items:
             yield work_on(item, settings, folder, done.get(item.name), partial(_segment_whole, grey=grey, model=model))
 
-    return work_through("segment", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
+    with sole_writer(folder):
+        return work_through("segment", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
 
 
 def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], list[Problem], list[Path]]:
@@ -202,6 +203,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         with reading(scan):
             volume = read_volume(scan)
             doubt_units(volume.hu)
+            doubt_stack(volume.hu)
             if (lowest := volume.hu.min()) > NO_AIR:
                 text = f"its lowest value is {lowest}, and air is -1000 HU; check that the values are HU"
                 warnings.warn(Doubt(text), stacklevel=2)

@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from softmask.data.dicom import Plane, check_decoder, dcmread, decoding, is_dicom, named, pixels_of, plane_of
+from softmask.data.image_files import doubt_low
 from softmask.data.volume_files import Grid, grid_of_file, read_turned
 from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import DataError, Doubt, Remark
@@ -39,7 +40,9 @@ _TAGS = [
     *("Modality", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
     *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation", "LossyImageCompression"),
+    "RescaleIntercept",
 ]
+_ONE_SCALE = 500.0  # HU by which the intercepts of slices may differ, where each has its own scale
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 _NEEDED += ("SeriesInstanceUID", "SOPInstanceUID")
 _LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
@@ -59,6 +62,7 @@ class CtSlice(Plane):
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
         tilt: of the gantry, in degrees.
         pixel_bytes: those of the pixels; 0 where they are compressed.
+        intercept: of the scale to Hounsfield units; 0 where the file names none.
         lossy: whether they were ever compressed with loss.
     """
 
@@ -70,6 +74,7 @@ class CtSlice(Plane):
     frame_of_reference: str
     tilt: float
     pixel_bytes: int
+    intercept: float
     lossy: bool
 
 
@@ -129,6 +134,7 @@ def read_header(path: Path) -> CtSlice | None:
             frame_of_reference=str(header.get("FrameOfReferenceUID") or ""),
             tilt=tilt if np.isfinite(tilt) else 0.0,
             pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
+            intercept=float(header.get("RescaleIntercept") or 0),
             lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01",
         )
     if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
@@ -177,7 +183,9 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
         why = f"pixels of shape {stored.shape}, {named('RescaleSlope')} = {slope:g}, {named('RescaleIntercept')} = "
         raise DataError(f"{path}: {why}{intercept:g}: no grey slice in Hounsfield units; export it again")
-    hu = np.maximum(ct.turn.turn(stored).astype(np.float32) * np.float32(slope) + np.float32(intercept), AIR)
+    values = ct.turn.turn(stored).astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    doubt_low(values)
+    hu = np.maximum(values, AIR)
     if (hu > np.iinfo(np.int16).max).any():
         raise DataError(f"{path}: has {hu.max():g} HU; is {named('PixelRepresentation')} wrong? Export it again")
     return hu
@@ -279,6 +287,10 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
     if lossy := [ct.path for ct in slices if ct.lossy]:
         text = f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed"
         warnings.warn(Doubt(text), stacklevel=2)
+    low, high = (reach(ct.intercept for ct in slices) for reach in (min, max))
+    if high - low > _ONE_SCALE:
+        text = f"{named('RescaleIntercept')} goes from {low:g} to {high:g} among the slices: is one scale wrong?"
+        warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
     shape = (len(slices), *first.shape)
     if np.prod(shape, dtype=float) > LARGEST_VOLUME:
         raise DataError(f"{first.path.parent}: {' x '.join(map(str, shape))} voxels are more than is read; crop it")
@@ -336,6 +348,7 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
     values = read_turned(path)
     if values.min() >= 0:
         raise DataError(f"{path}: no value lies below 0; save it in Hounsfield units")
+    doubt_low(values)
     # slice by slice: float64 takes four times as much memory
     return Volume(**vars(grid), hu=np.stack([_as_int16(np.maximum(plane, AIR)) for plane in values]))
 

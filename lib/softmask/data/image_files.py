@@ -11,6 +11,7 @@ import warnings
 import zipfile
 import zlib
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ MAX_BYTES = 64 * 1024 * 1024
 LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that become 0 and 1."""
 
+_BELOW_AIR, _PADDINGS = -1300, 8  # HU; different values of padding at most
+_LUNG_AT_MOST, _JUMP = -500, 500  # HU; largest median difference of tissue between neighbouring slices
 _TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; what is often added so that none is negative; share of values
 _NARROW = 20  # HU; noise alone spans more
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -54,6 +57,29 @@ def doubt_units(hu: np.ndarray) -> None:
     if np.mean((hu >= low + _ADDED) & (hu <= high + _ADDED)) >= _MUCH:
         doubt = f"many values lie between {low + _ADDED} and {high + _ADDED}, as if {_ADDED} were added to HU"
         warnings.warn(Doubt(f"{doubt}: check the scale of the values"), stacklevel=2)
+
+
+def doubt_low(values: np.ndarray) -> None:
+    """Warn of many different values below those of air, as of HU that were rescaled twice; padding has one or two."""
+    low = values[values < _BELOW_AIR]
+    if low.size >= _MUCH * values.size and np.unique(low).size > _PADDINGS:
+        doubt = f"{low.size / values.size:.0%} of the values lie below {_BELOW_AIR} HU, and air is -1000"
+        warnings.warn(Doubt(f"{doubt}: as if {_ADDED} were subtracted twice; check the scale"), stacklevel=2)
+
+
+def doubt_stack(hu: np.ndarray) -> None:
+    """Warn of slices of a scan (D, H, W) that are empty, or where tissue differs from the next slice's by much."""
+    empty = [str(z) for z, plane in enumerate(hu) if plane.min() == plane.max()]
+    if empty:
+        some = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
+        warnings.warn(Doubt(f"every pixel of slices {some} has the same value: were they lost?"), stacklevel=2)
+    for z, (below, above) in enumerate(pairwise(hu)):
+        tissue = np.maximum(below, above) > _LUNG_AT_MOST
+        jump = np.median(np.abs(above[tissue].astype(float) - below[tissue])) if tissue.any() else 0
+        if jump > _JUMP and not {str(z), str(z + 1)} & {*empty}:
+            doubt = f"tissue differs by {jump:.0f} HU between slices {z} and {z + 1}: is the scale of some wrong?"
+            warnings.warn(Doubt(doubt), stacklevel=2)
+            return
 
 
 def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
