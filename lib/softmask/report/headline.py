@@ -118,7 +118,7 @@ def in_bold(pair: summary.Rivals | None) -> str:
     if pair is None:
         return NOTHING_PRINTED
     ours, theirs = pair.words
-    among = f" (others finished: {pair.finished} of {pair.others})" if pair.finished < pair.others else ""
+    among = f" ({pair.finished} of {pair.others})" if pair.finished < pair.others else ""
     if pair.own > pair.best:
         return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}{among}"
     return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**{among}"
