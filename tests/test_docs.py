@@ -1,12 +1,16 @@
-"""README and docs: links lead to files that are there, and the README stays short."""
+"""README and docs: links lead to files that are there, the README stays short, and numbers in sentences are the tables'
+(those of the headlines are compared in ``report/test_headline.py``)."""
 
 from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 
+from softmask.apply import load
 from softmask.config import ROOT
+from softmask.papers.audit import gains
 
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
 
@@ -20,3 +24,83 @@ def test_every_link_leads_to_a_file(page):
 
 def test_the_readme_is_read_in_five_minutes():
     assert len((ROOT / "README.md").read_text().replace("|", " ").split()) <= 1300
+
+
+def measured(table: str, row: str, metric: str, dataset: str = "lungs-2d") -> float:
+    """A number of night-real's tables."""
+    frame = pd.read_csv(ROOT / "results" / "night-real" / "tables" / f"{table}.csv")
+    found = frame[(frame["row"] == row) & (frame["metric"] == metric) & (frame["dataset"] == dataset)]
+    return float(found["ours_mean"].item())
+
+
+def shipped(model: str, measure: str) -> float:
+    return load(model).description.measures[measure][0]
+
+
+BEST_CRITIC = "1. LGAN regression vs U-Net (baseline) in IoU"
+SAID = [
+    (
+        "README.md",
+        "(largest gain {:.2f} points of {:.1f} %, {:.2f} to {:.2f}); thresholds with morphology ({:.1f} %)",
+        lambda: [
+            measured("workbook/lgan-claims-real", BEST_CRITIC, "difference"),
+            100 * measured("workbook/lgan-real-slices", "baseline_unet", "mean_iou"),
+            *(measured("workbook/lgan-claims-real", BEST_CRITIC, end) for end in ("low", "high")),
+            100 * measured("workbook/lgan-real-slices", "morph", "mean_iou"),
+        ],
+    ),
+    (
+        "docs/findings.md",
+        "has a Dice of {:.1f} with it, Gros' label {:.1f}, Kats' {:.0f}",
+        lambda: [
+            measured("softgan/table-4", row, "ceiling", "lidc")
+            for row in ("soft_mask", "gros_interpolation", "kats_dilation")
+        ],
+    ),
+    (
+        "docs/findings.md",
+        "({:.1f} for the soft mask)",
+        lambda: [measured("softgan/table-4", "soft_mask", "ceiling", "lidc")],
+    ),
+    (
+        "docs/findings.md",
+        "has {:.1f} % to {:.0f} % of it over all epochs",
+        lambda: [
+            measured("workbook/lgan-shares", f"lgan_{critic}", "share_mean") for critic in ("regression", "product")
+        ],
+    ),
+    (
+        "docs/own-images.md",
+        "mean Dice with the consensus {:.3f} on 542 test slices",
+        lambda: [shipped("lesion", "dice")],
+    ),
+    (
+        "docs/own-images.md",
+        "a lower Dice, {:.3f}, and the better soft masks: {:.3f} against {:.3f} in soft Dice",
+        lambda: [shipped("softgan", "dice"), shipped("softgan", "soft_dice"), shipped("lesion", "soft_dice")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("page", "words", "numbers"), SAID)
+def test_numbers_in_sentences_are_those_of_the_tables(page, words, numbers):
+    text = " ".join((ROOT / page).read_text().replace("−", "-").split())
+    assert words.format(*numbers()) in text
+
+
+def test_the_critic_and_the_networks_of_these_sentences_are_the_best():
+    frame = pd.read_csv(ROOT / "results/night-real/tables/workbook/lgan-claims-real.csv")
+    differences = frame[(frame["metric"] == "difference") & frame["row"].str.startswith("1. ")]
+    assert differences.loc[differences["ours_mean"].idxmax(), "row"] == BEST_CRITIC
+    frame = pd.read_csv(ROOT / "results/night-real/tables/workbook/lgan-real-slices.csv")
+    means = frame[frame["metric"] == "mean_iou"].set_index("row")["ours_mean"]
+    assert means.idxmax() == "morph"
+    amplified = means[means.index.str.endswith("_amplified")]
+    assert all(value < means[row.removesuffix("_amplified")] for row, value in amplified.items()), "docs/findings.md"
+
+
+def test_the_printed_gains_that_could_be_seen():
+    found = re.search(r"(\d+) have printed spreads: (\d+) of these \((\d+) %\)", gains.sentence(gains.run()))
+    of, within, percent = found.groups()
+    assert f"{within} of the {of} printed gains that come with a spread" in (ROOT / "docs/findings.md").read_text()
+    assert f"Of {of} gains with printed spreads, {within} ({percent} %)" in (ROOT / "docs/results.md").read_text()
