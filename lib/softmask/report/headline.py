@@ -51,7 +51,7 @@ def _short(runs: Mapping[str, Contents]) -> str:
     read = runs[real]
     sentences = summary.sentences(read, contents.state(read), summary.comparisons(read, Evidence()))
     table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated})"]]
-    table[0] += [f"claims on real data or a real substitute: {', '.join(_VERDICTS)}"]
+    table[0] += [f"claims on real data or a substitute: {', '.join(_VERDICTS)}"]
     frame, seen = contents.frame(read), set()
     for paper, dataset, printed, *ours in _numbers({run: runs[run] for run in (real, simulated)}):
         counts = ", ".join(_counts(frame.loc[papers.display("papers", paper)]))

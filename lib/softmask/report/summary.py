@@ -209,7 +209,7 @@ def _numbers(compared: Sequence[Comparison]) -> str:
     )
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
-        f"comparisons in print and in {here} of {len(both)} here{among}, whether they are judged or not; for example "
+        f"comparisons in print and in {here} of {len(both)} here{among}, judged or not; for example "
         f"{where}: {ours} (printed: {printed})."
     )
 
