@@ -207,6 +207,15 @@ def test_sizes_are_said_beside_those_of_the_mark(label, ct, image, made, capsys)
     assert " pixels of lesion" in capsys.readouterr().out
 
 
+def test_the_long_axis_is_that_in_mm(label, made, tmp_path):
+    volume = made.write_volume(tmp_path / "a.nii.gz", made.hu().astype(np.int16), spacing=(2.5, 0.4, 1.6))
+    row, column = 19, 23
+    ends = (row - 7, column, row + 7, column, row, column - 6, row, column + 6)  # 14 pixels of 0.4 mm, 12 of 1.6 mm
+    assert label(volume, "--recist", *ends, "--slice", 2, "--format", "png") == 0
+    found = made.read_manifest(tmp_path / "out")["a"]
+    assert (found["mark_long_mm"], found["mark_short_mm"], found["message"]) == ("19.200", "5.600", "")
+
+
 def test_a_volume_that_is_stored_turned_is_remarked(label, made, tmp_path):
     for letters in ("LPS", "RAS"):
         volume = made.write_volume(tmp_path / f"{letters}.nii.gz", made.hu().astype(np.int16), letters)

@@ -135,7 +135,9 @@ class Mark:
                 raise DataError(f"the mark was drawn in frame of reference {self.frame}, not on {image.path}")
             found = slice_at(image.grid, self.z_mm)
             if found is None:
-                raise DataError(f"the mark lies at z = {self.z_mm:g} mm, between the slices of {image.path}")
+                low, high = image.grid.z_mm[[0, -1]]
+                where = "between" if low <= self.z_mm <= high else "beside"
+                raise DataError(f"the mark lies at z = {self.z_mm:g} mm, {where} the slices of {image.path}")
             return found
         if n > 1 and z is None:
             raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")

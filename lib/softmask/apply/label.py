@@ -134,7 +134,7 @@ def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
 def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
     """Warn where the long axis of the mask is not about as long as that of the mark, as with a wide radius."""
     spacing, unit = ((1.0, 1.0), "pixels") if result.image.grid is None else (result.image.grid.spacing_mm[1:], "mm")
-    drawn = float(np.linalg.norm((axes[0, 1] - axes[0, 0]) * spacing))
+    drawn = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())  # not the longer one in pixels
     ends = recist_axes(result.masks[z], result.alphas[z], spacing)[0]
     measured = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
     # a mark ends at centres of pixels, an outline up to half a pixel beyond them
