@@ -19,6 +19,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from softmask.apply.images import list_slices, open_image
 from softmask.apply.reports import read_report
+from softmask.data import ct as scans
 from softmask.data.ct import read_volume
 from softmask.data.dicom import dcmread
 from softmask.data.image_files import doubt_stack
@@ -230,6 +231,8 @@ def test_a_nifti_file_that_contradicts_itself_is_refused(made, mask, label, tmp_
     ("place", "content", "message", "status"),
     [
         (112, struct.pack("<2f", 0, -1024), "scl_slope 0 means no scale, but scl_inter is -1024", 1),
+        (112, struct.pack("<2f", 1, np.nan), "scl_inter is nan beside scl_slope 1; correct the scale", 1),
+        (108, struct.pack("<f", 0), "vox_offset is 0, within the header; save the file again", 1),
         (80, struct.pack("<3f", 1, 1, 1), "0.8 x 0.7 x 2.5 by its sform, and 1 x 1 x 1 by pixdim", 1),
         (252, bytes(4), "doubtful: {path}: has neither sform nor qform", 0),
         (123, bytes([1]), "doubtful: {path}: its voxels are 800 x 700 x 2500 mm", 0),
@@ -323,6 +326,21 @@ def rescaled(tmp_path: Path, folder: Path, names: str = "*.dcm") -> Path:
     for path in copy.glob(names):
         change(path, RescaleIntercept=pydicom.dcmread(path).RescaleIntercept - 1024)
     return copy
+
+
+def test_values_beyond_the_bits_that_are_stored_are_doubted(folder, monkeypatch):
+    """As of JPEG 2000 whose own precision and sign are not those of the header."""
+    change(folder / MIDDLE, BitsStored=12, HighBit=11, PixelRepresentation=1)
+    slice_2 = scans.read_header(folder / MIDDLE)
+    for highest, doubted in ((2047, False), (4090, True)):
+        pixels = np.full((40, 48), 100)
+        pixels[0, :3] = -2048, 0, highest
+        monkeypatch.setattr(scans, "pixels_of", lambda *_, pixels=pixels: pixels)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            scans.read_hu(slice_2)
+        said = [str(warning.message) for warning in caught]
+        assert any("4090, and 12 bits, as they are declared, from -2048 on" in text for text in said) == doubted, said
 
 
 def test_slices_of_two_scales_are_doubted(folder, mask, label, tmp_path, capsys):

@@ -183,6 +183,11 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
         why = f"pixels of shape {stored.shape}, {named('RescaleSlope')} = {slope:g}, {named('RescaleIntercept')} = "
         raise DataError(f"{path}: {why}{intercept:g}: no grey slice in Hounsfield units; export it again")
+    if bits:
+        least = -(2 ** (bits - 1)) if dataset.get("PixelRepresentation") else 0
+        if stored.min() < least or stored.max() >= least + 2**bits:
+            text = f"holds {stored.min()} to {stored.max()}, and {bits} bits, as they are declared, from {least} on"
+            warnings.warn(Doubt(f"{path}: {text}: were its pixels decoded rightly?"), stacklevel=2)
     values = ct.turn.turn(stored).astype(np.float32) * np.float32(slope) + np.float32(intercept)
     doubt_low(values)
     hu = np.maximum(values, AIR)

@@ -32,6 +32,7 @@ the voxels, slope and intercept of their scale, codes of qform and sform, quater
 _SPACES = ("left-posterior-superior", "left-anterior-superior", "right-anterior-superior", "lps", "las", "ras")
 """Those spaces of nrrd that say where the patient's left, front and head are."""
 _NIFTI_1, _NIFTI_2 = 348, 540  # bytes of their headers, which begin with that number
+_FIRST = 352  # byte of the first voxel in a NIfTI-1 file of one part, at least
 _NIFTI_REAL = {16: "f4", 64: "f8"}  # types of real numbers
 _NRRD_HEADER = 1 << 20  # 3D Slicer keeps terminology and colours of all segments in it
 _SEGMENT = re.compile(r"segment\d+_")  # beginning of the keys with what 3D Slicer says of a segment
@@ -117,6 +118,10 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
     if slope == 0 and intercept != 0:  # no scale, by the format; SimpleITK adds the intercept
         raise DataError(f"{path}: scl_slope 0 means no scale, but scl_inter is {intercept:g}; correct one of them")
+    if np.isfinite(slope) and slope and not np.isfinite(intercept):
+        raise DataError(f"{path}: scl_inter is {intercept:g} beside scl_slope {slope:g}; correct the scale")
+    if head[344:348] == b"n+1\0" and not start >= _FIRST:  # which the format reads as 352, and programs as it stands
+        raise DataError(f"{path}: vox_offset is {start:g}, within the header; save the file again, or set {_FIRST}")
     lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
     if codes[1] > 0 and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
         sides, others = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
