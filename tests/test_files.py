@@ -85,8 +85,6 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path):
     (tmp_path / "a" / ".hidden").write_text("the user's")
     (tmp_path / ".volume.x7.part").mkdir()
     (tmp_path / ".volume.x7.part" / ".volume.nii.x7.part").write_text("half")
-    files.remove_parts(tmp_path, age=60)
-    assert len([*tmp_path.rglob("*.part")]) == 3, "somebody may be writing them"
     files.remove_parts(tmp_path)
     assert not (tmp_path / ".volume.x7.part").exists()
     assert sorted(path.name for path in whole.parent.iterdir()) == [".hidden", "file.csv"]

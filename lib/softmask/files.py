@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -129,14 +128,11 @@ def sole_writer(folder: Path | None) -> Iterator[None]:
                     folder.rmdir()  # where nothing was written
 
 
-def remove_parts(folder: str | Path, age: float = 0) -> None:
-    """Remove what a kill left half-written below ``folder``, at least ``age`` seconds ago; nobody may be writing
-    there, or not for so long."""
-    latest = time.time() - age
+def remove_parts(folder: str | Path) -> None:
+    """Remove what a kill left half-written below ``folder``. Nobody may be writing there."""
     for part in [*Path(folder).rglob(".*.part")]:
         with suppress(FileNotFoundError):  # within one that is removed already
-            if part.lstat().st_mtime <= latest:
-                shutil.rmtree(part) if part.is_dir() else part.unlink()
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def sha256_of(*parts: bytes | memoryview | str | Path) -> str:

@@ -37,9 +37,6 @@ from softmask.files import remove_parts, sha256_of, write_atomic
 EVERY = 2.0
 """Seconds between two writings of the manifest: what a kill takes from it is done again."""
 
-UNTOUCHED = 60.0
-"""Seconds after which a half-written file is what a kill left: another call may write into the folder, too."""
-
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
@@ -188,7 +185,7 @@ def work_through(
 
     try:
         if folder is not None:
-            remove_parts(folder, UNTOUCHED)
+            remove_parts(folder)
         save()
         saved = time.monotonic()
         results = outcomes(done)

@@ -138,13 +138,13 @@ def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tu
     for spec in wanted:
         if spec not in twice and not is_longer(spec):
             by_row.setdefault((spec.source, spec.row), []).append(spec)
-    found = {}
+    still = {}
     for row, runs in by_row.items():
         records = [recorded(spec, config) for spec in runs]
         rises = [last_gain(record.curves["validation_dice"]) for record in records if record and not record.failed]
         if all(records) and rises and (rise := float(np.mean(rises))) > RISING:
-            found[row] = rise, runs
-    return found
+            still[row] = rise, runs
+    return still
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:

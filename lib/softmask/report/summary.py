@@ -230,9 +230,13 @@ def _clearest(contents: Contents) -> str:
 
 
 def _certainty(judged: verdicts.Judged) -> float:
-    """The difference in standard errors; 0 where methods predict the same and nothing varies."""
-    difference = judged.outcome.difference
-    return abs(difference.mean) / difference.error if difference and difference.error > 0 else 0.0
+    """How many standard errors the difference lies from 0, or from the gain that it rules out; 0 where methods predict
+    the same and nothing varies."""
+    difference, bound = (
+        judged.outcome.difference,
+        judged.pair.delta if judged.outcome.verdict == verdicts.NO_GAIN else 0,
+    )
+    return abs(difference.mean - bound) / difference.error if difference and difference.error > 0 else 0.0
 
 
 def _difference(judged: verdicts.Judged, unit: str) -> str:
@@ -240,6 +244,8 @@ def _difference(judged: verdicts.Judged, unit: str) -> str:
     where = f"{display('datasets', pair.dataset)} ({judged.outcome.data})"
     words = f"{pair} on {where}, {signed(difference.mean)} {unit} "
     words += f"({signed(difference.low)} to {signed(difference.high)}"
+    if judged.outcome.verdict == verdicts.NO_GAIN:
+        words += f", which rules out {pair.delta:g}"
     return words + (")" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)})")
 
 

@@ -77,6 +77,7 @@ class Discriminator(Adversary):
     """Judge that learns to tell real from generated images or masks."""
 
     NAME = "discriminator"
+    mask = staticmethod(torch.tanh)
 
     def turn(self, real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> Values:
         """Update the judge once on its inputs ``real`` and ``fake``, which have no gradient. Returns its loss and the
@@ -101,8 +102,6 @@ class Discriminator(Adversary):
         self.module.requires_grad_(True)
         return self.loss.generator(on_fake.float())
 
-    mask = staticmethod(torch.tanh)
-
     def update(self, batch: Batch, mask: torch.Tensor) -> Values:
         """Take its turn on soft labels and on the segmentor's ``mask`` (B, 1, H, W), which carries no gradient."""
         return self.turn((batch.images, 2 * batch.soft - 1), (batch.images, mask))
@@ -125,14 +124,13 @@ class Critic(Adversary):
     """Critic of lung masks, which learns how far predicted masks are from true ones."""
 
     NAME = "critic"
+    mask = staticmethod(torch.sigmoid)
 
     def __init__(self, *arguments, **more) -> None:
         super().__init__(*arguments, **more)
         clip(self.module)
         factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=self.device)
         self.module.register_buffer("factor", factor)  # of the weight; 0: not known yet. A checkpoint keeps it
-
-    mask = staticmethod(torch.sigmoid)
 
     def update(self, batch: Batch, mask: torch.Tensor) -> Values:
         """Take its turn, on the generator's ``mask`` (B, 1, H, W), which carries no gradient. Returns ``critic_gap``,
