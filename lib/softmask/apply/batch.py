@@ -307,7 +307,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     options = "--out" if item.planes else "--out or --name"
     if earlier is None:  # beside an image there is no manifest; and a kill may have come before it was written
         need_ours(targets, options)
-        drawn = sorted({path.name[:3] for path in (folder / item.name).glob("[0-9]*.png")}) if image.is_volume else ()
+        drawn = {path.name.partition("-")[0] for path in (folder / item.name).glob("[0-9]*-*.png")}  # of a volume
         names = file_names(item.name, [f"{item.name}/{z}" for z in drawn], tuple(KINDS), settings.command)
         older = frozenset(path for path in {*targets, *(folder / name for name in names)} if is_ours(path))
         if older:
