@@ -67,6 +67,13 @@ def report(tmp_path, slice_2):
     return write
 
 
+def _tilt(dataset, element):
+    """Make a line's coordinates those of a patient, its second end 5 mm above its first."""
+    if element.keyword == "GraphicData":
+        (x0, y0, x1, y1), dataset.ValueType = element.value, "SCOORD3D"
+        element.value = [x0, y0, 0.0, x1, y1, 5.0]
+
+
 def test_two_diameters_of_a_group_are_a_mark(report, slice_2):
     [mark], [problem] = read_report(report([SHORT, LONG], [LONG]))
     assert mark.uid == slice_2.SOPInstanceUID == "1.2.3.2"
@@ -106,6 +113,16 @@ def test_diameters_that_are_stated_and_not_drawn_are_doubted(report, tmp_path, c
 def test_an_option_without_effect_on_a_report_is_refused(report, ct, label, capsys):
     assert label(ct, "--report", report([LONG, SHORT]), "--label", "lesion 1") == 2
     assert "leave out --label" in capsys.readouterr().err
+
+
+def test_a_diameter_through_several_slices_makes_no_mark(report):
+    tilted = pydicom.dcmread(path := report([LONG, SHORT]))
+    tilted.walk(_tilt)
+    tilted.save_as(path)
+    marks, [problem] = read_report(path)
+    assert not marks
+    assert problem.where.endswith("measurement group 1")
+    assert problem.why.startswith("a diameter runs through several slices")
 
 
 def test_unusable_reports_are_named(tmp_path, report, ct, label, capsys):

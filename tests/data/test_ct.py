@@ -96,6 +96,16 @@ def test_a_slice_that_does_not_fit_is_named_with_its_tag(chest, tmp_path, change
     assert str(bad) in str(caught.value)
 
 
+@pytest.mark.parametrize("factor", [0.5, 3])
+def test_a_second_distance_of_slices_is_no_lost_slice(chest, tmp_path, factor):
+    chest.write_series(tmp_path)
+    for place in range(6):
+        z = chest.z(5) + factor * (chest.z(1) - chest.z(0)) * (place + 1)
+        chest.write_slice(tmp_path / f"more{place}.dcm", place, ImagePositionPatient=[-20, -30, z])
+    with pytest.raises(DataError, match="a scan of several slice distances; keep the slices of one"):
+        read_volume(tmp_path)
+
+
 @given(st.integers(0, 2200))
 @settings(max_examples=25)
 def test_a_truncated_slice_is_never_passed_over(chest, tmp_path_factory, kept):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -44,7 +45,10 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
         if derived and uid in by_hand:
             continue
         planes = {(line.uid, line.z_mm, line.frame) for line in lines}
-        if len(lines) == 2 and len(planes) == 1:
+        if any(math.isnan(line.z_mm or 0) for line in lines):
+            why = "a diameter runs through several slices; both axes of a RECIST mark lie in one: redraw it"
+            problems.append(Problem(f"{path}, measurement group {number}", why))
+        elif len(lines) == 2 and len(planes) == 1:
             ends = tuple(end for line in lines for end in line.ends)
             stated = tuple(line.stated_mm for line in lines)
             marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated, path, patient))
@@ -78,8 +82,8 @@ def _on_segmentation(group) -> bool:
 
 
 class _Line(NamedTuple):
-    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` in ``frame``; its
-    length as stated, 0 in units of no length."""
+    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` (NaN of a line that
+    runs through slices) in ``frame``; its length as stated, 0 in units of no length."""
 
     ends: tuple[tuple[float, float], ...]
     stated_mm: float
@@ -101,10 +105,11 @@ def _lines(group) -> Iterator[_Line]:
                 raise ValueError("a diameter is not drawn on one image")
             ends = tuple((x - 0.5, y - 0.5) for x, y in zip(values[::2], values[1::2], strict=True))
             yield _Line(ends, _millimetres(measured), str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
-        elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6 and abs(values[2] - values[5]) < SAME_Z:
+        elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6:
             ends = (values[0], values[1]), (values[3], values[4])
             frame = str(drawn.get("ReferencedFrameOfReferenceUID") or "")
-            yield _Line(ends, _millimetres(measured), "", values[2], frame)
+            level = values[2] if abs(values[2] - values[5]) < SAME_Z else math.nan
+            yield _Line(ends, _millimetres(measured), "", level, frame)
 
 
 def _millimetres(number) -> float:

@@ -31,6 +31,7 @@ SAME_Z = 0.05
 
 _SAME_TILT = 0.05  # degrees
 _UNEVEN = 0.1  # share of the usual distance of slices by which a distance may differ from it, for rounded positions
+_RUN = 3  # so many gaps of one size on end are a second distance of slices, and no lost ones
 _GAP = 1.5  # a distance this many times the usual one has room for a missing slice
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED = (f"{_CT}.1", f"{_CT}.2")
@@ -302,16 +303,23 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
     steps = np.diff([ct.z_mm for ct in slices])
     distinct = np.sort(steps[steps >= SAME_Z])
     usual = float(distinct[(len(distinct) - 1) // 2]) if len(distinct) else 0.0
-    for step, below, above in zip(steps.tolist(), slices[:-1], slices[1:], strict=True):
+    for number, (step, below, above) in enumerate(zip(steps.tolist(), slices[:-1], slices[1:], strict=True)):
         position = f"{above.path}: {named('ImagePositionPatient')} is z = {above.z_mm:g} mm"
+        alike = np.abs(steps[number : number + _RUN] - step) < SAME_Z
         if step < SAME_Z:
             raise DataError(f"{position} as in {below.path} of the same series; remove one of them")
+        uneven = abs(step - usual) > _UNEVEN * usual + SAME_Z
+        if uneven and alike.sum() == _RUN:
+            raise DataError(
+                f"{position}, {step:g} mm above {below.path} and so on, and others are {usual:g} mm apart: a scan of "
+                "several slice distances; keep the slices of one of them, or resample the series"
+            )
         if step > _GAP * usual:
             raise DataError(
                 f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart: slices are missing in "
                 "between; get the series again"
             )
-        if abs(step - usual) > _UNEVEN * usual + SAME_Z:
+        if uneven:
             raise DataError(
                 f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart; resample the series"
             )
