@@ -59,11 +59,11 @@ def dcmread(path: Path, **options) -> FileDataset:
     Raises:
         DataError: naming the file, for every failure of pydicom, and for more than :data:`LARGEST_FILE` bytes.
     """
-    import pydicom
-    from pydicom.filereader import read_dataset, read_preamble
-
     if (size := size_of(path)) > LARGEST_FILE:
         raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
+    import pydicom  # takes a third of a second: not before there is a file
+    from pydicom.filereader import read_dataset, read_preamble
+
     with decoding(path, "not a readable DICOM file"), _Bounded(path) as file:
         bare = _is_bare(file.read(_PREAMBLE))
         file.seek(0)
