@@ -79,6 +79,9 @@ def fit(
         return _recorded(specs, config)
     runs = plan(specs, config, specs if weights else ())
     ahead = missing(runs)
+    for run in runs:
+        if run.record:  # a kill may have come before it was published
+            publish(run.record, config)
     jobs = default_jobs() if ahead and jobs is None else jobs
     if ahead and jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
@@ -106,8 +109,6 @@ def fit(
     if ahead and not dask:  # each process still holds a data set: gigabytes together
         get_reusable_executor(reuse=True).shutdown(wait=True)
     finished = {run.spec: run.finished() for run in runs if run.spec.name not in failures}
-    for run in finished.values():
-        publish(run.record, config)
     if failures:
         listed = "\n".join(f"- {name}: {why}" for name, why in failures.items())
         raise TrainingError(f"{len(failures)} of {len(runs)} runs failed; the others are kept:\n{listed}")
