@@ -389,6 +389,20 @@ def test_contours_that_an_offset_moves_are_refused(chest, scan, tmp_path):
             assert lesion_mask(scan, path)[2].any()
 
 
+def test_a_fraction_above_the_stated_largest_is_refused(chest, scan, nodule, tmp_path):
+    dataset = pydicom.dcmread(chest.write_seg(tmp_path / "seg.dcm", {"Nodule": nodule * 1.0}, fractional=True))
+    dataset.MaximumFractionalValue = 100
+    dataset.save_as(tmp_path / "seg.dcm")
+    with pytest.raises(DataError, match=r"holds 200, above MaximumFractionalValue \(0062,000e\) = 100"):
+        lesion_mask(scan, tmp_path / "seg.dcm")
+
+
+def test_a_number_goes_before_a_name(chest, scan, nodule, tmp_path):
+    path = chest.write_seg(tmp_path / "seg.dcm", {"2": nodule, "1": ~nodule})
+    with pytest.warns(Doubt, match=r"number 1 was taken, and not that named 1 \(1 2, 2 1\)"):
+        np.testing.assert_array_equal(lesion_mask(scan, path, "1"), nodule)
+
+
 def test_the_background_of_a_labelmap_is_no_structure(chest, scan, nodule, tmp_path):
     dataset = pydicom.dcmread(chest.write_seg(tmp_path / "seg.dcm", {"Nodule": nodule * 1.0}, fractional=True))
     dataset.SegmentationType = "LABELMAP"

@@ -14,7 +14,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from softmask.data.dicom import Plane, check_decoder, dcmread, decoding, is_dicom, named, pixels_of, plane_of
+from softmask.data.dicom import (
+    Plane,
+    check_decoder,
+    dcmread,
+    decoding,
+    is_dicom,
+    is_irreversible,
+    named,
+    padding_of,
+    pixels_of,
+    plane_of,
+)
 from softmask.data.image_files import doubt_low
 from softmask.data.volume_files import Grid, grid_of_file, read_turned
 from softmask.data.volume_headers import LARGEST_VOLUME
@@ -136,7 +147,7 @@ def read_header(path: Path) -> CtSlice | None:
             tilt=tilt if np.isfinite(tilt) else 0.0,
             pixel_bytes=0 if compressed else header.Rows * header.Columns * int(header.get("BitsAllocated") or 16) // 8,
             intercept=float(header.get("RescaleIntercept") or 0),
-            lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01",
+            lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01" or is_irreversible(path, syntax),
         )
     if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
         raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
@@ -189,7 +200,9 @@ def read_hu(ct: CtSlice) -> np.ndarray:
         if stored.min() < least or stored.max() >= least + 2**bits:
             text = f"holds {stored.min()} to {stored.max()}, and {bits} bits, as they are declared, from {least} on"
             warnings.warn(Doubt(f"{path}: {text}: were its pixels decoded rightly?"), stacklevel=2)
-    values = ct.turn.turn(stored).astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+    values[padding_of(dataset, stored)] = AIR
+    values = ct.turn.turn(values)
     doubt_low(values)
     hu = np.maximum(values, AIR)
     if (hu > np.iinfo(np.int16).max).any():

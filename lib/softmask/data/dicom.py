@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_FILE = 1 << 30  # bytes, twice those of the largest fractional segmentation
 MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
 
+_JPEG_2000 = "1.2.840.10008.1.2.4.91"
 _PREAMBLE = 132  # bytes: 128, and DICM
 _CHUNK = 1 << 20
 
@@ -130,6 +132,33 @@ def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
     with decoding(path, "the pixels cannot be read, the file may be truncated"):
         return dataset.pixel_array
+
+
+def is_irreversible(path: Path, uid: str) -> bool:
+    """Return whether pixels in JPEG 2000, which may or may not lose, went through the wavelet that loses (9-7): the
+    last byte of the coding style (COD, ISO/IEC 15444-1 A.6.1). The header need not say so."""
+    if uid != _JPEG_2000:
+        return False
+    whole = path.read_bytes()
+    style = whole.find(b"\xff\x52", whole.find(b"\xff\x4f\xff\x51"))
+    return style > 0 and whole[style + 13 : style + 14] == b"\0"
+
+
+def padding_of(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
+    """Return where the stored pixels (H, W) are the padding that the file declares, as far as the image's border: the
+    same value elsewhere may be tissue."""
+    outside = np.zeros(stored.shape, bool)
+    if isinstance(value := dataset.get("PixelPaddingValue"), int):
+        other = dataset.get("PixelPaddingRangeLimit")
+        wrap = 1 << int(dataset.BitsAllocated)  # of tag and pixels, one may be signed and the other not
+        low, high = sorted((value % wrap, (other if isinstance(other, int) else value) % wrap))
+        pixels = stored.astype(np.int64) % wrap
+        outside = (pixels >= low) & (pixels <= high)
+    if outside.any():
+        regions, _ = ndimage.label(outside)
+        at_border = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
+        outside = np.isin(regions, at_border[at_border > 0])
+    return outside
 
 
 def check_decoder(path: Path, uid: str) -> None:

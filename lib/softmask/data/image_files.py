@@ -68,11 +68,19 @@ def doubt_low(values: np.ndarray) -> None:
 
 
 def doubt_stack(hu: np.ndarray) -> None:
-    """Warn of slices of a scan (D, H, W) that are empty, or where tissue differs from the next slice's by much."""
+    """Warn of slices of a scan (D, H, W) that are empty, or where tissue differs from the next slice's by much, and of
+    one value of tissue at their sides."""
     empty = [str(z) for z, plane in enumerate(hu) if plane.min() == plane.max()]
     if empty:
         some = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         warnings.warn(Doubt(f"every pixel of slices {some} has the same value: were they lost?"), stacklevel=2)
+    sides = np.concatenate([hu[:, [0, -1]].ravel(), hu[:, :, [0, -1]].ravel()])
+    found, counts = np.unique(sides[sides > _LUNG_AT_MOST], return_counts=True)
+    if counts.max(initial=0) >= _MUCH * sides.size:
+        text = (
+            f"{found[counts.argmax()]:g} HU is the value of {counts.max() / sides.size:.0%} of the pixels at the sides"
+        )
+        warnings.warn(Doubt(f"{text} of the slices: padding? Give it that of air"), stacklevel=2)
     for z, (below, above) in enumerate(pairwise(hu)):
         tissue = np.maximum(below, above) > _LUNG_AT_MOST
         jump = np.median(np.abs(above[tissue].astype(float) - below[tissue])) if tissue.any() else 0

@@ -274,7 +274,8 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
         shape, count = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
         frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
-        half = int(dataset.get("MaximumFractionalValue") or 255) / 2 if kind == "FRACTIONAL" else 1
+        most = int(dataset.get("MaximumFractionalValue") or 255)
+        half = most / 2 if kind == "FRACTIONAL" else 1
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
         frames = [_frame(item, shared, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
@@ -309,6 +310,8 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
     if not read:
         return None
     stored = pixels_of(path, dataset).reshape(-1, *shape)
+    if kind == "FRACTIONAL" and (largest := stored.max(initial=0)) > most:
+        raise DataError(f"{path}: holds {largest}, above {named('MaximumFractionalValue')} = {most}; export it again")
     mask, beside, elsewhere = np.zeros(grid.shape, bool), 0, 0
     marks: dict[tuple[int, int | None], np.ndarray] = {}  # by slice and segment
     for number, (z, plane) in places.items():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from softmask.errors import DataError
+from softmask.errors import DataError, Doubt
 
 _LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
 _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
@@ -52,9 +53,13 @@ def lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 
 
 def labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
-    """Return the number of that with this number or name, or of the only one."""
-    meant = [number for number, name in names.items() if label in (f"{number}", f"{number}.0", name)]
-    chosen = meant if label else list(names)
+    """Return the number of that with this number, else with this name, or of the only one."""
+    numbered = [number for number in names if label in (f"{number}", f"{number}.0")]
+    meant = [number for number, name in names.items() if label == name]
+    if numbered and meant not in ([], numbered):
+        text = f"number {label} was taken, and not that named {label} ({_listed(names)})"
+        warnings.warn(Doubt(f"{path}: {text}"), stacklevel=2)
+    chosen = numbered or meant if label else list(names)
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
         if not label and len(names) > _MANY and not any(names.values()):

@@ -26,7 +26,8 @@ ENDINGS = (".nii.gz", ".nrrd", ".nii")
 _LEAST_MM, _MOST_MM = 0.02, 50  # of a voxel, from micro-CT to the coarsest slices
 _OTHERS = {
     **dict.fromkeys((".nhdr", ".raw", ".raw.gz"), "detached: save as one .nrrd"),
-    **dict.fromkeys((".hdr", ".img", ".mha", ".mhd", ".mgz", ".mgh"), "convert to NIfTI or nrrd"),
+    **dict.fromkeys((".hdr", ".img"), "save as one .nii or .nrrd"),
+    **dict.fromkeys((".mha", ".mhd", ".mgz", ".mgh"), "convert to NIfTI or nrrd"),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"), "unpack it"),
 }
 """By the ending of files that are not read, what to do about them."""
@@ -121,13 +122,15 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     import SimpleITK
 
     check_header(path)
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # what it warns of is refused or doubted here
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        remedy = "correct its sform" if "direction" in str(error) else AGAIN
+        sheared = "direction" in str(error)
+        remedy = "its sform shears the voxels (gantry tilt?): resample it to axial slices" if sheared else AGAIN
         raise DataError(f"{path}: not a readable volume ({brief(error)}); {remedy}") from error
     return reader
 
