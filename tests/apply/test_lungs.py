@@ -146,8 +146,8 @@ def test_single_slices_go_through_segment(lgan, tmp_path, capsys):
     assert f"{expected.sum()} of 4096 pixels are lung;" in capsys.readouterr().out
 
 
-HU = np.random.default_rng(6).integers(-1024, 500, (5, 40, 48)).astype(np.int16)
-HU[:, :9] = HU[:, -9:] = HU[:, :, :9] = HU[:, :, -9:] = 40  # a body around it, thick enough to be taken for one
+HU = np.random.default_rng(7).integers(20, 60, (5, 40, 48)).astype(np.int16)  # a body, thick enough for one, around
+HU[:, 9:-9, 9:-9] = np.random.default_rng(6).integers(-1024, 500, (5, 22, 30))
 
 
 @pytest.fixture
