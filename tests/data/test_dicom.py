@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 
-from softmask.data.dicom import is_irreversible, padding_of
+from softmask.data.dicom import is_irreversible, numbers_of, padding_of
+from softmask.errors import DataError
 
 JPEG_2000, JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.90"
 
@@ -48,3 +51,14 @@ def test_padding_reaches_from_the_border(value, limit, dtype, outside):
     found = padding_of(dataset, stored.view(dtype))
     assert found.sum() == outside
     assert not found[3, 4]
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("0.5\\0.75", [0.5, 0.75]), ("0.5,0.75", None), ("0,5\\0,75", None)])
+def test_numbers_that_are_none_are_named_with_their_tag(text, numbers):
+    header = pydicom.Dataset()
+    header.add_new(0x00280030, "UT", text)
+    if numbers:
+        assert numbers_of(Path("1.dcm"), header, "PixelSpacing", 2) == numbers
+    else:
+        with pytest.raises(DataError, match=r"1\.dcm: PixelSpacing \(0028,0030\) = .*, not 2 numbers with points"):
+            numbers_of(Path("1.dcm"), header, "PixelSpacing", 2)

@@ -22,6 +22,7 @@ from softmask.data.dicom import (
     is_dicom,
     is_irreversible,
     named,
+    numbers_of,
     padding_of,
     pixels_of,
     plane_of,
@@ -126,15 +127,13 @@ def read_header(path: Path) -> CtSlice | None:
             raise DataError(f"{path}: has no {', '.join(missing)}, which a CT slice has; export the series again")
         syntax = header.file_meta.get("TransferSyntaxUID", "")
         check_decoder(path, syntax)
-        position = [float(value) for value in header.ImagePositionPatient]
-        spacing = [float(value) for value in header.PixelSpacing]
-        orientation = [float(value) for value in header.ImageOrientationPatient]
+        position = numbers_of(path, header, "ImagePositionPatient", 3)
+        spacing = numbers_of(path, header, "PixelSpacing", 2)
+        orientation = numbers_of(path, header, "ImageOrientationPatient", 6)
         tilt = float(header.get("GantryDetectorTilt") or 0)
         photometric = header.get("PhotometricInterpretation")
         compressed = syntax and (syntax.is_compressed or syntax.is_deflated)
         shape = (int(header.Rows), int(header.Columns))
-        if len(position) != 3 or len(spacing) != 2 or len(orientation) != 6:
-            raise ValueError("position, orientation or pixel spacing of another length")
         plane = plane_of(position, orientation, spacing, shape)
         ct = plane and CtSlice(
             **vars(plane),

@@ -19,7 +19,7 @@ from softmask.errors import DataError, brief
 from softmask.files import AGAIN, size_of
 
 if TYPE_CHECKING:
-    from pydicom import FileDataset
+    from pydicom import Dataset, FileDataset
 
 LARGEST_FILE = 1 << 30  # bytes, twice those of the largest fractional segmentation
 MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
@@ -125,6 +125,20 @@ def modality_of(path: Path) -> str:
     header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
     with decoding(path, f"{named('Modality')} cannot be read"):
         return str(header.get("Modality"))
+
+
+def numbers_of(path: Path, header: Dataset, tag: str, count: int) -> list[float]:
+    """Return the ``count`` numbers of a tag. Raises DataError, naming file and tag, where it holds something else."""
+    value = header.get(tag)
+    parts = value.split("\\") if isinstance(value, str) else value  # of another value representation
+    try:
+        numbers = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != count:
+        text = f"{named(tag)} = {str(value)!r}, not {count} numbers with points, separated by backslashes"
+        raise DataError(f"{path}: {text}; correct the header")
+    return numbers
 
 
 def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
