@@ -83,7 +83,7 @@ def test_a_failed_seed_is_counted_and_enters_no_mean():
     two = scores(5, seeds=2, failed=1, restarts=1)
     judged = judge_pair(two, scores(number=2))
     assert judged.verdict == HOLDS
-    assert judged.trainings[0] == verdicts.Training(3, 1, 1, pytest.approx(0.001))
+    assert judged.trainings[0] == verdicts.Training(3, 1, 1, pytest.approx(0.001), 5)
     assert judged.difference.seeds == (2, 3)
     expected = two.values.mean() - scores(number=2).values.mean()
     assert judged.difference.mean == pytest.approx(expected)

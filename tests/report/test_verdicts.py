@@ -53,6 +53,16 @@ def test_the_sentence_has_the_deciding_pair_its_interval_and_the_print():
     )
 
 
+def test_the_sentence_says_who_was_trained_longer():
+    given = scores(softgan=0.05, unet=0)
+    assert "epochs" not in judge(asked(OVER_UNET), given).why
+    longer = changed(given, "softgan", curves=((0.8,) * 10,) * 3)
+    assert judge(asked(OVER_UNET), longer).why.endswith(
+        "; SoftGAN was trained for 10 epochs and U-Net was trained for 5 epochs"
+    )
+    assert "epochs" not in judge(asked(OVER_UNET), changed(given, "unet", curves=())).why  # a reader
+
+
 def test_the_sentence_says_whether_the_print_lies_inside():
     unsure = scores(groups=tuple(f"p{i // 4}" for i in range(N)), softgan=0.05, unet=0)
     why = judge(asked(replace(OVER_UNET, printed=5.0)), unsure).why

@@ -48,13 +48,14 @@ RISING = 0.005
 
 @dataclass(frozen=True)
 class Training:
-    """Training runs of a method: number begun, failed and restarted, and the rise in validation Dice at the end,
-    averaged over seeds (NaN where nothing was trained)."""
+    """Training runs of a method: number begun, failed and restarted, the rise in validation Dice at the end, averaged
+    over seeds (NaN where nothing was trained), and the number of epochs."""
 
     begun: int
     failed: int
     restarts: int
     gain: float
+    epochs: int = 0
 
     @property
     def obstacle(self) -> str:
@@ -121,7 +122,8 @@ def judge_pair(
     trainings = []
     for scores in (better, worse):
         gains = [last_gain(curve) for curve in scores.curves] or [np.nan]
-        trainings.append(Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gains))))
+        epochs = max(map(len, scores.curves), default=0)
+        trainings.append(Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gains)), epochs))
     difference = compare(better, worse, factor, lower=lower)
     obstacles = sorted(training.obstacle for training in trainings)  # a failed training before an undertrained one
     if factor > 1 and factor * np.mean(worse.values[np.isfinite(worse.values)]) > most:

@@ -154,7 +154,11 @@ def _decided(judged: Judged, unit: str) -> str:
     if not math.isnan(pair.printed):
         includes = "includes" if judged.inside == "yes" else "does not include"
         sentence += f"; the interval {includes} the published difference of {pair.printed:.2f}"
-    return sentence + ("; one seed: the variance between seeds is unknown" if difference.one_seed else "")
+    sentence += "; one seed: the variance between seeds is unknown" if difference.one_seed else ""
+    trained = {row: training.epochs for row, training in judged.trainings if training.epochs}
+    if len({*trained.values()}) > 1:
+        sentence += "; " + " and ".join(f"{row} was trained for {epochs} epochs" for row, epochs in trained.items())
+    return sentence
 
 
 def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
