@@ -204,9 +204,10 @@ def trained_where(run: Run) -> dict[str, Any]:
 
 
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
-    """Return each row's number of parameters, without discriminators: ``MedT 1,379,905``."""
+    """Return each finished row's number of parameters, without discriminators: ``MedT 1,379,905``."""
     counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
-    return ", ".join(f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts)
+    words = [f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts]
+    return ", ".join(words) or "no network is finished"
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
