@@ -89,7 +89,7 @@ def test_without_any_record_the_printed_numbers_stand_beside_not_finished(config
     assert entry.status == contents.NOT_RUN
     assert training.overview(fitted).empty
     assert training.beyond_cells(fitted) == training.extra_cells(wanted, ["dice"], fitted) == []
-    assert training.parameters_of(fitted, ["unet"]) == ""
+    assert training.parameters_of(fitted, ["unet"]) == "no network is finished"
     assert finished.left_out(fitted, config).empty
     assert finished.provenance_of(fitted, config, 0.0)["runs"] == []
     everything(fitted, config)
