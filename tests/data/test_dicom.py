@@ -33,6 +33,7 @@ def test_the_wavelet_tells_whether_jpeg_2000_loses(tmp_path, loses):
         (63536, None, np.uint16, 4),
         (-2001, -1990, np.int16, 7),
         (-1990, -2001, np.int16, 7),
+        (-2001, -1, np.int16, 7),
         (7, None, np.int16, 0),
         (None, None, np.int16, 0),
         ("", None, np.int16, 0),

@@ -163,11 +163,10 @@ def padding_of(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
     same value elsewhere may be tissue."""
     outside = np.zeros(stored.shape, bool)
     if isinstance(value := dataset.get("PixelPaddingValue"), int):
-        other = dataset.get("PixelPaddingRangeLimit")
-        wrap = 1 << int(dataset.BitsAllocated)  # of tag and pixels, one may be signed and the other not
-        low, high = sorted((value % wrap, (other if isinstance(other, int) else value) % wrap))
-        pixels = stored.astype(np.int64) % wrap
-        outside = (pixels >= low) & (pixels <= high)
+        limit = dataset.get("PixelPaddingRangeLimit")
+        values = np.array([value, limit if isinstance(limit, int) else value])
+        low, high = np.sort(values.astype(stored.dtype))  # which may be signed where the tag's values are not
+        outside = (stored >= low) & (stored <= high)
     if outside.any():
         regions, _ = ndimage.label(outside)
         at_border = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
