@@ -49,9 +49,9 @@ def test_padding_reaches_from_the_border(value, limit, dtype, outside):
     for tag, number in ((0x00280120, value), (0x00280121, limit)):
         if number is not None:
             dataset.add_new(tag, "US" if isinstance(number, str) or number > 0 else "SS", number)
-    found = padding_of(dataset, stored.view(dtype))
-    assert found.sum() == outside
-    assert not found[3, 4]
+    padding = padding_of(dataset, stored.view(dtype))
+    assert padding.sum() == outside
+    assert not padding[3, 4]
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("0.5\\0.75", [0.5, 0.75]), ("0.5,0.75", None), ("0,5\\0,75", None)])

@@ -154,9 +154,9 @@ def test_in_a_browser(tmp_path: Path):
     options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}")
     command = [browser, *options, "--virtual-time-budget=60000", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    found = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, flags=re.DOTALL)
-    assert found, f"status {done.returncode}: {done.stderr[-2000:]}{done.stdout[-2000:]}"
-    seen = json.loads(found[1])
+    dumped = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout, flags=re.DOTALL)
+    assert dumped, f"status {done.returncode}: {done.stderr[-2000:]}{done.stdout[-2000:]}"
+    seen = json.loads(dumped[1])
     for nodule, alpha in zip(NODULES, seen["alphas"], strict=True):
         image = image_of(nodule) / 255
         expected = closed_form_alpha(image, mark_trimap(nodule["ends"], image.shape))

@@ -161,17 +161,14 @@ def is_irreversible(path: Path, uid: str) -> bool:
 def padding_of(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
     """Return where the stored pixels (H, W) are the padding that the file declares, as far as the image's border: the
     same value elsewhere may be tissue."""
-    outside = np.zeros(stored.shape, bool)
-    if isinstance(value := dataset.get("PixelPaddingValue"), int):
-        limit = dataset.get("PixelPaddingRangeLimit")
-        values = np.array([value, limit if isinstance(limit, int) else value])
-        low, high = np.sort(values.astype(stored.dtype))  # which may be signed where the tag's values are not
-        outside = (stored >= low) & (stored <= high)
-    if outside.any():
-        regions, _ = ndimage.label(outside)
-        at_border = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
-        outside = np.isin(regions, at_border[at_border > 0])
-    return outside
+    ends = [dataset.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if not isinstance(ends[0], int):
+        return np.zeros(stored.shape, bool)
+    values = np.array([end for end in ends if isinstance(end, int)])
+    values = values.astype(stored.dtype)  # which may be signed where the tag's values are not
+    regions, _ = ndimage.label((stored >= values.min()) & (stored <= values.max()))
+    at_border = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
+    return np.isin(regions, at_border[at_border > 0])
 
 
 def check_decoder(path: Path, uid: str) -> None:

@@ -75,12 +75,11 @@ def doubt_stack(hu: np.ndarray) -> None:
         some = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
         warnings.warn(Doubt(f"every pixel of slices {some} has the same value: were they lost?"), stacklevel=2)
     sides = np.concatenate([hu[:, [0, -1]].ravel(), hu[:, :, [0, -1]].ravel()])
-    found, counts = np.unique(sides[sides > _LUNG_AT_MOST], return_counts=True)
-    if counts.max(initial=0) >= _MUCH * sides.size:
-        text = (
-            f"{found[counts.argmax()]:g} HU is the value of {counts.max() / sides.size:.0%} of the pixels at the sides"
-        )
-        warnings.warn(Doubt(f"{text} of the slices: padding? Give it that of air"), stacklevel=2)
+    values, counts = np.unique(sides[sides > _LUNG_AT_MOST], return_counts=True)
+    share = counts.max(initial=0) / sides.size
+    if share >= _MUCH:
+        text = f"{share:.0%} of the pixels at the sides of the slices have {values[counts.argmax()]:g} HU"
+        warnings.warn(Doubt(f"{text}: padding? Give it that of air"), stacklevel=2)
     for z, (below, above) in enumerate(pairwise(hu)):
         tissue = np.maximum(below, above) > _LUNG_AT_MOST
         jump = np.median(np.abs(above[tissue].astype(float) - below[tissue])) if tissue.any() else 0

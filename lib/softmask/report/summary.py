@@ -232,10 +232,8 @@ def _clearest(contents: Contents) -> str:
 def _certainty(judged: verdicts.Judged) -> float:
     """How many standard errors the difference lies from 0, or from the gain that it rules out; 0 where methods predict
     the same and nothing varies."""
-    difference, bound = (
-        judged.outcome.difference,
-        judged.pair.delta if judged.outcome.verdict == verdicts.NO_GAIN else 0,
-    )
+    difference = judged.outcome.difference
+    bound = judged.pair.delta if judged.outcome.verdict == verdicts.NO_GAIN else 0
     return abs(difference.mean - bound) / difference.error if difference and difference.error > 0 else 0.0
 
 
