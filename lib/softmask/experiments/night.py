@@ -62,9 +62,7 @@ GROUPS = (
     Group("SoftGAN", {"softgan": _SOFTGAN}, doubled=("unet", "softgan")),
     Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
-    # each paper's network before its ablations and rivals; then the comparison of soft labels, whose networks are small
-    Group("DSNet", {"dsnet-v2": ("dsnet",)}),
-    Group("CasGAN", {"casgan": ("casgan_soft",)}, ("lnsm",)),
+    # the comparison of soft labels, whose networks are small; then each paper's network before its ablations and rivals
     *(
         Group(
             f"soft labels beyond the papers, {network} on {dataset}",
@@ -74,6 +72,8 @@ GROUPS = (
         for dataset in NODULES
         for network in ("unet", "improved_backbone")
     ),
+    Group("DSNet", {"dsnet-v2": ("dsnet",)}),
+    Group("CasGAN", {"casgan": ("casgan_soft",)}, ("lnsm",)),
     Group("DSNet's ablations", {"dsnet-v2": ("sr_input", "drtm", "soft_mask_loss", "neither", "dtm", *LABELS)}),
     Group("DSNet's other forms", {"dsnet-v2": ("dsnet_averaged", "dsnet_enlarged_twice", "dsnet_squared")}),
     Group("networks compared", {"dsnet-v2": ("unetplusplus", "cfcnn", "dbresnet", "infnet", "infnet_sr")}),
