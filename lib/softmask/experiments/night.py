@@ -135,8 +135,9 @@ def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tu
     by_row: dict[tuple[str, str], list[RunSpec]] = {}
     wanted = [spec for spec in specs if spec.learns and not spec.upscales]
     twice = {spec.times(2) for spec in wanted}
+    known = lengthened()
     for spec in wanted:
-        if spec not in twice and not is_longer(spec):
+        if spec not in twice and not is_longer(spec) and (spec.source, spec.row) not in known:
             by_row.setdefault((spec.source, spec.row), []).append(spec)
     still = {}
     for row, runs in by_row.items():
