@@ -217,9 +217,9 @@ def _add_marks(group) -> None:
     group.add_argument("--report", metavar="SR", help="DICOM measurement report (TID 1500); two diameters are a mark")
 
 
-def _add_item(command: argparse.ArgumentParser, of: str) -> None:
-    command.add_argument("--order", choices=ORDERS, help=f"{of}: row, column (default), or x, y")
-    command.add_argument("--units", choices=UNITS, help=f"{of}: pixels (default), or mm as in DICOM")
+def _add_item(command: argparse.ArgumentParser, subject: str) -> None:
+    command.add_argument("--order", choices=ORDERS, help=f"{subject}: row, column (default), or x, y")
+    command.add_argument("--units", choices=UNITS, help=f"{subject}: pixels (default), or mm as in DICOM")
     command.add_argument("--name", metavar="NAME", help="of the results (default: the image's)")
 
 

@@ -171,13 +171,13 @@ def _consensus(dataset: str) -> str:
 
 def run_cells(fitted: Fitted) -> list[Cell]:
     """Return how many runs of each label and network are finished, in words."""
-    found: list[Cell] = []
+    table: list[Cell] = []
     for (row, dataset), specs in fitted.wanted.items():
         runs = fitted.get((row, dataset), [])
         words = (note_of(fitted, row, dataset) or f"{len(runs)} of {len(specs)} finished") if runs else NOT_FINISHED
         source = kind_of(runs[0]) if runs else specs[0].source
-        found += numbers(row, dataset, {"runs": words}, 0, len(runs), source)
-    return found
+        table += numbers(row, dataset, {"runs": words}, 0, len(runs), source)
+    return table
 
 
 def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
@@ -185,8 +185,8 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
     alphas = [(*place, "mae_alpha") for place, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
     readable = judged_by_readers(fitted)
     parts = [with_consensus(readable), against.table(readable), of_runs(fitted, alphas)]
-    found = summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
-    return sorted(found, key=lambda cell: NODULES.index(cell.dataset))  # the columns of a data set side by side
+    result = summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
+    return sorted(result, key=lambda cell: NODULES.index(cell.dataset))  # the columns of a data set side by side
 
 
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
@@ -200,7 +200,7 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     return by_key
 
 
-def compared(found: Mapping[Key, Scores]) -> list[Judged]:
+def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
     """Return every pair of :data:`PAIRS` that is run, on each data set and in each measure.
 
     Differences are in favour of the soft mask, with their intervals over patients and seeds. ``p_holm`` of an outcome
@@ -210,9 +210,9 @@ def compared(found: Mapping[Key, Scores]) -> list[Judged]:
     judged, p = [], []
     for metric, dataset, (better, worse) in product(LOW, NODULES, rows):
         pair = Pair(better, worse, dataset, metric)
-        if not found.keys() >= set(pair.keys):
+        if not scores.keys() >= set(pair.keys):
             continue
-        outcome = judge_pair(*(found[key] for key in pair.keys), lower=LOW[metric])
+        outcome = judge_pair(*(scores[key] for key in pair.keys), lower=LOW[metric])
         difference = outcome.difference
         judged.append(Judged(pair, outcome))
         p.append(np.nan if np.isnan(outcome.p) else min(1.0, 2 * min(difference.p_below(0), difference.p_above(0))))
@@ -235,14 +235,14 @@ def shown(judged: Judged) -> str:
 
 def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
     """Return one row for each comparison and measure."""
-    found: list[Cell] = []
+    table: list[Cell] = []
     for each in judged:
         pair, difference = each.pair, each.outcome.difference
         values = {"difference": difference.mean, "low": difference.low, "high": difference.high}
         values |= {"shown": shown(each)} | ({} if np.isnan(each.outcome.p_holm) else {"p_holm": each.outcome.p_holm})
         counts = difference.images, min(difference.seeds), kind_of(fitted[pair.better, pair.dataset][0])
-        found += numbers(str(pair), pair.dataset, values, *counts)
-    return found
+        table += numbers(str(pair), pair.dataset, values, *counts)
+    return table
 
 
 def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:

@@ -120,7 +120,7 @@ def by_dice(verdict: Verdict) -> Verdict:
 
 def of_unit(judged: Sequence[Verdict], unit: str) -> list[Verdict]:
     """Return the verdicts, without the pairs of those in another unit."""
-    return [one if one.unit == UNITS[unit] else replace(one, pairs=(), deciding=None) for one in judged]
+    return [verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in judged]
 
 
 NODULES = 500

@@ -251,15 +251,15 @@ def read(config: Config) -> pd.DataFrame:
 def cells(records: pd.DataFrame, fitted: Fitted) -> list[Cell]:
     """Return Dice and time of each row and data set: from the records, and of networks (:func:`recorded`) the Dice of
     the same images."""
-    found: list[Cell] = []
+    table: list[Cell] = []
     records, networks = records.rename(columns={TIME: MEDIAN_TIME}), training.with_consensus(fitted)
     for (dataset, source), lines in records.groupby(["dataset", "source"], sort=False):
         of_images, own = lines[lines["image"] != ""], networks[networks["dataset"] == dataset]
-        found += summarise(of_records(of_images, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
-        found += summarise(own[own["image"].isin(of_images["image"])])
+        table += summarise(of_records(of_images, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
+        table += summarise(own[own["image"].isin(of_images["image"])])
         times = lines[(lines["image"] == "") & lines["row"].isin(own["row"])]
-        found += summarise(of_records(times, "row", [MEDIAN_TIME], dataset=dataset, source=source))
-    return found
+        table += summarise(of_records(times, "row", [MEDIAN_TIME], dataset=dataset, source=source))
+    return table
 
 
 def machine(config: Config) -> str:
@@ -267,13 +267,13 @@ def machine(config: Config) -> str:
     return ", ".join(dict.fromkeys(read(config)["machine"]))
 
 
-def sentence(found: Sequence[Cell], config: Config) -> str:
+def sentence(table: Sequence[Cell], config: Config) -> str:
     """Return :func:`cells` in words, or that there are none, with the command."""
-    if not found:
+    if not table:
         return f"LiteMedSAM: not run ({command(config)})."
     texts = []
-    for dataset in dict.fromkeys(cell.dataset for cell in found):
-        own = {(cell.row, cell.metric): cell for cell in found if cell.dataset == dataset}
+    for dataset in dict.fromkeys(cell.dataset for cell in table):
+        own = {(cell.row, cell.metric): cell for cell in table if cell.dataset == dataset}
         rows = [
             f"{display('rows', row)} {100 * cell.ours_mean:.1f}"
             + (f" ({own[row, MEDIAN_TIME].ours_mean:,.0f} ms)" if (row, MEDIAN_TIME) in own else "")

@@ -296,11 +296,11 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
         files = dict.fromkeys(plane.path for plane in image.slices)
         planes = " ".join(plane.where for plane in item.planes)
-        what = f"{item.slice}{item.label}{planes}"
-        digest = sha256_of(settings.code, settings.text, item.kind, what, *mark, *item.masks, *files)
+        content = f"{item.slice}{item.label}{planes}"
+        digest = sha256_of(settings.code, settings.text, item.kind, content, *mark, *item.masks, *files)
         named = "" if item.mark is None else item.mark.place
         series = () if image.series is None else (image.grid.series_uid, image.grid.patient)
-        place = sha256_of(str(item.image.resolve()), *series, what, named)
+        place = sha256_of(str(item.image.resolve()), *series, content, named)
     task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{place[:16]}"}, frozenset())
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]

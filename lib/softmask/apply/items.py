@@ -133,12 +133,12 @@ class Mark:
         if self.z_mm is not None:
             if image.grid is None or self.frame != image.grid.frame_of_reference:
                 raise DataError(f"the mark was drawn in frame of reference {self.frame}, not on {image.path}")
-            found = slice_at(image.grid, self.z_mm)
-            if found is None:
+            z = slice_at(image.grid, self.z_mm)
+            if z is None:
                 low, high = image.grid.z_mm[[0, -1]]
                 where = "between" if low <= self.z_mm <= high else "beside"
                 raise DataError(f"the mark lies at z = {self.z_mm:g} mm, {where} the slices of {image.path}")
-            return found
+            return z
         if n > 1 and z is None:
             raise DataError(f"has {n} slices, 0 to {n - 1}; say which one the mark lies on (--slice, column slice)")
         return _checked_slice(z or 0, n)

@@ -84,13 +84,13 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     return Crop(task, z, levels, part, middle, marked)
 
 
-def _lay_back(crop: Crop, found: Segmentation, model: Model) -> Outcome:
-    """Write what was found in a crop, on the whole image; return the item's outcome."""
+def _lay_back(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
+    """Write the segmentation of a crop on the whole image; return the item's outcome."""
     inside = tuple(slice(0, side.stop - side.start) for side in crop.part)
-    whole = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in found))
-    for values, part in zip(whole, found, strict=True):
+    whole = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in segmented))
+    for values, part in zip(whole, segmented, strict=True):
         values[crop.part] = part[inside]
-    mask = found.mask[inside]
+    mask = segmented.mask[inside]
     if not mask.any():
         warnings.warn(Doubt("no pixel reaches the threshold"), stacklevel=2)
     elif mask[[0, -1]].any() or mask[:, [0, -1]].any():
@@ -104,19 +104,21 @@ def _lay_back(crop: Crop, found: Segmentation, model: Model) -> Outcome:
 
 
 def write_pictures(
-    task: Task, z: int, levels: np.ndarray, found: Segmentation, part=(slice(None), slice(None))
+    task: Task, z: int, levels: np.ndarray, segmented: Segmentation, part=(slice(None), slice(None))
 ) -> None:
     if "png" in task.formats:
-        for kind, content in pictures(levels, found.alpha, found.mask, part).items():
+        for kind, content in pictures(levels, segmented.alpha, segmented.mask, part).items():
             write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
 
 
-def result_of(task: Task, model: Model, found: Mapping[int, Segmentation], mark: np.ndarray | None = None) -> Result:
+def result_of(
+    task: Task, model: Model, segmented: Mapping[int, Segmentation], mark: np.ndarray | None = None
+) -> Result:
     return Result(
         task.image,
         task.item.name,
-        alphas={z: each.alpha for z, each in found.items()},
-        masks={z: each.mask for z, each in found.items()},
+        alphas={z: each.alpha for z, each in segmented.items()},
+        masks={z: each.mask for z, each in segmented.items()},
         command="segment",
         origin=f"by the network {model.name}",
         parameters={"threshold": f"{model.description.threshold:g}", "prior": task.item.kind},

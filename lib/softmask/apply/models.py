@@ -179,13 +179,13 @@ class Model:
             self.check_size(*image.shape)
         height, width = images[0].shape
         if self.spec.of_lungs:
-            found = [enlarged(values, (height, width)) for values in answer(self, images)]
+            answered = [enlarged(values, (height, width)) for values in answer(self, images)]
         else:
             pad = ((0, -height % self.multiple), (0, -width % self.multiple))
             seen = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
             answers = predict(self.network, np.concatenate(seen))  # (N, 1, s, s)
-            found = [values[:, :height, :width].copy() for values in inputs.read(self.spec, answers)]
-        return [Segmentation(*both, both[0] >= threshold) for both in zip(*found, strict=True)]
+            answered = [values[:, :height, :width].copy() for values in inputs.read(self.spec, answers)]
+        return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*answered, strict=True)]
 
     def check_size(self, height: int, width: int) -> None:
         """Raise DataError for an image smaller or larger than what is segmented."""

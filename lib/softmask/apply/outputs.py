@@ -173,8 +173,8 @@ def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
     for ending in endings:
         soft = ending.startswith("soft")
         values = np.zeros(grid.shape, np.float32 if soft else np.uint8)
-        for z, found in (result.alphas if soft else result.masks).items():
-            values[z] = found
+        for z, pixels in (result.alphas if soft else result.masks).items():
+            values[z] = pixels
         volume = signed(image_of(values, grid))
         if ending.endswith(".seg.nrrd"):
             for key, text in _segment_of_slicer(volume.GetSize()).items():

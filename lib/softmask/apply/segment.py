@@ -111,8 +111,8 @@ def run_segment(arguments: argparse.Namespace) -> int:
     def say(item: Item, row: Row) -> str:
         n = len(row["slices"].split()) * int(row["rows"]) * int(row["columns"])
         long = f", {row['long_mm']} x {row['short_mm']} mm" if row["long_mm"] and around else ""
-        found = f"{row['mask_area_px']} of {n} pixels are {model.target}{long}"
-        return f"{item.where}: {found}; written to {folder or item.image.parent} as {item.name}"
+        area = f"{row['mask_area_px']} of {n} pixels are {model.target}{long}"
+        return f"{item.where}: {area}; written to {folder or item.image.parent} as {item.name}"
 
     def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
         if around:
@@ -134,8 +134,8 @@ def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], l
         raise ConfigError("--list needs --out, the folder of the results")
     if len(arguments.images) > 1 or len(arguments.slices or ()) > 1:
         raise ConfigError("a lesion lies in one image, and in one slice of it; name many with --list")
-    one = {"image": next(iter(arguments.images), None), "slice": next(iter(arguments.slices or ()), None)}
-    return items_of(argparse.Namespace(**vars(arguments) | one), ("point", "recist"))
+    lesion = {"image": next(iter(arguments.images), None), "slice": next(iter(arguments.slices or ()), None)}
+    return items_of(argparse.Namespace(**vars(arguments) | lesion), ("point", "recist"))
 
 
 def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Item], list[Problem]]:
@@ -161,13 +161,13 @@ def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[li
 
 
 def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
-    found: dict[int, Segmentation] = {}
+    segmentations: dict[int, Segmentation] = {}
     for plane in task.item.planes:
         z = task.image.slices.index(plane)
         levels = plane.read(grey)
-        found[z] = model.segment(levels)
-        write_pictures(task, z, levels, found[z])
-    return complete(task, result_of(task, model, found))
+        segmentations[z] = model.segment(levels)
+        write_pictures(task, z, levels, segmentations[z])
+    return complete(task, result_of(task, model, segmentations))
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:

@@ -73,9 +73,9 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
         if about.is_file() and key in read_text(about):
             shutil.rmtree(staging, ignore_errors=True)  # of a kill just after the move
             return f"{folder}: this export is there already, finished; nothing done"
-        what = f"an export of other data, or by another version of {NAME}" if about.is_file() else names[0]
+        content = f"an export of other data, or by another version of {NAME}" if about.is_file() else names[0]
         raise ConfigError(
-            f"{folder}: holds {what}; nothing was written. Remove it, or choose another folder with --out"
+            f"{folder}: holds {content}; nothing was written. Remove it, or choose another folder with --out"
         )
     try:
         staging.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
 def _describe(tree: Path, dataset: Dataset, records: list[dict], folders: dict[str, str], key: str) -> str:
     """Write the table and all other texts beside the images; return what there is, in words."""
     rows, simulated = [record["row"] for record in records], TRUE in folders
-    columns = {name: of for name, of in COLUMNS.items() if simulated or name != "area_true"}
+    columns = {name: meaning for name, meaning in COLUMNS.items() if simulated or name != "area_true"}
     table = pd.DataFrame(rows, columns=list(columns))
     here = "" if simulated else f"{dataset.path.parent}{os.sep}"  # a path of this machine says nothing to others
     left_out = [(p.where.replace(here, ""), p.why.replace(here, "")) for p in dataset.left_out + dataset.problems]

@@ -34,8 +34,11 @@ FOLDERS: Mapping[str, str] = {
     "image": "CT slice; 8 bit",
     **{f"reader-{k}": f"mask of reader {k}; {_BINARY}; all 0 where the reader did not mark the slice" for k in READERS},
     "consensus": f"pixels that at least half of the readers marked, of those who marked the slice; {_BINARY}",
-    **{f"trimap-{name}": f"trimap from {of}; 8 bit, 255 lesion, 128 unknown, 0 not" for name, of in PRIORS.items()},
-    **{f"soft-{name}": f"soft mask (alpha) from {of}; 16 bit, 65535 is 1" for name, of in PRIORS.items()},
+    **{
+        f"trimap-{name}": f"trimap from {prior}; 8 bit, 255 lesion, 128 unknown, 0 not"
+        for name, prior in PRIORS.items()
+    },
+    **{f"soft-{name}": f"soft mask (alpha) from {prior}; 16 bit, 65535 is 1" for name, prior in PRIORS.items()},
     TRUE: "true lesion fraction of each pixel; 16 bit, 65535 is 1",
 }
 """What the PNG files of each folder hold; :data:`TRUE` is there for simulated images alone."""

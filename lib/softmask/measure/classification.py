@@ -109,7 +109,7 @@ def cross_validate(
     """
     repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
     names = ("scores", "called", "folds")
-    together = {name: np.concatenate([getattr(one, name) for one in repetitions]) for name in names}
+    together = {name: np.concatenate([getattr(repetition, name) for repetition in repetitions]) for name in names}
     return replace(repetitions[0], **together)
 
 

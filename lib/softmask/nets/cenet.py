@@ -45,10 +45,10 @@ class DenseAtrousConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, third, fifth = self.dilated
-        one = first(x)  # (B, C, H, W), as all below
-        one_three = third(one)
-        cascades = F.relu(self.point(third(x))) + F.relu(self.point(one_three)) + F.relu(self.point(fifth(one_three)))
-        return x + F.relu(one) + cascades
+        rate_1 = first(x)  # (B, C, H, W), as all below
+        rates_1_3 = third(rate_1)
+        cascades = F.relu(self.point(third(x))) + F.relu(self.point(rates_1_3)) + F.relu(self.point(fifth(rates_1_3)))
+        return x + F.relu(rate_1) + cascades
 
 
 class MultiKernelPooling(nn.Module):

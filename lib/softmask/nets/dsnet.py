@@ -133,7 +133,7 @@ class OnEnlarged(SegmentationNet):
         """(B, inputs, reduction H, reduction W) -> (B, C, H, W)."""
         # the maps of one image of 16 times the pixels just fit into caches
         if len(self.reduce) > 1 and len(image) > 1 and not image.is_cuda:
-            return torch.cat([self.reduced(one) for one in image.split(1)])
+            return torch.cat([self.reduced(single) for single in image.split(1)])
         return self.reduce(self.module(image))
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:

@@ -131,14 +131,14 @@ def packed(evidence: Evidence, claims: Sequence[Mapping[str, Any]], constants: M
             "fixed": scores.fixed,
         }
         keys["|".join((paper, row, dataset, metric))] = methods.place(method)
-    pictures = [f"{_json(name)}: {_json(_pictures(found))}" for name, found in evidence.pictures.items()]
-    shown = {name: {image: i for i, image in enumerate(found.ids)} for name, found in evidence.pictures.items()}
+    pictures = [f"{_json(name)}: {_json(_pictures(shown))}" for name, shown in evidence.pictures.items()]
+    shown = {name: {image: i for i, image in enumerate(shown.ids)} for name, shown in evidence.pictures.items()}
     predicted = {}
-    for (paper, row, dataset), found in evidence.masks.items():
+    for (paper, row, dataset), by_image in evidence.masks.items():
         places = shown.get(dataset, {})
-        kept = [image for image in found if image in places]
+        kept = [image for image in by_image if image in places]
         if kept and evidence.pictures[dataset].images is not None:
-            columns, address = sheet(np.stack([found[image] for image in kept]))
+            columns, address = sheet(np.stack([by_image[image] for image in kept]))
             content = {"images": [places[image] for image in kept], "columns": columns, "sheet": address}
             predicted[f"{paper}|{row}|{dataset}"] = masks.place(content)
     parts = {

@@ -104,12 +104,12 @@ def _counts(line: pd.Series) -> list[str]:
 
 def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
     """Yield paper, data set, the printed comparison, and that of each run."""
-    for found in zip(*(summary.comparisons(run, Evidence()) for run in runs.values()), strict=True):
+    for compared in zip(*(summary.comparisons(run, Evidence()) for run in runs.values()), strict=True):
         yield [
-            found[0].entry.paper,
-            found[0].dataset,
-            in_bold(found[0].in_print),
-            *(in_bold(one.here) for one in found),
+            compared[0].entry.paper,
+            compared[0].dataset,
+            in_bold(compared[0].in_print),
+            *(in_bold(comparison.here) for comparison in compared),
         ]
 
 

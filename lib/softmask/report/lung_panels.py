@@ -75,8 +75,8 @@ def nodules_in_lungs(
     """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
     predicted one. Arguments as in :func:`lungs`."""
     rows = []
-    for found in (truths, predicted):
-        slices = zip(images, found, marked, strict=True)
+    for masks in (truths, predicted):
+        slices = zip(images, masks, marked, strict=True)
         rows.append([Panel(overlay(image, [(lung, FOUND), (nodule, MISSED)])) for image, lung, nodule in slices])
     fig = grid(rows, names=["reference", "predicted"], size=3.0)
     legend(fig, {"lung": FOUND, "nodule": MISSED}, areas=True)

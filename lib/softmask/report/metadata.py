@@ -48,12 +48,12 @@ def written() -> dict[str, str]:
 
 def _outputs(run: str) -> Iterator[tuple[str, str]]:
     """Yield the committed tables and figures of a run, as paths in the checkout, and what each is."""
-    found = contents.read(run)
-    for table in found.tables:
+    entries = contents.read(run)
+    for table in entries.tables:
         path = f"results/{run}/tables/{table.paper}/{table.name}.csv"
         if (ROOT / path).exists():
             yield path, f"{_called(table.paper, table.name)}: {table.title}"
-    for figure in found.figures:
+    for figure in entries.figures:
         for picture in figure.pictures:
             yield f"figures/{run}/{figure.paper}/{picture.name}.png", _called(figure.paper, picture.name)
 
@@ -65,7 +65,7 @@ def _called(paper: str, name: str) -> str:
 def _codecheck(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     manifest = []
     for run, files in outputs.items():
-        manifest += [{"file": path, "comment": f"{what} (run {run})"} for path, what in files.items()]
+        manifest += [{"file": path, "comment": f"{title} (run {run})"} for path, title in files.items()]
     return {
         "version": "https://codecheck.org.uk/spec/config/1.0/",
         "paper": {"title": citation["title"], "authors": citation["authors"]},
@@ -120,11 +120,11 @@ def _zenodo(citation: Mapping) -> dict[str, Any]:
 
 def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     licence = f"https://spdx.org/licenses/{citation['license']}"
-    files = {path: what for found in outputs.values() for path, what in found.items()}
+    titles = {path: title for files in outputs.values() for path, title in files.items()}
     notebooks = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
     authors = citation["authors"]
     agents = [{"@id": f"#{author['name'].replace(' ', '-')}"} for author in authors]
-    actions = [_action(run, found, agents[0]) for run, found in outputs.items() if found]
+    actions = [_action(run, files, agents[0]) for run, files in outputs.items() if files]
     sources = {identity: source for run in outputs for identity, source in _sources(run).items()}
     root = {
         "@id": "./",
@@ -137,7 +137,7 @@ def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[
         "keywords": ", ".join(citation["keywords"]),
         "conformsTo": [{"@id": profile} for profile in _PROFILES],
         "mainEntity": {"@id": _COMMAND},
-        "hasPart": [{"@id": path} for path in (_COMMAND, *notebooks, *files)],
+        "hasPart": [{"@id": path} for path in (_COMMAND, *notebooks, *titles)],
         "mentions": [{"@id": action["@id"]} for action in actions],
     }
     workflow = {
@@ -161,8 +161,8 @@ def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[
     about = {"@id": _DESCRIPTOR, "@type": "CreativeWork", "about": {"@id": "./"}}
     about["conformsTo"] = {"@id": "https://w3id.org/ro/crate/1.1"}
     parts = [
-        {"@id": path, "@type": "File", "name": what, "encodingFormat": _FORMATS[Path(path).suffix]}
-        for path, what in ({path: Path(path).stem for path in notebooks} | files).items()
+        {"@id": path, "@type": "File", "name": title, "encodingFormat": _FORMATS[Path(path).suffix]}
+        for path, title in ({path: Path(path).stem for path in notebooks} | titles).items()
     ]
     graph = [about, root, workflow, *actions, *sources.values(), *contextual, *parts]
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
@@ -175,13 +175,13 @@ def _provenances(run: str) -> Iterator[Mapping[str, Any]]:
 
 def _sources(run: str) -> dict[str, dict[str, Any]]:
     """Return the data that the tables of a run were made from, by identity."""
-    found = {}
+    sources = {}
     for about in _provenances(run):
         for data in about.get("datasets", ()):
             text = {"name": f"{data['name']}, {data['source']}", "description": data["origin"]}
             identity = f"#data-{data['fingerprint'][:16]}"
-            found[identity] = {"@id": identity, "@type": "Dataset", **text, "identifier": data["fingerprint"]}
-    return found
+            sources[identity] = {"@id": identity, "@type": "Dataset", **text, "identifier": data["fingerprint"]}
+    return sources
 
 
 def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dict[str, Any]:

@@ -75,8 +75,8 @@ def _html(source: Path, run: str) -> str:
 
 
 def _shrunk(body: str, width: int) -> str:
-    def smaller(found: re.Match) -> str:
-        return embedded(base64.b64decode(found[1]), width)[0]
+    def smaller(match: re.Match) -> str:
+        return embedded(base64.b64decode(match[1]), width)[0]
 
     return re.sub(r"data:image/png;base64,([\w+/=\s]+)", smaller, body)
 
@@ -139,13 +139,13 @@ def _cells(notebook: str) -> tuple[CodeCell, ...]:
     """The code cells of a notebook; none where it cannot be read."""
     try:
         content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
-        heading, found = "", []
+        heading, cells = "", []
         for cell in content["cells"]:
             source = "".join(cell["source"])
             if cell["cell_type"] == "markdown":
                 heading = (re.findall(r"^#{1,6} +(.+?)\s*$", source, re.MULTILINE) or [heading])[-1]
             elif source.strip():
-                found.append(CodeCell(len(found) + 1, heading, source))
-        return tuple(found)
+                cells.append(CodeCell(len(cells) + 1, heading, source))
+        return tuple(cells)
     except (OSError, ValueError, KeyError, TypeError):  # a link is not worth a failed report
         return ()

@@ -256,12 +256,12 @@ def _links(
     entry: ClaimEntry, read: Contents, evidence: Evidence, executed: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """Links of a claim, in words: its tables and figures on the page, curves, the notebook's cell, and the code."""
-    entries = {(found.paper, found.name): found for found in [*read.figures, *read.tables]}
+    entries = {(shown.paper, shown.name): shown for shown in [*read.figures, *read.tables]}
     named = []
     for kind, first, more in re.findall(r"\b(table|fig)s?[ -](\d+)((?:, \d+\b(?!\.))*)", entry.claim):
         named += [entries.get((entry.paper, f"{kind}-{number}")) for number in [first, *more.split(", ")[1:]]]
-    for found in filter(None, named):
-        yield _title(found.name), f"#{_anchor(found)}"
+    for shown in filter(None, named):
+        yield _title(shown.name), f"#{_anchor(shown)}"
     family = entry.paper.partition("-")[0]
     own = {figure.name: figure for figure in read.figures if figure.paper == WORKBOOK}
     for words, name in (
@@ -270,7 +270,7 @@ def _links(
     ):
         if name in own:
             yield words, f"#{_anchor(own[name])}"
-    books = [found.notebook for found in named if isinstance(found, TableEntry) and found.notebook]
+    books = [shown.notebook for shown in named if isinstance(shown, TableEntry) and shown.notebook]
     if books:
         words, link = notebooks.judged_in(executed, books[0])
         yield f"notebook {words}", link

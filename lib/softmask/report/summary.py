@@ -97,7 +97,7 @@ class Comparison(NamedTuple):
 def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
     """Return the main comparison of each paper, on each of its data sets."""
     entries = {(entry.paper, entry.name): entry for entry in contents.tables}
-    found = []
+    result = []
     for paper, (own, tables, metric) in PROPOSED.items():
         for entry in (entries[paper, name] for name in tables):
             cells = [cell for cell in entry.cells if cell.printed and cell.metric == metric]
@@ -105,8 +105,8 @@ def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
                 both = [rivals(entry, own, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
                 kinds = {WORDS.get(cell.source, cell.source) for cell in cells if cell.dataset == dataset and cell.run}
                 kind, trained = " and ".join(sorted(kinds)), evidence.trained.get((paper, own, dataset))
-                found.append(Comparison(entry, dataset, metric, kind, trained, papers.load(paper).epochs, *both))
-    return found
+                result.append(Comparison(entry, dataset, metric, kind, trained, papers.load(paper).epochs, *both))
+    return result
 
 
 def trained_words(trained: Trained) -> str:
@@ -195,14 +195,14 @@ def _verdicts(claims: Mapping[str, int]) -> str:
 
 
 def _numbers(compared: Sequence[Comparison]) -> str:
-    both = [one for one in compared if one.in_print and one.here]
+    both = [pair for pair in compared if pair.in_print and pair.here]
     if not both:
         return "None of the papers' own methods is measured beside another network yet."
-    first = sum(one.in_print.own > one.in_print.best for one in both)
-    here = sum(one.here.own > one.here.best for one in both)
-    finished, others = sum(one.here.finished for one in both), sum(one.here.others for one in both)
+    first = sum(pair.in_print.own > pair.in_print.best for pair in both)
+    here = sum(pair.here.own > pair.here.best for pair in both)
+    finished, others = sum(pair.here.finished for pair in both), sum(pair.here.others for pair in both)
     among = f", where {finished} of {others} other networks are finished" if finished < others else ""
-    shown = next((one for one in reversed(both) if one.dataset == "lidc"), both[-1])
+    shown = next((pair for pair in reversed(both) if pair.dataset == "lidc"), both[-1])
     where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
     ours, printed = (
         f"{pair.words[0]} against {display('rows', pair.row)} {pair.words[1]}" for pair in (shown.here, shown.in_print)

@@ -219,11 +219,11 @@ def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Compariso
     tables = index.get_level_values("table")
     causes, exact = {}, {}
     for table in dict.fromkeys(tables):
-        provenance = [of.provenance.get(table, {}) for of in (ours, theirs)]
+        provenance = [side.provenance.get(table, {}) for side in (ours, theirs)]
         causes[table] = what_moved(*provenance)
         recorded = all(run["recorded"] for run in provenance[0].get("runs", ()))
         exact[table] = recorded and "training runs" not in causes[table]
-    rounded = tables.map({table: bool({"packages", "machine"} & of.keys()) for table, of in causes.items()})
+    rounded = tables.map({table: bool({"packages", "machine"} & cause.keys()) for table, cause in causes.items()})
     computed = tables.map(exact).to_numpy(bool)
     here, there = ours.cells.reindex(index), theirs.cells.reindex(index)
     missing, added = ~index.isin(ours.cells.index), ~index.isin(theirs.cells.index)

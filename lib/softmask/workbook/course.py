@@ -40,8 +40,8 @@ def assignment(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in result.cells:
         if cell.cell_type != "code":
             continue
-        if found := _CHECK.search(cell.source):
-            number = found[1].replace(".", "-")
+        if match := _CHECK.search(cell.source):
+            number = match[1].replace(".", "-")
             _mark(cell, f"check-{number}", locked=True)
         elif "BEGIN SOLUTION" in cell.source:
             _mark(cell, f"answer-{cell.id}", solution=True)

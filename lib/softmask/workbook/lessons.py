@@ -109,8 +109,8 @@ def notes(source: Path) -> str:
     lines, heading = [f"# Notes for teachers · {book.metadata['softmask']['title']}", ""], ""
     for cell in book.cells:
         if cell.cell_type == "markdown" and not tags(cell):
-            found = re.findall(r"^## .*", cell.source, re.MULTILINE)
-            heading = found[-1] if found else heading
+            headings = re.findall(r"^## .*", cell.source, re.MULTILINE)
+            heading = headings[-1] if headings else heading
         elif "notes" in tags(cell):
             if heading and heading not in lines:
                 lines += [heading, ""]
