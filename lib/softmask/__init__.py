@@ -1,7 +1,7 @@
 """Soft-mask segmentation of medical images: five papers, reproduced.
 
-Each room imports only from those below it (docs/architecture.md). Simulated data comes from the package ``phantoms``,
-through the registry :mod:`softmask.data.sources`.
+Each subpackage imports only from those below it (docs/architecture.md). Simulated data comes from the package
+``phantoms``, through the registry :mod:`softmask.data.sources`.
 """
 
 __version__ = "0.1.0"

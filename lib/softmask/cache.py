@@ -1,4 +1,4 @@
-"""Arrays that take seconds to compute, kept in the cache folder under a key that covers the data and the code."""
+"""Cache for arrays that take seconds to compute, with a key that covers the data and the code."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _KEY = "cache-key"
 
 
 def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the arrays of numbers or text by name that ``build`` returns, from the cache folder where they were
-    computed under the same ``key`` (hex digest of all that they depend on) before.
+    """Return the arrays of numbers or text by name that ``build`` returns, from the cache folder if they were computed
+    before with the same ``key`` (hex digest of everything they depend on).
 
-    A file that is damaged or has another key inside is built again and replaced. Nothing in it is executed.
+    A file that is damaged or contains another key is computed again and replaced. No code in it is executed.
     """
     path = cache_root() / f"{name}-{key[:24]}.npz"
     try:
@@ -28,7 +28,7 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
             arrays = {member: stored[member] for member in stored.files}
         if str(arrays.pop(_KEY)) == key:
             return arrays
-    except Exception:  # of nearly any kind, where the file is damaged or missing
+    except Exception:  # a damaged or missing file raises nearly any error
         pass
     arrays = {member: np.asarray(array) for member, array in build().items()}
     buffer = io.BytesIO()
@@ -39,7 +39,7 @@ def cached_arrays(name: str, key: str, build: Callable[[], Mapping[str, np.ndarr
 
 def digest_of_code(*folders: Path) -> str:
     """Return the hex digest over names and content of all ``*.py`` files below ``folders``. Raises ConfigError for a
-    folder without any."""
+    folder without such files."""
     parts: list[str | Path] = []
     for folder in folders:
         files = sorted(folder.rglob("*.py"))
@@ -52,5 +52,5 @@ def digest_of_code(*folders: Path) -> str:
 
 @cache
 def code_digest(*packages: str) -> str:
-    """Return :func:`digest_of_code` of subpackages of softmask, taken once per process."""
+    """Return :func:`digest_of_code` of subpackages of softmask, computed once per process."""
     return digest_of_code(*(Path(__file__).parent / package for package in packages))

@@ -1,6 +1,6 @@
 """The ``softmask`` command.
 
-Exit status: 0 done; 1 done, and what was asked about is damaged or not there; 2 could not be done; 130 interrupted.
+Exit status: 0 done; 1 done, but an input is damaged or missing or a check failed; 2 could not be done; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         add(commands)
     arguments = parser.parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text in any encoding
+        if isinstance(stream, io.TextIOWrapper):  # file names may contain undecodable bytes
             stream.reconfigure(errors="backslashreplace")
     try:
         return arguments.run(arguments)
     except SoftmaskError as error:
         print(f"softmask: {error}", file=sys.stderr)
         return 2
-    except OSError as error:  # not of the data (readers name those): a cache or terminal that cannot be written
+    except OSError as error:  # not from reading data (DataError): a cache or terminal that cannot be written
         where = error.filename or "output"
         print(f"softmask: {where}: {error.strerror}; check the path, its rights and the space left", file=sys.stderr)
         return 2
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _add(commands, name: str, run: str, text: str, **options) -> argparse.ArgumentParser:
-    """Add the command ``name`` and return its parser; ``run`` is ``module:function``, which is imported late."""
+    """Add the command ``name`` and return its parser; ``run`` is ``module:function``, imported only when it runs."""
     if "epilog" in options:  # examples keep their lines
         options["formatter_class"] = argparse.RawDescriptionHelpFormatter
     parser = commands.add_parser(name, help=text, description=fill(f"{text}.", 100), **options)
@@ -245,7 +245,7 @@ def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from softmask.apply.exporting import export  # torch takes its time
+    from softmask.apply.exporting import export  # imports torch, which is slow
     from softmask.experiments import cli
 
     return cli.run(arguments, export)
@@ -281,7 +281,7 @@ def _check(arguments: argparse.Namespace) -> int:
         unused = f"{len(state.problems)} problems, {len(state.left_out)} left out"
         print(f"{name}: {state.images} images read, {unused}; {state.origin}")
         _print_remarks(state)
-        # missing data counts against a data set only where it was asked for
+        # Missing data is an error only if the data set was named on the command line.
         if state.problems or (arguments.names and state.source == "none"):
             result = 1
     return result
@@ -308,7 +308,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
                 print(f"{name}: is there already ({place}); nothing done")
             else:
                 print(f"{name}: cannot be fetched by this program. {source.how_to_get(root)}")
-                result = max(result, 1 if arguments.names else 0)  # asked for by name, and missing
+                result = max(result, 1 if arguments.names else 0)  # an error only if named on the command line
         except SoftmaskError as error:  # the other data sets are still fetched
             print(f"softmask: {error}", file=sys.stderr)
             result = 2

@@ -1,6 +1,6 @@
-"""Settings of a run: profile, source of the data, seeds, and where results go.
+"""Settings of a run: profile, source of the data, seeds, and output folders.
 
-Nothing here looks at the disk; :func:`softmask.data.configure` also finds out which data is there.
+This module does not look at the disk; :func:`softmask.data.configure` also finds out which data is available.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 from softmask.errors import ConfigError, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The checkout: the folder that holds ``notebooks/``, ``lib/``, ``results/`` and ``figures/``."""
+"""Folder of the checkout, with ``notebooks/``, ``lib/``, ``results/`` and ``figures/``."""
 
 SOURCES = ("auto", "embedded", "real")
 BASE_SEED = 2020
@@ -22,9 +22,9 @@ BASE_SEED = 2020
 
 @dataclass(frozen=True)
 class Profile:
-    """Size of the experiments: ``samples`` is the largest number of images that a step uses, by purpose, None for all.
+    """Size of the experiments. ``samples`` has the maximum number of images that a step uses, by purpose; None for all.
 
-    In a ``long`` profile a committed record counts as a finished run, on a new machine too.
+    In a ``long`` profile, a committed record counts as a finished run, also on another machine.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Profile:
 
     @property
     def keeps(self) -> int | None:
-        """Number of test images whose prediction a run's record keeps; None for all."""
+        """Number of test images whose predictions a run's record keeps; None for all."""
         return None if self.long else 8
 
     def cap(self, purpose: str) -> int | None:
-        """Return the largest number of images for ``purpose``, None for no cap."""
+        """Return the maximum number of images for ``purpose``; None means no limit."""
         return self.samples[purpose]
 
 
@@ -53,7 +53,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         # smoke shows that everything runs; its tables are marked "not a result"
         "smoke": _profile("smoke", 1, 12, 4, is_result=False, readers=24, doctors=60, radiomics=40),
         "cpu": _profile("cpu", 1, 400, 24, readers=400),
-        # the results that count: hours on a GPU, some 140 core-hours on a CPU
+        # the reported results: hours on a GPU, about 140 core-hours on a CPU
         "night": _profile("night", 3, 400, 40, long=True),
         "full": _profile("full", 3, None, 200, long=True),
     }
@@ -86,8 +86,8 @@ class Config:
         seeds: int | None = None,
         data_root: Path | None = None,
     ) -> Config:
-        """Return checked settings. None stands for ``SOFTMASK_PROFILE``, ``SOFTMASK_SOURCE`` and ``SOFTMASK_DATA``, or
-        ``cpu``, ``auto`` and ``./data``; ``recorded`` comes from ``SOFTMASK_RECORDED``.
+        """Return checked settings. None means the value of ``SOFTMASK_PROFILE``, ``SOFTMASK_SOURCE`` or
+        ``SOFTMASK_DATA``, otherwise ``cpu``, ``auto`` or ``./data``; ``recorded`` comes from ``SOFTMASK_RECORDED``.
 
         Raises:
             ConfigError: for an unknown name, a seed count below 1, or a ``SOFTMASK_RECORDED`` other than 0 and 1.
@@ -109,18 +109,18 @@ class Config:
 
     @property
     def run(self) -> str:
-        """Name of the run: ``cpu-embedded``, and ``-<n>seeds`` where that is not the profile's own number."""
+        """Name of the run, such as ``cpu-embedded``, with ``-<n>seeds`` if ``n`` is not the profile's own number."""
         more = f"-{self.seeds}seeds" if self.seeds != self.profile.seeds else ""
         return f"{self.profile.name}-{self.data}{more}"
 
     @property
     def results(self) -> Path:
-        """``results/<run>``: tables, executed notebooks, report."""
+        """Folder ``results/<run>``: tables, executed notebooks, report."""
         return output_root() / "results" / self.run
 
     @property
     def figures(self) -> Path:
-        """``figures/<run>``."""
+        """Folder ``figures/<run>``."""
         return output_root() / "figures" / self.run
 
 
@@ -130,5 +130,5 @@ def output_root() -> Path:
 
 
 def cache_root() -> Path:
-    """Return the folder of what can be computed again: ``.cache/softmask`` in the checkout, or ``SOFTMASK_CACHE``."""
+    """Return the folder of cached results: ``.cache/softmask`` in the checkout, or ``SOFTMASK_CACHE``."""
     return Path(os.environ.get("SOFTMASK_CACHE") or ROOT / ".cache" / "softmask")

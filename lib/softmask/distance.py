@@ -1,4 +1,4 @@
-"""The exact Euclidean distance transform, the same to the last bit on any number of threads."""
+"""Exact Euclidean distance transform, bitwise identical on any number of threads."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 def distance_inside(region: np.ndarray) -> np.ndarray:
     """Return the distance of each pixel of ``region`` (H, W) bool to the nearest pixel outside it; 0 outside.
 
-    Felzenszwalb and Huttenlocher 2012 ("Distance transforms of sampled functions"), by OpenCV without Intel's IPP,
-    whose rounding on one thread depends on where in memory a large array lies.
+    Felzenszwalb and Huttenlocher 2012 ("Distance transforms of sampled functions"), computed by OpenCV without Intel's
+    IPP, whose rounding on one thread depends on the memory address of a large array.
 
     Returns:
-        (H, W) float32: :func:`scipy.ndimage.distance_transform_edt` in single precision. Where ``region`` is the whole
-        image, numbers are larger than the image.
+        (H, W) float32: :func:`scipy.ndimage.distance_transform_edt` in single precision. If ``region`` is the whole
+        image, the values are larger than the image.
     """
     import cv2
 
     used = cv2.ipp.useIPP()
-    cv2.ipp.setUseIPP(False)  # of this thread only
+    cv2.ipp.setUseIPP(False)  # for this thread only
     try:
         pixels = np.ascontiguousarray(region, bool).view(np.uint8)
         return cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

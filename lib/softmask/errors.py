@@ -1,4 +1,4 @@
-"""Errors for people: each message says which file or sample, which value, and what to do about it."""
+"""Errors for users: each message names the file or sample and the value, and says what to do."""
 
 import re
 from collections.abc import Iterable
@@ -6,39 +6,39 @@ from difflib import get_close_matches
 
 
 class SoftmaskError(Exception):
-    """Base of every error this package raises on purpose. The command line prints it without a traceback."""
+    """Base class of all errors that the package raises on purpose. The command line prints them without a traceback."""
 
 
 class ConfigError(SoftmaskError):
-    """A profile, option or parameter that does not exist or is not valid here."""
+    """Profile, option or parameter that does not exist or is not valid here."""
 
 
 class DataError(SoftmaskError):
-    """A file or sample that cannot be used: unreadable, truncated, of another size, empty, without a reader."""
+    """File or sample that cannot be used: unreadable, truncated, of wrong size, empty, or without a reader."""
 
 
 class MissingData(DataError):
-    """A data set that is not where it was looked for. The message says where to get it and where to put it."""
+    """Data set that was not found. The message says where to get it and where to put it."""
 
 
 class LabelError(SoftmaskError):
-    """An image, mask, trimap or RECIST mark from which no soft mask can be made."""
+    """Image, mask, trimap or RECIST mark from which no soft mask can be made."""
 
 
 class TrainingError(SoftmaskError):
-    """A training run that cannot go on: numbers that are no longer finite, a checkpoint that cannot be written."""
+    """Training that cannot continue: values that are not finite, or a checkpoint that cannot be written."""
 
 
 class Remark(UserWarning):
-    """Something about a file that is used all the same; the command line prints it and the manifest lists it."""
+    """Remark on a file that is used nevertheless; the command line prints it and the manifest lists it."""
 
 
 class Doubt(Remark):
-    """A sign that the result of a file that is used may not be what was wanted."""
+    """Remark that the result of a file may not be what the user wanted."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], error: type[SoftmaskError] = ConfigError) -> SoftmaskError:
-    """Return an error for a ``name`` that is not among the ``known`` ones of its ``kind``, with the nearest of them."""
+    """Return an error for a ``name`` that is not among the ``known`` names of its ``kind``, with the closest name."""
     names = list(map(str, known))
     nearest = get_close_matches(str(name), names, n=1)
     meant = f" (did you mean {nearest[0]}?)" if nearest else ""
@@ -46,8 +46,8 @@ def unknown(kind: str, name: str, known: Iterable[str], error: type[SoftmaskErro
 
 
 def brief(error: BaseException) -> str:
-    """Return a library's message on one line of at most 200 characters, without memory addresses, which differ from run
-    to run."""
-    text = " ".join(str(error).split()).rpartition("ITK ERROR: ")[2]  # SimpleITK says where in its source, first
+    """Return a library's message in one line of at most 200 characters, without memory addresses, which differ between
+    runs."""
+    text = " ".join(str(error).split()).rpartition("ITK ERROR: ")[2]  # SimpleITK first names its source line
     text = re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"\1", text)
     return re.sub(r"\s*\(?0x[0-9a-f]{6,}\)?", "", text)[:200]

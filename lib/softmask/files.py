@@ -1,4 +1,4 @@
-"""Files read within bounds, written whole or not at all, and content digests."""
+"""Reading files up to a size limit, writing files atomically, and content digests."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import Any
 from softmask.errors import ConfigError, DataError, brief
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Largest file that :func:`read_bytes` reads by default."""
+"""Default size limit of :func:`read_bytes` in bytes."""
 
 AGAIN = "download or copy this file again"
 
 
 def size_of(path: str | Path, remedy: str = AGAIN) -> int:
-    """Return the number of bytes of a plain file. Raises DataError, naming it and the ``remedy``, for a missing file, a
-    folder, or a pipe or device, which might never end."""
+    """Return the size of a regular file in bytes. Raises DataError, naming the file and the ``remedy``, for a missing
+    file, a folder, or a pipe or device, which might never end."""
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file; {remedy}") from error
-    except (OSError, ValueError) as error:  # the latter: a name with a NUL in it
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise DataError(f"{path}: cannot be read ({_why(error)}); {remedy}") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "is no plain file"
@@ -38,8 +38,8 @@ def size_of(path: str | Path, remedy: str = AGAIN) -> int:
 
 
 def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a plain file. Raises DataError as :func:`size_of`, and for more than ``most`` bytes, of
-    which nothing is read."""
+    """Return the content of a regular file. Raises DataError as :func:`size_of`, and for a file of more than ``most``
+    bytes, without reading it."""
     size = size_of(path, remedy)
     if size > most:
         raise DataError(f"{path}: has {size} bytes, larger than {most}, and is refused; {remedy}")
@@ -51,7 +51,7 @@ def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) ->
 
 
 def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> str:
-    """Return the text of a file in UTF-8, read as by :func:`read_bytes`. Line ends stay as they are."""
+    """Return the text of a file in UTF-8, read by :func:`read_bytes`. Line ends are not changed."""
     try:
         return read_bytes(path, remedy, most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,7 +59,7 @@ def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> 
 
 
 def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> Any:
-    """Return what a JSON file holds, read as by :func:`read_text`."""
+    """Return the parsed content of a JSON file, read by :func:`read_text`."""
     text = read_text(path, remedy, most)
     try:
         return json.loads(text)
@@ -72,20 +72,20 @@ def _why(error: Exception) -> str:
 
 
 def whole_path(path: str | Path, option: str) -> Path:
-    """Return ``path`` made absolute. Raises ConfigError, naming the ``option``, where it cannot be a folder."""
+    """Return the absolute ``path``. Raises ConfigError, naming the ``option``, if it cannot be a folder."""
     try:
         whole = Path(path).expanduser().resolve()
         if whole.exists() and not whole.is_dir():
             raise ConfigError(f"{option} = {str(path)!r} is a file; name a folder")
-    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a name too long, NUL
+    except (OSError, RuntimeError, ValueError) as error:  # unknown user, loop of links, too long name, NUL
         kind = type(error).__name__
         raise ConfigError(f"{option} = {str(path)[:200]!r} names no folder ({kind}); set it to one") from error
     return whole
 
 
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
-    """Write ``content`` (text as UTF-8) to a temporary file in the same folder, which then replaces ``path``: a reader,
-    or a kill, never meets half a file. Folders are created."""
+    """Write ``content`` (text as UTF-8) to a temporary file in the same folder, which then replaces ``path``: a
+    half-written ``path`` is never read or left by a kill. Missing folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
@@ -97,7 +97,7 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes it private; give it the mode a plain open would
+        os.chmod(name, 0o666 & ~umask)  # mkstemp makes it private; use the mode of a plain open
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -107,7 +107,7 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
 
 @contextmanager
 def sole_writer(folder: Path | None) -> Iterator[None]:
-    """Keep other processes from ``folder`` meanwhile (of None, nothing). Raises DataError where one is there."""
+    """Lock ``folder`` against other softmask processes (None: no lock). Raises DataError if it is already locked."""
     if folder is None:
         yield
         return
@@ -125,22 +125,22 @@ def sole_writer(folder: Path | None) -> Iterator[None]:
             path.unlink(missing_ok=True)
             if made:
                 with suppress(OSError):
-                    folder.rmdir()  # where nothing was written
+                    folder.rmdir()  # if nothing was written
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove what a kill left half-written below ``folder``. Nobody may be writing there."""
+    """Remove files below ``folder`` that a kill left half-written. No process may be writing there."""
     for part in [*Path(folder).rglob(".*.part")]:
-        with suppress(FileNotFoundError):  # within one that is removed already
+        with suppress(FileNotFoundError):  # inside a folder that is already removed
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def sha256_of(*parts: bytes | memoryview | str | Path) -> str:
-    """Return the hex SHA-256 over ``parts`` in order: bytes and text as they are, a path by its file's content, each
-    preceded by its length, so that moving a boundary changes the digest."""
+    """Return the hex SHA-256 over ``parts`` in order: bytes and text as they are, a path as the content of its file.
+    Each part is preceded by its length, so that moving a boundary changes the digest."""
     digest = hashlib.sha256()
     for part in parts:
-        if isinstance(part, str):  # which may be the name of a file in another encoding
+        if isinstance(part, str):  # may be a file name in another encoding
             part = part.encode(errors="surrogateescape")
         data = part.read_bytes() if isinstance(part, Path) else part
         digest.update(len(data).to_bytes(8, "little"))

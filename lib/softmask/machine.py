@@ -1,4 +1,4 @@
-"""Hardware, versions and memory of this machine. Nothing names a person or host."""
+"""Hardware, versions and memory of this machine, without any name of a person or host."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ def cores() -> int:
 
 
 def clock(seconds: float) -> str:
-    """Return ``0:07``, ``12:03`` or ``1:02:03``."""
+    """Return the duration as text, such as ``0:07``, ``12:03`` or ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def cpu_model() -> str:
-    """Return the processor's name, as far as the system tells."""
-    info = Path("/proc/cpuinfo")  # of Linux
+    """Return the name of the processor, if the system provides it."""
+    info = Path("/proc/cpuinfo")  # Linux only
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees (glibc): training steps ask for the same blocks."""
+    """Make this process keep the memory that it frees (glibc), because training steps reuse blocks of the same size."""
     if mallopt := _glibc("mallopt"):
-        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # of malloc.h
-        mallopt(mmap_threshold, 32 << 20)  # the highest it takes
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # constants of malloc.h
+        mallopt(mmap_threshold, 32 << 20)  # the maximum allowed
         mallopt(trim_threshold, 256 << 20)
         mallopt(top_pad, 16 << 20)
 
 
 def release_freed_memory() -> None:
-    """Give freed memory that glibc still keeps back to the system."""
+    """Release freed memory that glibc still holds to the system."""
     if trim := _glibc("malloc_trim"):
         trim(0)
 
@@ -55,7 +55,7 @@ def _glibc(function: str) -> Callable[[int], int] | None:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end within a second of ``parent``, which started it and may be killed."""
+    """Make this process end within a second after ``parent``, which started it and may be killed."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -73,7 +73,7 @@ def peak_memory_mb() -> float:
 
 
 def package_version(package: str) -> str | None:
-    """Return the installed version; None where the package is not installed."""
+    """Return the installed version; None if the package is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -81,8 +81,8 @@ def package_version(package: str) -> str | None:
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Return (commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
-    Results and figures are not code."""
+    """Return (commit, whether the files differ from it) of the checkout at ``folder``; (None, None) outside git.
+    Changes in results and figures do not count."""
 
     def git(*arguments: str) -> str | None:
         try:

@@ -1,4 +1,4 @@
-"""Run one function over many samples, on all cores, in order, with a progress bar."""
+"""Parallel application of a function to many samples, on all cores, in order, with a progress bar."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from softmask.machine import cores, end_with
 
 
 def progress(rows: Sequence, title: str, unit: str = "image", show: bool = True) -> Iterable:
-    """Return ``rows`` with a progress bar, redrawn rarely: an executed notebook keeps every line."""
+    """Return ``rows`` with a progress bar. It is redrawn rarely, because an executed notebook keeps every line."""
     return tqdm(rows, desc=title, unit=unit, mininterval=5.0, disable=not show)
 
 
 def map_items(
     work: Callable[[Any], Any], items: Sequence, *, title: str, unit: str, jobs: int | None = None, show: bool = True
 ) -> list:
-    """Return ``work(item)`` of all ``items``, in order, from ``jobs`` processes (default all cores)."""
+    """Return ``work(item)`` for all ``items``, in order, computed by ``jobs`` processes (default: one per core)."""
     return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))
 
 
 def map_samples(
     work: Callable[[Sample], list[dict]], dataset: Dataset, rows: Iterable[int], *, title: str = "", jobs=None
 ) -> list[dict]:
-    """Return the records ``work(sample)`` of every readable sample of ``rows`` in one list, in the order of ``rows``
-    whatever the number of ``jobs`` (processes; default all cores). A sample that cannot be read or labelled is left out
-    and listed in ``dataset.problems``, in that order too."""
+    """Return the records ``work(sample)`` of all readable samples of ``rows`` in one list, in the order of ``rows`` for
+    any number of ``jobs`` (processes; default: one per core). Samples that cannot be read or labelled are left out and
+    listed in ``dataset.problems``, in the same order."""
 
     def tasks() -> Iterator[tuple]:
         for row in progress([int(row) for row in rows], title or dataset.name):
             name = dataset.name_of(row)
-            if dataset.source == "embedded":  # simulated by the process that works on it
+            if dataset.source == "embedded":  # simulated by the worker process
                 yield delayed(_work)(work, dataset, row, name)
                 continue
             try:
                 sample = dataset[row]
-            except DataError as error:  # passed on like a result, so that problems are listed in order
+            except DataError as error:  # passed on as a result, so that problems stay in order
                 yield delayed(_work)(str, [str(error)], 0, name)
             else:
                 yield delayed(_work)(work, [sample], 0, name)
@@ -59,7 +59,7 @@ def map_samples(
 
 
 def _work(work: Callable[[Any], Any], items: Sequence | Dataset, i: int, name: str) -> tuple[str, Any]:
-    """Return the name and ``work(items[i])``, or in its place the message of why the item cannot be used."""
+    """Return the name and ``work(items[i])``, or the name and a message why the item cannot be used."""
     try:
         return name, work(items[i])
     except (LabelError, DataError) as error:
@@ -67,14 +67,14 @@ def _work(work: Callable[[Any], Any], items: Sequence | Dataset, i: int, name: s
 
 
 MEMORY = 2**29
-"""Bytes by which a process may grow before a fresh one takes its place: data is held for what comes next."""
+"""Bytes by which a process may grow before a new process replaces it: processes hold data for later tasks."""
 
 
 def pool(jobs: int | None = None, batch: int | str = "auto", ordered: bool = True) -> Parallel:
-    """Return processes (default: one a core) that yield the tasks' results as they come or in order, and end with this
-    process. Each has one thread: threads that wait for one another on a busy core made small matrix products thirty
-    times as slow."""
-    # Told when a process that has held much memory is replaced by a fresh one between two tasks, which loses nothing.
+    """Return a pool of processes (default: one per core) that yields the results of the tasks, in order or as they
+    finish, and ends with this process. Each process has one thread: threads that waited for one another on a busy core
+    made small matrix products thirty times slower."""
+    # The warning appears when a process with much memory is replaced between two tasks; no task is lost.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     threading.excepthook = _failed_thread
     with parallel_config("loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)):
@@ -83,11 +83,11 @@ def pool(jobs: int | None = None, batch: int | str = "auto", ordered: bool = Tru
 
 
 def _failed_thread(failure: threading.ExceptHookArgs) -> None:
-    """Say nothing of loky's thread that looks for a task which an interrupt has cancelled."""
+    """Hide the error of loky's thread when it looks for a task that an interrupt has cancelled."""
     if not (failure.exc_type is KeyError and failure.thread and failure.thread.name == "ExecutorManagerThread"):
         threading.__excepthook__(failure)
 
 
 def _begin(parent: int) -> None:
-    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY  # loky takes data that is held for a leak
+    process_executor._MAX_MEMORY_LEAK_SIZE = MEMORY  # loky mistakes held data for a leak
     end_with(parent)

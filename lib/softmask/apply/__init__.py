@@ -1,13 +1,14 @@
-"""Users' own files: soft masks from masks or marks (``softmask label``), and shipped networks that segment images
-(``softmask segment``) and lungs in scans (``softmask lungs``). And a data set to publish (``softmask data export``).
+"""Tools for users' own files: soft masks from masks or marks (``softmask label``), segmentation of images by shipped
+networks (``softmask segment``) and of lungs in scans (``softmask lungs``), and export of a data set for publication
+(``softmask data export``).
 
-A model is a folder, of the package (``shipped``) or anywhere else::
+A model is a folder, in the package (``shipped``) or anywhere else::
 
-    weights.safetensors  all networks it needs, float16: ``network.*``, and with super-resolution ``sr.*``
+    weights.safetensors  all networks that it needs, float16: ``network.*``, and with super-resolution ``sr.*``
     model.json           its description (:class:`~softmask.apply.models.Description`)
-    README.md            the same for people: a model card
+    README.md            its description for readers: a model card
 
-Nothing in it is executed. :func:`export` writes one from a finished run, :func:`load` reads it.
+No code in the folder is executed. :func:`export` writes a model from a finished run, :func:`load` reads a model.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType({
     "report": ("report.dcm",),
     "rtstruct": ("rtstruct.dcm",),
 })  # fmt: skip
-"""By format, how the names of its files end."""
+"""File name endings of each output format."""
 
 IN_DICOM = tuple(KINDS)[3:]
 SEGS = tuple(KINDS)[3:6]
 REFERRED = SEGS[:2]
-"""Formats in DICOM; the segmentations among them; those that a report refers to, as any reader knows them."""
+"""Formats in DICOM; the segmentations among them; those that a report may refer to, because all viewers know them."""
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the text that a template beside this file makes of the ``values``."""
+    """Return the text of a template in this folder, filled in with the ``values``."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}

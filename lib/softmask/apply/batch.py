@@ -1,7 +1,7 @@
-"""Many images in one call, of ``softmask label`` and ``softmask segment``: what the command line names, its manifest,
-and the work on each, which one failure does not end; finished images are skipped.
+"""Processing of many images in one call of ``softmask label`` or ``softmask segment``: reading the command line,
+writing the manifest, and working on each image. The failure of one image does not end the call.
 
-``manifest.csv`` lists the processing of each image, with the sizes of its lesion; a call goes on from it.
+``manifest.csv`` lists the processing of each image and the sizes of its lesion; the next call skips finished images.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError
 from softmask.files import remove_parts, sha256_of, write_atomic
 
 EVERY = 2.0
-"""Seconds between two writings of the manifest: what a kill takes from it is done again."""
+"""Seconds between two writes of the manifest. Images that a killed call did not list in it are processed again."""
 
 _DONE = {"label": "labelled", "segment": "segmented"}
-_NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # the next image would fare no better
+_NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # every further image would fail too
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
 
 Outcome = tuple[Row, str]
-"""An item's row of the manifest, and ``done``, ``skipped`` or ``failed``."""
+"""Row of an item in the manifest, and its state: ``done``, ``skipped`` or ``failed``."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of all images of a call.
+    """Settings that all images of a call share.
 
     Attributes:
         command: ``label`` or ``segment``.
-        own: the command's own settings, in words.
-        formats: keys of :data:`~softmask.apply.KINDS`, or None for PNG, NIfTI where the file has positions in
-            mm, and SEG for DICOM.
+        own: settings of this command only, in words.
+        formats: keys of :data:`~softmask.apply.KINDS`; None means PNG, also NIfTI if the file has positions in mm, and
+            also SEG if it is DICOM.
         code: digest of the code and the model that the results depend on.
     """
 
@@ -67,19 +67,19 @@ class Settings:
 
     @property
     def text(self) -> str:
-        """All settings in a line."""
+        """All settings in one line."""
         return f"{self.grey.text}; {self.own}; {' '.join(self.formats or ('all formats',))}"
 
 
 @dataclass(frozen=True)
 class Task:
-    """An item on its way.
+    """Item that is being processed.
 
     Attributes:
-        folder: of its files.
+        folder: folder of the item's output files.
         formats: keys of :data:`~softmask.apply.KINDS`.
-        row: its row of the manifest so far.
-        older: its files of before.
+        row: the item's row in the manifest so far.
+        older: the item's files from earlier calls.
     """
 
     item: Item
@@ -90,18 +90,19 @@ class Task:
     older: frozenset[Path]
 
     def picture(self, z: int) -> str:
-        """Return how the names of the PNG files of a slice begin: ``<name>``, of a volume ``<name>/012``; of a whole
-        slice the slice's own name."""
+        """Return the beginning of the PNG file names of slice ``z``: ``<name>``, or ``<name>/012`` in a volume; for a
+        slice that is segmented whole, the slice's own name."""
         if self.item.planes:
             return self.image.slices[z].stem
         return f"{self.item.name}/{z:03d}" if self.image.is_volume else self.item.name
 
 
 def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[Item], list[Problem], list[Path]]:
-    """Return what the command line names: the items; lines or groups that are not items; other files read.
+    """Return the items that the command line names, the list lines or report groups that are not valid items, and the
+    other input files (the list or the report).
 
     Args:
-        kinds: those of items (:attr:`Item.kind`) that the command takes.
+        kinds: kinds of items (:attr:`Item.kind`) that the command accepts.
     """
     if (arguments.list is None) == (arguments.image is None):
         raise ConfigError("name one image, or many of them with --list")
@@ -110,7 +111,7 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
         for option in _OF_ONE_IMAGE:
             if options.get(option) is not None:
                 where = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
-                name = option.replace("slices", "slice")  # of which a command may take several
+                name = option.replace("slices", "slice")  # --slice is stored as slices where several may be given
                 raise ConfigError(f"--{name} cannot be combined with --list, where {where}")
         path = Path(arguments.list)
         items, problems = read_list(path, POINTS_HELP if "point" in kinds else COLUMNS_HELP)
@@ -151,22 +152,22 @@ def work_through(
     inputs: Iterable[Path] = (),
     say: Callable[[Item, Row], str] | None = None,
 ) -> int:
-    """Do the items; return the exit status: 1 where one of them failed, or there are problems, else 0.
+    """Process the items and return the exit status: 1 if an item failed or there are problems, otherwise 0.
 
     Args:
         command: ``label`` or ``segment``.
-        outcomes: returns those of the items, in order, from the rows of the items that are done already, by name.
-        folder: of the results and the manifest; None for results beside each image, and no manifest.
-        problems: lines or groups that are no items.
-        inputs: files read besides those of the items.
-        say: what is printed of an item that was done.
+        outcomes: returns the outcomes of the items, in order, given the rows of finished items by name.
+        folder: folder of the results and the manifest; None writes the results beside each image, without a manifest.
+        problems: list lines or report groups that are not valid items.
+        inputs: input files other than those of the items.
+        say: returns the text to print for an item that was done.
 
     Raises:
-        ConfigError: results that overwrite one another or an input.
-        DataError: a folder that cannot be written to.
+        ConfigError: if a result would overwrite another result or an input.
+        DataError: if the folder cannot be written to.
     """
     read = [*inputs, *(path for item in items for path in (item.image, *item.masks))]
-    read += [path.resolve().parent for path in read]  # a volume's pictures lie in a folder of their own
+    read += [path.resolve().parent for path in read]  # a volume's PNG folder must not be an input's folder
     writers = [(item.where, _all_paths(item, folder)) for item in items]
     manifest = None if folder is None else folder / MANIFEST
     if manifest is not None:
@@ -175,7 +176,7 @@ def work_through(
     before = read_manifest(manifest)
     done = {name: row for name, row in before.items() if row["status"] == "done"}
     names = [*(problem.where for problem in problems), *(item.name for item in items)]
-    others = {name: row for name, row in before.items() if name not in names and row["image"]}  # and lines of no list
+    others = {name: row for name, row in before.items() if name not in names and row["image"]}  # without old problems
     rows: dict[str, Row | None] = dict.fromkeys([*names, *done, *others]) | done | others
     states: Counter[str] = Counter()
     results: Iterator[Outcome] = iter(())
@@ -198,12 +199,12 @@ def work_through(
                 message = message if message.startswith(item.where) else f"{item.where}: {message}"
                 tqdm.write(f"softmask: {message}", file=sys.stderr)
             if say is not None and state == "done":
-                tqdm.write(say(item, row))  # which leaves the progress bar whole
+                tqdm.write(say(item, row))  # keeps the progress bar intact
             if time.monotonic() - saved > EVERY:
                 save()
                 saved = time.monotonic()
         save()
-    except OSError as error:  # of writing: those of reading are DataErrors by now
+    except OSError as error:  # while writing: errors of reading are DataErrors here
         why = f"cannot be written to ({error.strerror}); check its rights and the space left, or choose another folder "
         why += "with --out"
         if manifest is not None:
@@ -212,7 +213,7 @@ def work_through(
     except TerminatedWorkerError as error:
         raise DataError(f"{folder}: a process was ended from outside, memory may be short; try --jobs 1") from error
     finally:
-        with warnings.catch_warnings(), suppress(OSError, DataError):  # all repeat the error above
+        with warnings.catch_warnings(), suppress(OSError, DataError):  # errors here would repeat the one above
             warnings.simplefilter("ignore")
             getattr(results, "close", bool)()
             save()
@@ -223,8 +224,8 @@ def work_through(
 
 
 def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
-    """Return what ``work`` makes of the beginning of the item's row; where it fails, the outcome that says why.
-    Remarks on files are added to the message of the row."""
+    """Return the result of ``work``, called with the first entries of the item's row; if ``work`` fails, return the
+    outcome with the reason. Remarks on files are added to the message of the row."""
     row = failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -235,7 +236,7 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
     with remarks() as texts:
         try:
             made = work(row)
-        except OSError as error:  # of writing: those of reading are DataErrors by now
+        except OSError as error:  # while writing: errors of reading are DataErrors here
             if error.errno in _NOTHING_MORE:
                 raise
             place = error.filename or "the results"
@@ -244,7 +245,7 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
             why = str(error)
             if not why.startswith(tuple(map(str, (item.image, *item.masks)))):
                 why = f"{item.image}: {why}"
-        except Exception as error:  # one image, or a lack of memory for it, must not end the work on a thousand
+        except Exception as error:  # one faulty or too large image must not end a long call
             cause = f"{type(error).__name__}: {brief(error)}"
             why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
     if why:
@@ -258,10 +259,11 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
 def work_on(
     item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], T]
 ) -> T | Outcome:
-    """Return what ``work`` makes of the item, begun (:func:`begin`), or its outcome where it was done before or failed.
+    """Return the result of ``work`` on the task of an item (:func:`begin`), or the item's outcome if it was done before
+    or failed.
 
     Args:
-        folder: of its files; None for beside the image.
+        folder: folder of the item's output files; None writes them beside the image.
     """
 
     def begun(row: Row) -> T | Outcome:
@@ -272,14 +274,14 @@ def work_on(
 
 
 def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:
-    """Return the item with its image opened, or its outcome where it was done before.
+    """Return the task of an item, with its image opened, or the item's outcome if it was done before.
 
     Args:
-        earlier: its row of before; None where it was not done.
-        row: the beginning of its row.
+        earlier: the item's row from an earlier call; None if it was not done.
+        row: first entries of the item's new row.
     """
     with reading(item.image):
-        if item.planes and settings.formats == ("png",):  # pictures alone, of any slice: on a patient's axes or not
+        if item.planes and settings.formats == ("png",):  # PNG needs no positions in mm: take oblique slices too
             grid = None
             with suppress(DataError):
                 grid = open_image(item.image).grid
@@ -305,7 +307,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
     options = "--out" if item.planes else "--out or --name"
-    if earlier is None:  # beside an image there is no manifest; and a kill may have come before it was written
+    if earlier is None:  # no manifest, or a call killed before it wrote the manifest
         need_ours(targets, options)
         drawn = {path.name.partition("-")[0] for path in (folder / item.name).glob("[0-9]*-*.png")}  # of a volume
         names = file_names(item.name, [f"{item.name}/{z}" for z in drawn], tuple(KINDS), settings.command)
@@ -334,10 +336,10 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
 
 
 def complete(task: Task, result: Result) -> Outcome:
-    """Write the volumes and DICOM files of an item, whose pictures are written; return its outcome.
+    """Write the volumes and DICOM files of an item, after its PNG files, and return its outcome.
 
     Raises:
-        DataError: where none of the formats can be made.
+        DataError: if none of the formats can be written.
     """
     item, image, folder = task.item, task.image, task.folder
     write_volumes(folder, result, task.formats)
@@ -350,7 +352,7 @@ def complete(task: Task, result: Result) -> Outcome:
         raise DataError("; ".join(doubts))
     written = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
     gone = sorted(path for path in task.older - {folder / name for name in written} if path.exists())
-    for path in gone:  # of slices or formats that this result did not replace
+    for path in gone:  # slices or formats that the new result does not have
         path.unlink(missing_ok=True)
     if gone:
         names = ", ".join(path.relative_to(folder).as_posix() for path in gone[:5])
@@ -358,7 +360,7 @@ def complete(task: Task, result: Result) -> Outcome:
         text = f"removed {names}{more} of the result before, which was not asked for again"
         warnings.warn(Remark(f"{text}; name all that is wanted in --format"), stacklevel=2)
     with suppress(OSError):
-        (folder / item.name).rmdir()  # where nothing is left in it
+        (folder / item.name).rmdir()  # if it is empty
     spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])
     sizes = {}
     if size := result.size:
@@ -384,12 +386,12 @@ def complete(task: Task, result: Result) -> Outcome:
 
 
 def _covering(digest: str, folder: Path, names: Iterable[str]) -> str:
-    """Return the digest of what a result depends on with the bytes of its files: one that was cut is made again."""
+    """Return the item's digest with the total size of its files in bytes: a truncated result is made again."""
     return f"{digest}-{sum((folder / name).stat().st_size for name in {*names})}"
 
 
 def _all_paths(item: Item, folder: Path | None) -> list[Path]:
-    """Return all files that an item might write, and the folder of a volume's pictures."""
+    """Return all paths that an item might write to, including the folder of a volume's PNG files."""
     place = folder or item.image.parent
     names = file_names(item.name, [plane.stem for plane in item.planes] or [item.name], tuple(KINDS), "label")
     return [place / name for name in (names if item.planes else [*names, item.name])]

@@ -1,5 +1,5 @@
-"""DICOM files that are written for people's CT: segmentations, the parametric map of alpha, the measurement report, and
-the structure set. They belong to the images' study and repeat its patient."""
+"""DICOM output for users' CT images: segmentations, the parametric map of alpha, the measurement report, and the
+structure set. The files belong to the study of the images and repeat its patient data."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TYPE_2 = ("PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "
 _TYPE_1 = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
 _REMEDY = "correct the header, or choose --format png nifti"
 _TITLES = ("Soft mask", "Mask", "Label map", "Alpha", "Measurements", "Structure set")
-_LONGEST = 64  # characters of a text (LO)
+_LONGEST = 64  # characters of a text of type LO
 
 
 def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes], list[str]]:
-    """Return the content of files by format, and in words which of the ``formats`` cannot be made, or are doubtful.
+    """Return the file contents by format, and messages about formats that cannot be made and about doubtful headers.
 
     Args:
-        formats: of :data:`~softmask.apply.IN_DICOM`; a report comes with one of
+        formats: formats of :data:`~softmask.apply.IN_DICOM`; a report needs one of
             :data:`~softmask.apply.REFERRED`.
     """
     import highdicom as hd
@@ -67,7 +67,7 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
         }
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of values in the images' headers, which are repeated as they are
+                warnings.simplefilter("ignore")  # about values in the images' headers, which are copied unchanged
                 if format in SEGS:
                     dataset = _segmentation(result, volume, format, common)
                     segmentation = segmentation or (dataset if format in REFERRED else None)
@@ -82,19 +82,19 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
                 content = io.BytesIO()
                 dataset.save_as(content)
             contents[format] = content.getvalue()
-        except Exception as error:  # highdicom reports faults of other people's headers in nearly any way
+        except Exception as error:  # highdicom raises nearly any error for a faulty header
             why = f"no DICOM {format} can be made for it ({brief(error)})"
             doubts.append(f"{result.image.path}: {why}; {_REMEDY}")
     return contents, doubts
 
 
 def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
-    """Return the headers of the result's images and of those between them, by slice, and what is doubtful about them.
-    What may be empty is added, the slices' distance is that of their positions and stands for a missing thickness, and
-    text that highdicom cannot copy is turned to UTF-8.
+    """Return the headers of the slices from the first to the last of the result, by slice, and messages about doubtful
+    values. Missing attributes that may be empty are added, invalid dates and times are emptied, the slice spacing is
+    computed from the positions and replaces a missing thickness, and text that highdicom cannot copy becomes UTF-8.
 
     Raises:
-        DataError: where something that must be repeated is missing.
+        DataError: if a UID that must be repeated is missing, or two slices have the same SOPInstanceUID.
     """
     from highdicom.enum import SpecificCharacterSetValues
 
@@ -116,10 +116,10 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
             header.SliceThickness = result.image.grid.spacing_mm[0]
             taken = "the slices' distance" if len(result.image.slices) > 1 else "assumed"
             doubts["SliceThickness"] = f"is missing; the DICOM outputs say {header.SliceThickness:g} mm, {taken}"
-        header.SpacingBetweenSlices = result.image.grid.spacing_mm[0]  # highdicom repeats it, or makes one up
+        header.SpacingBetweenSlices = result.image.grid.spacing_mm[0]  # highdicom copies or guesses it
         sets = header.get("SpecificCharacterSet") or ()
         sets = [sets] if isinstance(sets, str) else list(sets)
-        if not any(sets) and "SpecificCharacterSet" in header:  # there and empty, as some anonymise: the same as absent
+        if not any(sets) and "SpecificCharacterSet" in header:  # emptied by some anonymisers: same as absent
             sets = []
             del header.SpecificCharacterSet
         unknown = not {*sets} <= known
@@ -135,7 +135,7 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
 
 
 def _damaged(element: DataElement) -> bool:
-    """Return whether a date or time is none, which highdicom refuses without naming it."""
+    """Return whether a date or time is invalid; highdicom rejects such a value without naming the attribute."""
     from pydicom.config import RAISE
     from pydicom.valuerep import validate_value
 
@@ -148,10 +148,10 @@ def _damaged(element: DataElement) -> bool:
 
 
 def _segmentation(result: Result, headers: list[Dataset], format: str, common: dict[str, Any]) -> Segmentation:
-    """Return a DICOM segmentation (PS3.3 A.51) with one segment, "Lesion", a frame for each slice of the span.
+    """Return a DICOM segmentation (PS3.3 A.51) with one segment, "Lesion", and one frame for each slice of the span.
 
-    A FRACTIONAL one is of type OCCUPANCY, "the proportion of the pixel occupied by the property", which alpha is;
-    PROBABILITY would be the chance that the whole pixel is lesion. Values are stored in 8 bit, 255 is 1.
+    A FRACTIONAL segmentation has the type OCCUPANCY, "the proportion of the pixel occupied by the property", which is
+    alpha; PROBABILITY would be the probability that the whole pixel is lesion. Values have 8 bits, 255 means 1.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -193,7 +193,7 @@ def _segmentation(result: Result, headers: list[Dataset], format: str, common: d
 
 
 def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPClass:
-    """Return the parametric map (PS3.3 A.75) of alpha, float32, a frame for each slice of the span."""
+    """Return the parametric map (PS3.3 A.75) of alpha, float32, with one frame for each slice of the span."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
@@ -215,9 +215,9 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
         **common,
     )
     body = _item(CodeValue="38266002", CodingSchemeDesignator="SCT", CodeMeaning="Entire body")
-    anatomy = _item(FrameLaterality="U", AnatomicRegionSequence=[body])  # dcmqi ends without it
+    anatomy = _item(FrameLaterality="U", AnatomicRegionSequence=[body])  # dcmqi fails without it
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
-    # from the feet up: dcmqi lays the frames on top of one another in their order, which highdicom has from the head
+    # Order the frames from the feet up: dcmqi stacks frames in file order, and highdicom stores them head first.
     frames = dataset.PerFrameFunctionalGroupsSequence
     order = np.argsort([frame.PlanePositionSequence[0].ImagePositionPatient[2] for frame in frames])
     values = np.frombuffer(dataset.FloatPixelData, "<f4").reshape(len(frames), -1)
@@ -227,21 +227,21 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
 
 
 def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, common: dict[str, Any]) -> SOPClass:
-    """Return the measurement report (TID 1500): the axes of the mark as it was drawn, and of the mask on the measured
-    slice (TID 1501); the areas there (TID 1410), and of several slices the volumes (TID 1411), of the binary and of the
-    soft mask, with the segmentation. All groups are of one lesion, by their tracking identifier; those of a mask name
-    the method."""
+    """Return the measurement report (TID 1500). It contains the axes of the mark as drawn, and those of the mask on the
+    measured slice (TID 1501); also the areas on that slice (TID 1410) and, with several slices, the volumes (TID 1411)
+    of the binary and the soft mask, with the segmentation. All groups have the tracking identifier of the one lesion;
+    groups of a mask name the method."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     size, source = result.size, headers[sorted(result.alphas).index(result.size.slice)]
     frames = [item.DerivationImageSequence[0] for item in segmentation.PerFrameFunctionalGroupsSequence]
-    drawn_from = [item.SourceImageSequence[0].ReferencedSOPInstanceUID for item in frames]  # in an order of their own
+    drawn_from = [item.SourceImageSequence[0].ReferencedSOPInstanceUID for item in frames]  # not in slice order
     segment = (segmentation.SOPClassUID, segmentation.SOPInstanceUID)
     turn = result.image.series[size.slice].turn
     sources = list(map(hd.sr.SourceImageForSegmentation.from_source_image, [source, *headers]))
     frame = hd.sr.ReferencedSegmentationFrame(*segment, drawn_from.index(source.SOPInstanceUID) + 1, 1, sources[0])
-    del frame[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not beside that of a frame, says PS3.3 10.3.1.1
+    del frame[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not allowed beside a frame number (PS3.3 10.3.1.1)
     tracking = {"uid": hd.UID(), "identifier": result.name[:_LONGEST]}
 
     def length(name: Code, ends: np.ndarray, mm: float) -> hd.sr.Measurement:
@@ -290,7 +290,7 @@ def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, 
 
 
 def _structure_set(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPClass:
-    """Return the RT structure set (PS3.3 A.19) with the mask's outlines as one structure, "Lesion"."""
+    """Return the RT structure set (PS3.3 A.19) with the outlines of the mask as one structure, "Lesion"."""
     from highdicom.base import SOPClass
     from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
@@ -316,7 +316,7 @@ def _structure_set(result: Result, headers: list[Dataset], common: dict[str, Any
     ]
     series = _item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
     study = _item(
-        ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1",  # detached study management, retired, but asked for
+        ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1",  # detached study management: retired, but required
         ReferencedSOPInstanceUID=first.StudyInstanceUID,
         RTReferencedSeriesSequence=[series],
     )
@@ -364,19 +364,19 @@ def _item(**values: Any) -> Dataset:
 
 
 def _is_hole(outline: np.ndarray) -> bool:
-    """Return whether a closed outline (N, 2) runs round a hole: the mask lies on the same side of all outlines."""
+    """Return whether a closed outline (N, 2) encloses a hole: the mask is on the same side of all outlines."""
     (row, column), (next_row, next_column) = outline[:-1].T, outline[1:].T
     return bool((column * next_row - next_column * row).sum() < 0)
 
 
 def _span(result: Result) -> range:
-    """Return the slices from the first marked one to the last: without empty frames between, readers that go by the
-    frames' distance would make a thicker volume of them."""
+    """Return the slices from the first marked slice to the last. Without empty frames for the slices between, software
+    that uses the distance of the frames would build a thicker volume."""
     return range(min(result.alphas), max(result.alphas) + 1)
 
 
 def _stack(result: Result, slices: Mapping[int, np.ndarray], dtype: type) -> np.ndarray:
-    """Return (N, H, W): the slices of the span in order, in the directions of their images' stored pixels."""
+    """Return (N, H, W): the slices of the span in order, oriented as the stored pixels of their images."""
     empty = np.zeros(result.image.shape, dtype)
     stored = [result.image.series[z].turn.back(slices.get(z, empty)) for z in _span(result)]
     return np.stack(stored).astype(dtype)

@@ -1,4 +1,4 @@
-"""A model's folder from a finished run, with its model card."""
+"""Export of a finished run to a model folder, with its model card."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from softmask.train.segmentation import predict
 
 
 def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
-    """Write the model of a finished run to ``folder``, whole or not at all, and return it.
+    """Write the model of a finished run to ``folder``, completely or not at all, and return the model.
 
     Args:
-        folder: is created; a model in it is replaced.
+        folder: folder of the model. It is created; a model in it is replaced.
         data: data that the run was trained and tested on; None prepares it.
 
     Raises:
-        ConfigError: for a run of which no model is made, too large weights, data that the run was not tested on, or a
-            folder that holds anything but a model.
-        DataError: where the run's weights or its data cannot be read, or the folder cannot be written.
+        ConfigError: for a run that cannot become a model, too large weights, data that the run was not tested on, or a
+            folder that contains files other than a model's.
+        DataError: if the run's weights or its data cannot be read, or the folder cannot be written.
     """
     spec, record, folder = run.spec, run.record, Path(folder).absolute()
     models.check_spec(spec)
@@ -68,7 +68,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     )
     model = Model(folder.resolve().name, description, **models.networks(spec, weights, WEIGHTS))
     measures = dict(measure(model, data.test)["measures"])
-    if spec.of_lungs:  # measures of all slices of a scan, not of each
+    if spec.of_lungs:  # measured over all slices of a scan together
         pixels = [measures.pop(f"pixels_{which}") for which in ("true", "found", "common")]
         measures["dice3d"] = np.array(list(dice3d(data.test.groups, *pixels).values()))
     finite = {name: values[np.isfinite(values)] for name, values in measures.items()}
@@ -86,7 +86,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part") as scratch:
             for name, content in contents.items():
                 write_atomic(Path(scratch, name), content)
-            for name in contents:  # between two of these, SHA-256 tells that they are of two models
+            for name in contents:  # after a kill in between, the SHA-256 shows a mixture of models
                 os.replace(Path(scratch, name), folder / name)
     except OSError as error:
         raise DataError(f"{folder}: the model cannot be written ({error.strerror}); check its rights") from error
@@ -94,8 +94,8 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
 
 
 def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
-    """Return the file of weights, in float16 but for whole numbers. Raises ConfigError where the file is too large, or
-    a weight is too large for float16."""
+    """Return the weights file; floating-point weights are stored in float16. Raises ConfigError if the file is too
+    large, or a weight is too large for float16."""
     tensors = nn.ModuleDict({"network": network} | ({} if sr is None else {"sr": sr})).state_dict()
     for name, tensor in tensors.items():
         tensors[name] = (tensor.half() if tensor.is_floating_point() else tensor).cpu().contiguous()
@@ -109,7 +109,7 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
-    """Return :func:`softmask.experiments.kinds.measured` of a test part, segmented as users' images are."""
-    images = (channels(model.spec, image, model.sr) for image in test.images[:, 0])  # enlarged ones take 8 MB each
+    """Return :func:`softmask.experiments.kinds.measured` of a test part, segmented in the same way as users' images."""
+    images = (channels(model.spec, image, model.sr) for image in test.images[:, 0])  # enlarged, each takes 8 MB
     answers = np.concatenate([predict(model.network, image) for image in images])
     return measured(test, *inputs.read(model.spec, answers), model.description.threshold)

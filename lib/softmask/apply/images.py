@@ -1,7 +1,8 @@
 """Users' images as grey slices in [0, 1]: PNG, TIFF, CT slices and series in DICOM, NIfTI and nrrd volumes.
 
-Hounsfield units go through the lung window, PNG and TIFF are taken as stored, as networks trained on CT expect. The
-published LIDC slices are stretched instead, each from its own minimum to its own maximum: :class:`Grey` does that too.
+Hounsfield units are mapped with the lung window, and PNG and TIFF are used as stored: networks trained on CT expect
+this. The published LIDC slices are instead stretched from their own minimum to their own maximum; :class:`Grey` can
+also do that.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".png", ".tif", ".tiff", ".dcm", ".dico
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 HU_OFFSET = 32768
-"""Added to the Hounsfield units of 16 bit PNG files of DeepLesion."""
+"""Offset that the 16 bit PNG files of DeepLesion add to the Hounsfield units."""
 
-_LEAST_OFFSET = HU_OFFSET - 3072  # padding of GE's scanners; a photograph has darker pixels
+_LEAST_OFFSET = HU_OFFSET - 3072  # padding of GE scanners; a photograph has darker pixels
 
 
 @dataclass(frozen=True)
 class Grey:
-    """How stored values become grey levels. Raises ConfigError for a window that is not finite and rising.
+    """Mapping of stored values to grey levels. Raises ConfigError for a window that is not finite and rising.
 
     Attributes:
-        window: Hounsfield units that become 0 and 1; None for :data:`~softmask.data.image_files.LUNG_WINDOW`, and then
-            a NIfTI or nrrd file must look like Hounsfield units. PNG and TIFF have none, but for 16 bit files of
-            Hounsfield units with :data:`HU_OFFSET` added, as those of DeepLesion.
-        stretch: from the slice's own minimum to its own maximum instead, in files of every kind.
+        window: Hounsfield units that become 0 and 1; None means :data:`~softmask.data.image_files.LUNG_WINDOW`, and
+            then NIfTI and nrrd values must look like Hounsfield units. A window cannot be used for PNG and TIFF, except
+            16 bit files of Hounsfield units with :data:`HU_OFFSET` added, such as those of DeepLesion.
+        stretch: whether to map each slice from its own minimum to its own maximum instead, in files of every kind.
     """
 
     window: tuple[float, float] | None = None
@@ -67,16 +68,16 @@ class Grey:
 
     @property
     def text(self) -> str:
-        """Both in a few words."""
+        """Window or stretch in a few words."""
         if self.window is not None:
             return f"window {self.window[0]:g} {self.window[1]:g}"
         return "stretch" if self.stretch else "lung window"
 
     def levels(self, values: np.ndarray, hu: bool, where: object = "image") -> np.ndarray:
-        """Return (H, W) float32 in [0, 1] of Hounsfield units, else of the 8 or 16 bit values of a picture.
+        """Return (H, W) float32 in [0, 1] for Hounsfield units (``hu``) or the 8 or 16 bit values of a PNG or TIFF.
 
         Raises:
-            DataError: for a window where there are no Hounsfield units.
+            DataError: for a window on values that are not Hounsfield units.
         """
         offset = not hu and values.dtype == np.uint16 and values.min() >= _LEAST_OFFSET
         if not hu and self.window is not None and not offset:
@@ -108,13 +109,13 @@ _MOST = np.iinfo(np.uint16).max
 
 @dataclass(frozen=True)
 class Slice:
-    """A grey slice of a file, which is not read yet.
+    """Grey slice of a file; its pixels are not read yet.
 
     Attributes:
         kind: ``picture`` (PNG, TIFF), ``ct`` (DICOM) or ``volume`` (NIfTI, nrrd).
-        where: its name in messages: the path, with the slice's number in a volume.
-        stem: how names of results begin: the file's name without its ending, with the slice's number.
-        z: its number in a volume.
+        where: name in messages: the path, with the slice number in a volume.
+        stem: beginning of the result names: the file name without its ending, with the slice number in a volume.
+        z: slice number in a volume.
     """
 
     path: Path
@@ -124,7 +125,7 @@ class Slice:
     z: int = 0
 
     def read(self, grey: Grey = _LUNG_WINDOW) -> np.ndarray:
-        """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, where it is damaged or cannot be used."""
+        """Return (H, W) float32 in [0, 1]. Raises DataError, naming the file, if it is damaged or cannot be used."""
         with reading(self.where):
             if self.kind == "picture":
                 return grey.levels(read_grey(self.path), hu=False, where=self.where)
@@ -147,11 +148,11 @@ class Slice:
 
 @dataclass(frozen=True)
 class Image:
-    """An image to label: its slices, from the feet up.
+    """Image to label or segment: its slices, from the feet up.
 
     Attributes:
-        grid: positions of its voxels; None for PNG and TIFF, which have none.
-        series: of DICOM, else None.
+        grid: positions of the voxels; None for PNG and TIFF, which have no positions.
+        series: series of a DICOM image, otherwise None.
     """
 
     path: Path
@@ -161,7 +162,7 @@ class Image:
 
     @property
     def is_volume(self) -> bool:
-        """Whether it is a series or volume, and not a file of one slice."""
+        """Whether the image is a folder with a series or a volume file, not a PNG, TIFF or single DICOM file."""
         return self.path.is_dir() or is_volume_file(self.path)
 
     @cached_property
@@ -174,13 +175,13 @@ class Image:
 
     @property
     def uids(self) -> tuple[str, ...]:
-        """SOPInstanceUID of each slice of DICOM, else empty."""
+        """SOPInstanceUID of each slice of a DICOM image, otherwise empty."""
         return tuple(ct.uid for ct in self.series or ())
 
 
 @contextmanager
 def remarks() -> Iterator[list[str]]:
-    """Yield a list to which the remarks on files that are read inside are added, at the end; doubts say so."""
+    """Yield a list that receives, at the end of the block, all remarks of the block; doubts begin with "doubtful"."""
     texts: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", Remark)
@@ -195,7 +196,7 @@ def remarks() -> Iterator[list[str]]:
 
 @contextmanager
 def reading(where: object) -> Iterator[None]:
-    """Raise DataError, naming the file (else ``where``), for a file inside that the system does not let us read."""
+    """Raise DataError, naming the file (or ``where``), if the operating system cannot read a file inside the block."""
     try:
         yield
     except FileNotFoundError as error:
@@ -207,7 +208,7 @@ def reading(where: object) -> Iterator[None]:
 
 
 def stem_of(path: Path) -> str:
-    """Return the file's name without the ending of its kind; a DICOM name such as ``1.2.840`` has none."""
+    """Return the file name without the ending of its format; a DICOM name such as ``1.2.840`` has no ending."""
     ending = next((ending for ending in _SUFFIXES if path.name.lower().endswith(ending)), "")
     return path.name[: len(path.name) - len(ending)] or path.name
 
@@ -230,12 +231,12 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
     """Return the grey slices at ``path``; pixels are read later.
 
     Args:
-        path: a PNG, TIFF or DICOM file, which holds one; a NIfTI or nrrd file: its axial slices, from the feet up; a
-            folder: the CT slices of the DICOM files in it (not in folders below), from the feet up.
-        numbers: those to take of a volume or a folder, from 0; empty for all. A single image is always taken.
+        path: a PNG, TIFF or DICOM file: its single slice; a NIfTI or nrrd file: its axial slices, from the feet up; a
+            folder: the CT slices of the DICOM files in it (not in subfolders), from the feet up.
+        numbers: slices to take from a volume or folder, from 0; empty for all. A single slice is always taken.
 
     Raises:
-        DataError: naming the file or folder, when it is missing, of a kind that is not read, or has no such slice.
+        DataError: naming the file or folder, if it is missing, of an unsupported format, or has no such slice.
     """
     path = Path(path)
     with reading(path):
@@ -249,8 +250,8 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
 
 
 def _slices_of_folder(folder: Path) -> list[Slice]:
-    """Return the slices of the one series in ``folder``, whole or not; files that cannot be used last. Raises DataError
-    for several series."""
+    """Return the slices of the one series in ``folder``, which may be incomplete, then the files that cannot be used.
+    Raises DataError for several series, or without any DICOM file."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("._"))
     files = [path for path in files if is_dicom(path)]
     if not files:
@@ -292,7 +293,7 @@ def _slices_of_file(path: Path) -> list[Slice]:
 
 
 def _count_axial_slices(path: Path) -> int:
-    """Return how many axial slices the header declares; unlike a scan's, the axes may be oblique."""
+    """Return the number of axial slices that the header declares; unlike in a scan, the axes may be oblique."""
     import SimpleITK
 
     reader = header(path)
@@ -310,6 +311,6 @@ def _count_axial_slices(path: Path) -> int:
 
 @lru_cache(maxsize=1)  # the slices of a volume are read one after the other
 def _read_volume(path: Path, mtime_ns: int, size: int) -> tuple[np.ndarray, float]:
-    """Return the voxels as :func:`~softmask.data.volume_files.read_turned`, and the least of them."""
+    """Return the voxels, read by :func:`~softmask.data.volume_files.read_turned`, and their minimum."""
     volume = read_turned(path)
     return volume, float(volume.min())

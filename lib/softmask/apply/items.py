@@ -1,4 +1,4 @@
-"""An image and its prior (mask, readers' masks or RECIST mark): from a list, and read by slice."""
+"""Items: an image with its prior (mask, readers' masks or RECIST mark), read from a list; and masks by slice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from softmask.errors import ConfigError, DataError, Doubt, LabelError, Remark
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
-"""Orders and units of RECIST ends."""
+"""Orders and units of the ends of RECIST axes."""
 
 _COLUMNS = (
     "the ends of the RECIST axes as r0 c0 r1 c1 (long) r2 c2 r3 c3 (short) or x0 y0 ... y3, in pixels from 0, or in mm "
@@ -32,7 +32,7 @@ _COLUMNS = (
 )
 COLUMNS_HELP = f"columns: image; mask, or readers (paths separated by ;), or {_COLUMNS}"
 POINTS_HELP = f"columns: image; row and column of a point in the lesion (or x and y), or {_COLUMNS}"
-"""What a list of ``softmask label`` holds, and one of ``softmask segment``."""
+"""Columns of a list for ``softmask label``, and for ``softmask segment``, as printed in help and messages."""
 
 _ENDS = {order: tuple(f"{letter}{end}" for end in range(4) for letter in order) for order in ORDERS}
 _POINTS = {"rc": ("row", "column"), "xy": ("x", "y")}
@@ -44,17 +44,17 @@ _NAME = re.compile(r"[^\s./\\:*?\"<>|\x00-\x1f][^/\\:*?\"<>|\x00-\x1f]{0,150}")
 
 @dataclass(frozen=True)
 class Mark:
-    """A RECIST mark: the ends of the long axis, then those of the short one, as they were given; or one point.
+    """RECIST mark: the ends of the long axis, then those of the short axis, in the given order; or a single point.
 
     Attributes:
-        ends: (4, 2) or (1, 2) numbers. Pixels count from 0 at the centre of the first one. Millimetres are the x (to
+        ends: (4, 2) or (1, 2) numbers. Pixels count from 0 at the centre of the first pixel. Millimetres are the x (to
             the patient's left) and y (to the back) of DICOM, as viewers that know the patient's axes show them.
-        order: ``rc`` (row, column) or ``xy``; mm are ``xy``.
+        order: ``rc`` (row, column) or ``xy``; ends in mm are ``xy``.
         units: ``px`` or ``mm``.
-        uid: SOPInstanceUID of the slice it was drawn on; empty where that is not known.
-        z_mm: height of that slice in the frame of reference ``frame``, of a mark in mm that was drawn in 3D.
-        stated_mm: lengths of the axes that a report states beside their ends; 0 where it states none.
-        report, patient: the report and its PatientID, empty where it names none.
+        uid: SOPInstanceUID of the slice on which the mark was drawn; empty if unknown.
+        z_mm: height of the slice in the frame of reference ``frame``, for a mark in mm that was drawn in 3D.
+        stated_mm: lengths of the axes that a report states in addition to their ends; 0 if it states no length.
+        report, patient: the report and its PatientID, which is empty if the report has none.
     """
 
     ends: tuple[tuple[float, float], ...]
@@ -77,20 +77,20 @@ class Mark:
 
     @property
     def text(self) -> str:
-        """The ends, order and units in a line."""
+        """Ends, order and units in one line."""
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
     @property
     def place(self) -> str:
-        """The slice that it names itself, in a few words; empty where it names none."""
+        """Slice that the mark itself names, in a few words; empty if it names no slice."""
         return "" if not self.uid and self.z_mm is None else f"{self.uid} {self.z_mm} {self.frame}"
 
     def pixels(self, image: Image, z: int) -> np.ndarray:
-        """Return the ends, (N, 2) float64 (row, column), in pixels of slice ``z``; a report's count its stored pixels.
-        Warn of another mark in pixels on a slice that is stored turned.
+        """Return the ends, (N, 2) float64 (row, column), in pixels of slice ``z``. Ends from a report count stored
+        pixels and are converted; for other marks in pixels, warn if the slice is stored turned.
 
         Raises:
-            DataError: for mm on an image without positions in mm.
+            DataError: for a mark in mm on an image without positions in mm.
         """
         ends = np.array(self.ends, float)
         if self.order == "xy":
@@ -106,14 +106,14 @@ class Mark:
         return ends
 
     def axes(self, image: Image, z: int) -> np.ndarray:
-        """Return (2, 2, 2) float64 (axis, end, (row, column)) in pixels of slice ``z``, the long axis first. Warn of
-        what is doubtful about them.
+        """Return the axes, (2, 2, 2) float64 (axis, end, (row, column)) in pixels of slice ``z``, the long axis first.
+        Warn if the axes look doubtful.
 
         Raises:
             DataError: as :meth:`pixels`.
             LabelError: as :func:`softmask.label.recist.validate`.
         """
-        from softmask.label.recist import validate  # image libraries take their time
+        from softmask.label.recist import validate  # slow import of image libraries
 
         try:
             axes = validate(self.pixels(image, z).reshape(2, 2, 2), image.shape)
@@ -124,7 +124,8 @@ class Mark:
         return axes
 
     def slice_of(self, image: Image, z: int | None) -> int:
-        """Return the slice that it lies on, of several ``z``. Raises DataError where it is not known."""
+        """Return the slice that the mark lies on: the slice it names, otherwise ``z``, otherwise the only slice. Raises
+        DataError if that slice is unknown or missing."""
         n = len(image.slices)
         if self.uid:
             if self.uid not in image.uids:
@@ -145,10 +146,10 @@ class Mark:
 
 
 def doubts(axes: np.ndarray, spacing: Sequence[float]) -> str:
-    """Return that two axes (2, 2, 2) are not perpendicular (30 degrees off), do not cross, or that one has no length;
-    else nothing. Readers who draw by hand make such marks, so they are labelled; but ends in a wrong order look like
-    that, too. ``spacing`` is (row, column) size of a pixel: angles are those in the patient.
-    """
+    """Return a message if two axes (2, 2, 2) are more than 30 degrees from perpendicular, do not cross, or the short
+    axis has no length; otherwise an empty string. Such marks are still labelled, because they occur when readers draw
+    by hand, but ends in a wrong order look the same. ``spacing`` is the (row, column) size of a pixel: angles are
+    measured in the patient."""
     axes = axes * spacing
     long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
     lengths = np.linalg.norm([long, short], axis=1)
@@ -157,15 +158,15 @@ def doubts(axes: np.ndarray, spacing: Sequence[float]) -> str:
     angle = np.degrees(np.arccos(min(abs(long @ short) / lengths[0] / lengths[1], 1.0)))
     if angle < 60:
         return f"the axes meet at {angle:.0f} degrees, not at about 90: check the order of the ends"
-    shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # of each axis, where they meet
-    if (np.abs(shares - 0.5) > 0.5 + max(spacing) / lengths).any():  # within a pixel, they may cross
+    shares = np.linalg.solve(np.stack([long, -short], axis=1), axes[1, 0] - axes[0, 0])  # the crossing, on each axis
+    if (np.abs(shares - 0.5) > 0.5 + max(spacing) / lengths).any():  # a gap of a pixel is allowed
         return "the axes do not cross: check the order of the ends"
     return ""
 
 
 def _doubt_mark(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
-    """Warn of :func:`doubts` about a mark, of stated lengths a tenth and a pixel off those of its ``axes``, and
-    of a report of another patient."""
+    """Warn of :func:`doubts` about a mark, of stated lengths that differ from those of its ``axes`` by more than a
+    tenth and more than a pixel, and of a report of another patient."""
     spacing, stated_mm = grid.spacing_mm[1:] if grid else (1, 1), mark.stated_mm
     if grid and mark.report is not None:
         doubt_patient(grid, mark.patient, mark.report)
@@ -181,16 +182,16 @@ def _doubt_mark(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
 
 @dataclass(frozen=True)
 class Item:
-    """An image, and either masks, or a mark, or slices that are segmented whole.
+    """Image with either masks, or a mark, or slices that are segmented whole.
 
     Attributes:
-        where: its name in messages.
-        name: beginning of the names of results.
+        where: name of the item in messages.
+        name: beginning of the result names.
         image: a PNG, TIFF or DICOM file, a NIfTI or nrrd volume, or a folder with one CT series.
-        masks: a mask, or those of several readers: PNG, TIFF, DICOM SEG or RTSTRUCT, NIfTI or nrrd.
-        slice: the slice to label, from 0 at the feet; None for all that a mask marks, or the only one.
-        label: number or name of the structure that is meant, in masks with several.
-        planes: the slices to segment whole.
+        masks: one mask, or the masks of several readers: PNG, TIFF, DICOM SEG or RTSTRUCT, NIfTI or nrrd.
+        slice: slice to label or segment, from 0 at the feet; None for all that a mask marks, or the only slice.
+        label: number or name of the structure to use, for masks with several structures.
+        planes: slices to segment whole.
     """
 
     where: str
@@ -223,12 +224,12 @@ class Item:
 
 
 def read_list(path: Path, columns: str = COLUMNS_HELP) -> tuple[list[Item], list[Problem]]:
-    """Return the lines of a csv file as items, and the lines that cannot be one. ``columns`` says in words which there
-    may be.
+    """Return the lines of a csv file as items, and the lines that are not valid items. ``columns`` names the allowed
+    columns in words.
 
     Raises:
-        DataError: naming the file, when it cannot be read, is no csv in UTF-8, or has no line.
-        ConfigError: no column ``image``, an unknown column, or none to label from.
+        DataError: naming the file, if it cannot be read, is not csv in UTF-8, or has no line.
+        ConfigError: for no column ``image``, an unknown or repeated column, or no column of a prior.
     """
     text = read_text(path, "check the name, and save the list as csv in UTF-8", _LARGEST_LIST)
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
@@ -291,15 +292,16 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
     paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
     masks = tuple(folder / path.strip() for path in paths if path.strip())
     z = number("slice") if "slice" in cells else None
-    if z is not None and not z.is_integer():  # tables with empty cells hold 4.0 for 4
+    if z is not None and not z.is_integer():  # tables with empty cells write 4 as 4.0
         raise DataError(f"slice = {cells['slice'][:40]!r} is not a whole number")
     z = None if z is None else int(z)
     return Item(where, cells.get("name") or stem_of(image), image, masks, mark, z, cells.get("label", ""))
 
 
 def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return masks (R, H, W) bool by slice, for the slices that any of R masks marks; a reader who marked others alone
-    saw no lesion there. Warn of readers who share no pixel anywhere, or every one."""
+    """Return masks (R, H, W) bool by slice, for all slices that any of the R masks marks, or the item's slice only. The
+    mask of a reader who did not mark a slice is empty there. Warn of two masks that are identical or share no pixel,
+    masks of more than half of the image, outlines, and slices where no pixel is marked by half of the readers."""
     readers = [_read_mask(path, item, image) for path in item.masks]
     for (first, masks), (second, others) in combinations(zip(item.masks, readers, strict=True), 2):
         if not any((masks[z] & others[z]).any() for z in masks.keys() & others.keys()):
@@ -329,19 +331,19 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
 
 
 def outvoted(masks: np.ndarray, n: int) -> bool:
-    """Return whether no pixel of the masks (R, H, W) was marked by half of ``n`` readers."""
+    """Return whether every pixel of the masks (R, H, W) was marked by fewer than half of ``n`` readers."""
     return bool(2 * masks.sum(axis=0).max() < n)
 
 
 def _is_outline(mask: np.ndarray) -> bool:
-    """Return whether what a mask encloses is more than what it marks."""
-    from scipy.ndimage import binary_fill_holes  # takes its time
+    """Return whether the holes of a mask have more pixels than the mask itself."""
+    from scipy.ndimage import binary_fill_holes  # slow import
 
     return np.count_nonzero(binary_fill_holes(mask)) > 2 * np.count_nonzero(mask)
 
 
 def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
-    """Return (H, W) bool for each slice that the mask at ``path`` marks."""
+    """Return (H, W) bool for each slice that the mask at ``path`` marks (PNG and TIFF: the item's slice)."""
     from softmask.label.common import checked_mask
 
     n = len(image.slices)

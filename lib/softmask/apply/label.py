@@ -1,4 +1,5 @@
-"""``softmask label``: soft masks of users' images, many in parallel, into a folder; finished images are skipped."""
+"""``softmask label``: soft masks of users' images, computed in parallel and written to a folder; finished images are
+skipped."""
 
 from __future__ import annotations
 
@@ -28,14 +29,14 @@ from softmask.measure.size import recist_axes
 from softmask.parallel import pool
 
 LEAST = 16
-"""Pixels around a lesion that are always looked at, and shown in its overlay."""
+"""Smallest margin around a lesion, in pixels, that is used for matting and shown in the overlay."""
 
 LITTLE = 0.25
-"""Distance of distributions of grey levels below which a mark is doubted: of 303 marks of LIDC, 2 lie below it; of 400
-in mere noise, 395 (axes of 10 pixels or more: all)."""
+"""Distance between grey level distributions (:func:`_doubt_contrast`) below which a mark is doubted: 2 of 303 marks of
+LIDC lie below it, and 395 of 400 marks in pure noise (with axes of 10 pixels or more: all)."""
 
 MUCH_LONGER = 1.5
-"""A mask whose long axis is that many times the mark's, or the mark's that many times the mask's, is doubted."""
+"""Ratio between the long axes of mask and mark, in either direction, above which the result is doubted."""
 
 _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
 
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         tasks = (delayed(work_on)(item, settings, folder, done.get(item.name), work) for item in items)
         return pool(min(jobs, max(len(items), 1)))(tasks)
 
-    say = _sizes if arguments.list is None else None  # of a list the manifest says it
+    say = _sizes if arguments.list is None else None  # for a list, the manifest has the sizes
     with sole_writer(folder):
         return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
 
@@ -81,7 +82,7 @@ def _sizes(item: Item, row: Row) -> str:
 
 
 def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:
-    """Write the files of an item; return its outcome."""
+    """Write the files of an item and return its outcome."""
     item, image = task.item, task.image
     if item.mark is not None:
         z = item.mark.slice_of(image, item.slice)
@@ -119,8 +120,8 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
 
 
 def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
-    """Warn where the grey levels in the mark's ellipse are those around it, so that noise alone decides: where the
-    largest distance of their cumulative distributions (Kolmogorov and Smirnov) is below :data:`LITTLE`."""
+    """Warn if the grey levels inside the mark's ellipse do not differ from those around it, so that only noise decides:
+    if the Kolmogorov-Smirnov distance of their distributions is below :data:`LITTLE`."""
     length, ellipse = np.linalg.norm(axes[0, 1] - axes[0, 0]), ellipse_mask(axes, grey.shape)
     beyond = ndimage.distance_transform_edt(~ellipse)
     samples = [np.sort(grey[ellipse]), np.sort(grey[(beyond > 1 + 0.15 * length) & (beyond <= 3 + 0.6 * length)])]
@@ -132,12 +133,12 @@ def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
 
 
 def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
-    """Warn where the long axis of the mask is not about as long as that of the mark, as with a wide radius."""
+    """Warn if the long axes of mask and mark differ by more than :data:`MUCH_LONGER`, as with a wide radius."""
     spacing, unit = ((1.0, 1.0), "pixels") if result.image.grid is None else (result.image.grid.spacing_mm[1:], "mm")
-    drawn = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())  # not the longer one in pixels
+    drawn = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())  # in mm the longer axis may differ
     ends = recist_axes(result.masks[z], result.alphas[z], spacing)[0]
     measured = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
-    # a mark ends at centres of pixels, an outline up to half a pixel beyond them
+    # marks end at pixel centres, outlines up to half a pixel outside them
     if measured > MUCH_LONGER * (drawn + max(spacing)) or MUCH_LONGER * measured < drawn:
         lengths = f"the long axis of the mask is {measured:.1f} {unit}, and that of the mark {drawn:.1f} {unit}"
         warnings.warn(Doubt(f"{lengths}: check the mark, and --radius where it was given"), stacklevel=2)
@@ -151,17 +152,18 @@ def label_slice(
     epsilon: float = 1e-7,
     radius: float | None = None,
 ) -> tuple[SoftMask, tuple[slice, slice]]:
-    """Return the soft mask of a slice from its mask or readers' masks, or from RECIST axes, and the part of the slice
-    around the lesion that :func:`softmask.label.soft_mask` was given: a CT slice takes an eighth of the time.
+    """Return the soft mask of a slice from a mask, readers' masks or RECIST axes, and the part of the slice around the
+    lesion that was passed to :func:`softmask.label.soft_mask`: for a CT slice this takes an eighth of the time.
 
-    The result is that of the whole slice: beyond the lesion's box the part has the box's longer side (of a RECIST mark
-    twice the long axis) on each side, and begins at even rows and columns, so that half pixels round alike.
+    The result is the same as for the whole slice: the part extends beyond the lesion's bounding box by its longer side
+    (for a RECIST mark by twice the long axis), and starts at even rows and columns, so that half pixels round alike.
 
     Args:
         image: (H, W) in [0, 1].
-        readers: (R, H, W) bool, not all empty: one is a mask; of several, those that are empty saw no lesion here.
+        readers: (R, H, W) bool, not all empty: R = 1 is a mask; with several, an empty mask is a reader who saw no
+            lesion here.
         axes: (2, 2, 2), valid (:func:`softmask.label.recist.validate`).
-        epsilon, radius: as :func:`softmask.label.soft_mask`, which raises LabelError.
+        epsilon, radius: as for :func:`softmask.label.soft_mask`, which raises LabelError.
     """
     if axes is not None:
         low = np.floor(axes.min(axis=(0, 1))).astype(int)
@@ -196,9 +198,9 @@ def label_slice(
 
 
 def _trimap(drawn: np.ndarray, n: int) -> np.ndarray:
-    """Return the trimap of a slice in which only some of ``n`` readers drew, (P, H, W): as
-    :func:`softmask.label.trimap.from_readers` where no pixel was marked by all, but without lesion where none was
-    marked by half of them."""
+    """Return the trimap of a slice in which only some of ``n`` readers drew, with masks (P, H, W). It is made as in
+    :func:`softmask.label.trimap.from_readers` if no pixel was marked by all readers, but has no lesion if no pixel was
+    marked by half of the ``n`` readers."""
     votes = drawn.sum(axis=0)
     trimap = np.where(votes > 0, np.float32(0.5), np.float32(0))
     if not outvoted(drawn, n):

@@ -1,4 +1,4 @@
-"""Images segmented around lesions by a trained network: what it sees of each, and its answer laid back on the image."""
+"""Segmentation around lesions by a trained network: crops as its input, and its output placed back on the image."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from softmask.files import write_atomic
 
 
 class Crop(NamedTuple):
-    """What the network sees of a lesion: the ``part`` of slice ``z``, whose grey ``levels`` are (H, W), repeated at its
-    edge where the slice is smaller; the lesion's ``middle`` is the row and column of a pixel of the slice, ``mark`` the
-    ends of its RECIST mark's axes there, (2, 2, 2), or None."""
+    """Network input for a lesion: ``part`` of slice ``z``, whose grey ``levels`` are (H, W). Edge pixels are repeated
+    if the slice is smaller than the input. ``middle`` is the row and column of the lesion's central pixel in the slice,
+    ``mark`` the ends of the axes of its RECIST mark, (2, 2, 2), or None."""
 
     task: Task
     z: int
@@ -36,8 +36,8 @@ class Crop(NamedTuple):
 def around_lesions(
     items: Sequence[Item], settings: Settings, model: Model, folder: Path | None, done: Mapping[str, Row]
 ) -> list[Outcome]:
-    """Return the outcomes of some lesions, whose crops the network sees together; ``folder`` and the rows of what is
-    ``done`` as for :func:`softmask.apply.batch.work_on`."""
+    """Return the outcomes of several lesions, whose crops are segmented as one batch. ``folder`` is as for
+    :func:`softmask.apply.batch.work_on`; ``done`` has the rows of finished items by name."""
     size = model.spec.size
 
     def seen(crop: Crop) -> np.ndarray:
@@ -49,7 +49,7 @@ def around_lesions(
     begun = [crop for crop in crops if isinstance(crop, Crop)]
     try:
         answers = iter(model.segment_all([seen(crop) for crop in begun]) if begun else ())
-    except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
         answers = repeat(error)
 
     def finish(crop: Crop, row: Row) -> Outcome:
@@ -65,8 +65,8 @@ def around_lesions(
 
 
 def crop_of(task: Task, grey: Grey, size: int) -> Crop:
-    """Return the crop of ``size`` x ``size`` pixels with the lesion in its middle, as networks are trained on; moved
-    inside where it would leave the image."""
+    """Return the crop of ``size`` x ``size`` pixels with the lesion in its centre, as in training; a crop that would
+    extend beyond the image is moved inside."""
     mark, image = task.item.mark, task.image
     z = mark.slice_of(image, task.item.slice)
     levels = image.slices[z].read(grey)
@@ -85,7 +85,7 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
 
 
 def _lay_back(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
-    """Write the segmentation of a crop on the whole image; return the item's outcome."""
+    """Write the segmentation of a crop, placed back on the whole image, and return the item's outcome."""
     inside = tuple(slice(0, side.stop - side.start) for side in crop.part)
     whole = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in segmented))
     for values, part in zip(whole, segmented, strict=True):

@@ -1,4 +1,4 @@
-"""``manifest.csv``, a line for each image of the calls that wrote into a folder."""
+"""``manifest.csv``: a line for each image of the calls that wrote into a folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ COLUMNS = (
     "mask_area_px", "measured_slice", "long_mm", "short_mm", "mark_long_mm", "mark_short_mm", "area_mm2",
     "soft_area_mm2", "volume_mm3", "soft_volume_mm3", "settings", "formats", "status", "message", "digest",
 )  # fmt: skip
-"""``slices``: those with a mask, from 0. ``soft_area_px`` is the sum of alpha over them, ``mask_area_px`` the pixels of
-their masks. From ``measured_slice`` on as in :class:`~softmask.measure.size.Size`, of images with positions in mm, the
-volumes of series and volumes; ``mark_long_mm`` and ``mark_short_mm`` are the RECIST mark's own axes. ``formats`` are
-those written; ``status`` is ``done`` or ``failed``; ``digest`` covers all that the result depends on, and the size of
-its files."""
+"""``slices`` are the slices with a mask, from 0; ``soft_area_px`` is the sum of alpha over these slices, and
+``mask_area_px`` the number of mask pixels. The columns from ``measured_slice`` to ``soft_volume_mm3`` are those of
+:class:`~softmask.measure.size.Size`, for images with positions in mm (volumes only for results of several slices);
+``mark_long_mm`` and ``mark_short_mm`` are the axes of the RECIST mark. ``formats`` are the written formats; ``status``
+is ``done`` or ``failed``; ``digest`` covers everything that the result depends on, and the size of its files."""
 
 _LARGEST_MANIFEST = 1 << 28  # bytes
 
@@ -28,7 +28,7 @@ Row = dict[str, str]
 
 
 def read_manifest(path: Path | None) -> dict[str, Row]:
-    """Return the rows by name; none without a manifest. Raises DataError for another file of that name."""
+    """Return the rows by name, or no rows if there is no manifest. Raises DataError for another file of that name."""
     if path is None or not path.exists():
         return {}
     remedy = "move it away, or choose another folder with --out"
@@ -49,7 +49,7 @@ def write_manifest(path: Path | None, rows: Iterable[Row | None]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(row for row in rows if row is not None)
-    write_atomic(path, text.getvalue().encode(errors="backslashreplace"))  # a file's name need not be text
+    write_atomic(path, text.getvalue().encode(errors="backslashreplace"))  # a file name may contain undecodable bytes
 
 
 def failed(name: str, why: str) -> Row:

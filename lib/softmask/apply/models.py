@@ -1,4 +1,4 @@
-"""Trained networks on users' images: read from a model's folder, and applied to whole images."""
+"""Models: trained networks that are read from a folder and applied to users' images."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from softmask.train.segmentation import predict
 FORMAT = 1
 WEIGHTS, MODEL, CARD = "weights.safetensors", "model.json", "README.md"
 LARGEST_FILE = 5_000_000
-"""Bytes of the largest file of weights."""
+"""Maximum size of a weights file in bytes."""
 
 LARGEST = 1024 * 1024
-"""Most pixels of an image that is segmented whole, at once: memory grows with them."""
+"""Maximum number of pixels of an image that is segmented whole: memory grows with it."""
 
 SHIPPED = Path(__file__).resolve().parent / "shipped"
 """Folder of the models that come with the package."""
 
 LIST = "list"
-"""In place of a model's name: the models are listed."""
+"""Word that lists the models when it is given in place of a model name."""
 
 _REMEDY = "get the model again"
 
@@ -50,12 +50,12 @@ class Description:
 
     Attributes:
         format: :data:`FORMAT`.
-        spec: the run that trained it.
-        threshold: in (0, 1]; probabilities from it up mean lesion, or lung.
-        sha256: hex digest of the file of weights.
-        images, patients: size of the test part.
-        measures: of these weights on the test part, by name: the mean over the images on which it is a number, and how
-            many those are. Of lungs also ``dice3d``, over scans.
+        spec: specification of the run that trained the model.
+        threshold: threshold in (0, 1]; pixels with at least this probability are lesion, or lung.
+        sha256: hex digest of the weights file.
+        images, patients: number of images and patients in the test part.
+        measures: metrics of these weights on the test part, by name: the mean over all images with a finite value, and
+            the number of these images. Models of lungs also have ``dice3d``, over scans.
         trained_dice: mean Dice of the run itself, before its weights were rounded to float16.
         data, origin, commit, dirty: as in :class:`softmask.experiments.store.Provenance`.
     """
@@ -79,7 +79,7 @@ class Description:
 
     @classmethod
     def read(cls, path: Path) -> Description:
-        """Read ``model.json``. Raises DataError, naming the file and the field at fault."""
+        """Read ``model.json``. Raises DataError, naming the file and the faulty field."""
         content = read_json(path, _REMEDY)
         written = content.get("format") if isinstance(content, dict) else None
         if written != FORMAT:
@@ -91,8 +91,8 @@ class Description:
 
 
 def check_spec(spec: RunSpec) -> None:
-    """Raise ConfigError for a run of which no model is made: no segmentation network, or one whose input is the soft
-    mask of another; of lungs, one whose input is not the slice alone, or has a size that the network does not take."""
+    """Raise ConfigError for a run that cannot become a model: without a segmentation network, or with the soft mask of
+    another network as input; for lungs, with other input than the slice, or a size that the network does not accept."""
     if not spec.learns or spec.upscales:
         raise ConfigError(f"{spec.name} trains no segmentation network; a model is made of one that does")
     if "prior" in spec.channels:
@@ -107,13 +107,13 @@ def check_spec(spec: RunSpec) -> None:
 
 
 def check_threshold(threshold: float) -> None:
-    """Raise ConfigError unless the threshold lies above 0 and is at most 1."""
+    """Raise ConfigError unless the threshold is above 0 and at most 1."""
     if not 0 < threshold <= 1:
         raise ConfigError(f"a threshold lies above 0 and is at most 1, not {threshold:g}")
 
 
 class Segmentation(NamedTuple):
-    """Probability of lesion (or lung), soft mask, both float32 in [0, 1], and mask (bool) of an image, each (H, W)."""
+    """Probability of lesion (or lung) and soft mask, float32 in [0, 1], and binary mask, bool; each (H, W)."""
 
     probability: np.ndarray
     alpha: np.ndarray
@@ -122,11 +122,11 @@ class Segmentation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained network with what it needs, on the CPU, in evaluation mode.
+    """Trained network and the super-resolution network it needs, on the CPU, in evaluation mode.
 
     Attributes:
-        name: of its folder.
-        sr: the super-resolution network; None where no channel comes from one.
+        name: name of the model's folder.
+        sr: super-resolution network; None if no input channel needs it.
     """
 
     name: str
@@ -145,21 +145,21 @@ class Model:
 
     @property
     def multiple(self) -> int:
-        """Number to whose multiples images of lesions are padded."""
+        """Number of which the height and width of images of lesions are padded to a multiple."""
         return self.network.STRIDE // gcd(self.network.STRIDE, self.spec.scale)
 
     @property
     def least(self) -> int:
-        """Least height and width of an image."""
+        """Minimum height and width of an image."""
         if self.spec.of_lungs:
             return self.spec.size
         return max(self.multiple, -(-self.network.SMALLEST // self.spec.scale))
 
     def segment(self, image: np.ndarray, threshold: float | None = None) -> Segmentation:
-        """Segment ``image`` (H, W) in [0, 1] whole; padding for the network repeats the edge, and is cut off.
+        """Segment ``image`` (H, W) in [0, 1] whole; padding for the network repeats the edge and is removed again.
 
         Args:
-            threshold: in (0, 1], else ConfigError; None for the model's own.
+            threshold: threshold in (0, 1], otherwise ConfigError; None for that of the model.
 
         Raises:
             DataError: for an image that is not (H, W) in [0, 1], too small or too large.
@@ -167,7 +167,7 @@ class Model:
         return self.segment_all([image], threshold)[0]
 
     def segment_all(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[Segmentation]:
-        """Segment images of one size (H, W) together. Args, Raises: as :meth:`segment`."""
+        """Segment images of the same size (H, W) as one batch. Args, Raises: as :meth:`segment`."""
         threshold = self.description.threshold if threshold is None else threshold
         check_threshold(threshold)
         images = [np.asarray(image, dtype=np.float32) for image in images]
@@ -188,7 +188,7 @@ class Model:
         return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*answered, strict=True)]
 
     def check_size(self, height: int, width: int) -> None:
-        """Raise DataError for an image smaller or larger than what is segmented."""
+        """Raise DataError for an image that is too small or too large."""
         if min(height, width) < self.least:
             least = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
             raise DataError(f"{height} x {width} pixels are too few, {least}")
@@ -197,18 +197,17 @@ class Model:
 
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
-    """Return (1, C, s, s) float32: what :func:`softmask.experiments.inputs.channels` gives, made tile by tile."""
+    """Return :func:`softmask.experiments.inputs.channels` of an image, (1, C, s, s) float32, made tile by tile."""
     enlarged_by_sr = {}
     if sr is not None:
-        both = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as kept for training
+        both = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as stored for training
         enlarged_by_sr = {"super_resolved": both[:, :1], "detail": both[:, 1:]}
     return cascade.channels(spec.channels, image[None, None], spec.scale, enlarged_by_sr.get)
 
 
 def shown(image: np.ndarray, size: int) -> np.ndarray:
-    """Return a whole slice (H, W) with (size, size) pixels, means over the area that they cover (of bool: at least half
-    True). It is padded to a square with zeros (air).
-    """
+    """Return a whole slice (H, W), padded to a square with zeros (air) and reduced to (size, size) pixels by area means
+    (bool: at least half True)."""
     side = max(image.shape)
     before = [(side - length) // 2 for length in image.shape]
     square = np.pad(image, [(b, side - length - b) for b, length in zip(before, image.shape, strict=True)])
@@ -216,13 +215,13 @@ def shown(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def answer(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's size."""
+    """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's input size."""
     batch = np.stack([shown(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
     return inputs.read(model.spec, predict(model.network, batch))
 
 
 def enlarged(answers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return (N, H, W) float32: ``answers`` (N, S, S), bilinearly, on the pixels of slices of ``shape`` (H, W)."""
+    """Return (N, H, W) float32: ``answers`` (N, S, S), interpolated bilinearly to slices of ``shape`` (H, W)."""
     side, (height, width) = max(shape), shape
     top, left = (side - height) // 2, (side - width) // 2
     return lung_measures.enlarge(answers, (side, side))[:, top : top + height, left : left + width]
@@ -234,7 +233,7 @@ def names() -> list[str]:
 
 
 def listed() -> str:
-    """Return a line for each model that comes with the package: its name, what it segments, how well, and on what."""
+    """Return a line for each model of the package: name, lungs or lesions, mean Dice, and test images."""
     lines = []
     for name in names():
         about = Description.read(SHIPPED / name / MODEL)
@@ -246,8 +245,8 @@ def listed() -> str:
 
 
 def load(name_or_folder: str | Path) -> Model:
-    """Return the model of that name, else in that folder. Raises ConfigError where there is none, DataError for a
-    damaged file."""
+    """Return the model with that name, otherwise the model in that folder. Raises ConfigError if there is no such
+    model, DataError for a damaged file."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
         known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
@@ -260,8 +259,8 @@ def load(name_or_folder: str | Path) -> Model:
 
 
 def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module | None]:
-    """Return ``network`` and super-resolution network ``sr`` (None where ``spec`` has none), float32, to evaluate.
-    Raises DataError, which names ``where`` and the fault."""
+    """Return ``network`` and super-resolution network ``sr`` (None if ``spec`` has none), float32, in evaluation mode.
+    Raises DataError, naming ``where`` and the fault."""
 
     def untrained() -> nn.ModuleDict:
         both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
@@ -269,7 +268,7 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
 
     try:
         tensors = unpack(weights)
-        with torch.device("meta"):  # shapes without memory: a description may ask for anything
+        with torch.device("meta"):  # allocates no memory: a description may ask for any size
             expected = untrained()
         kinds = {name: tensor.dtype for name, tensor in expected.state_dict().items()}
         expected.load_state_dict(tensors, assign=True)

@@ -1,9 +1,9 @@
-"""Pictures and volumes that are written for people's images, the names of all files that are, and what they replace:
-files that softmask wrote, and no others.
+"""Output pictures and volumes for users' images, the names of all output files, and the check that only files written
+by softmask are replaced.
 
-A kill may end a call before its manifest lists what was written, and ``softmask segment`` beside an image and
-``softmask lungs`` keep none. So all results say that softmask wrote them: PNG as Software, NIfTI in its description,
-nrrd in a key, DICOM as Manufacturer.
+A call may be killed before its manifest lists the written files, and ``softmask segment`` beside an image and
+``softmask lungs`` write no manifest. Therefore each result says that softmask wrote it: PNG in the key Software, NIfTI
+in its description, nrrd in a key, DICOM in Manufacturer.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ if TYPE_CHECKING:
     import SimpleITK
 
 OUTLINE = (230, 159, 0)
-"""Red, green, blue: the first of ``softmask.report.figures.COLORS``."""
+"""Red, green and blue of outlines: the first colour of ``softmask.report.figures.COLORS``."""
 
 WRITER = "softmask"
 
-_UNITS, _DESCRIPTION, _CODES = 123, slice(148, 228), slice(252, 256)  # places in a NIfTI header
-_START = 1 << 16  # bytes of a file in which its writer is looked for
-_NOTES = "ITK_FileNotes"  # which ITK writes as NIfTI's description
+_UNITS, _DESCRIPTION, _CODES = 123, slice(148, 228), slice(252, 256)  # bytes of a NIfTI header
+_START = 1 << 16  # bytes at the start of a file that are searched for its writer
+_NOTES = "ITK_FileNotes"  # ITK writes it as the description in NIfTI
 
 SHOWN = 512
-"""Overlays are enlarged, each pixel to a square, until the longer side has at least this many pixels."""
+"""Minimum length of the longer side of overlays in pixels; smaller images are enlarged by pixel repetition."""
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What was found on an image, and how.
+    """Soft masks and binary masks of an image, and how they were made.
 
     Attributes:
-        name: beginning of the files' names.
-        alphas: (H, W) float32 in [0, 1] by slice, one at least; ``masks``: (H, W) bool of the same slices.
+        name: beginning of the file names.
+        alphas: (H, W) float32 in [0, 1] by slice, at least one; ``masks``: (H, W) bool for the same slices.
         command: ``label`` or ``segment``.
-        origin: in words, such as ``from RECIST axes``.
-        parameters: of the method, by name.
-        automatic: whether nobody said where the lesion is.
-        mark: ends of the RECIST mark's axes, (2, 2, 2) in pixels of the one slice; None without a mark.
+        origin: origin in words, such as ``from RECIST axes``.
+        parameters: parameters of the method, by name.
+        automatic: whether no user gave the position of the lesion.
+        mark: ends of the axes of the RECIST mark, (2, 2, 2) in pixels of the one slice; None without a mark.
     """
 
     image: Image
@@ -73,14 +73,14 @@ class Result:
 
     @cached_property
     def size(self) -> Size | None:
-        """Size of the lesion; None where the image's file says nothing of mm."""
+        """Size of the lesion; None if the image file has no positions in mm."""
         grid = self.image.grid
         return None if grid is None else size_of(self.alphas, self.masks, grid.spacing_mm)
 
     @property
     def marked(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The mark's axes, (2, 2, 2) in pixels, and their lengths in mm, (2,), the longer one first; None without a
-        mark or without mm."""
+        """Axes of the mark, (2, 2, 2) in pixels, and their lengths in mm, (2,), the longer axis first; None without a
+        mark or without positions in mm."""
         if self.mark is None or self.image.grid is None:
             return None
         mm = np.linalg.norm((self.mark[:, 1] - self.mark[:, 0]) * self.image.grid.spacing_mm[1:], axis=1)
@@ -89,7 +89,7 @@ class Result:
 
     @property
     def has_volume(self) -> bool:
-        """Whether more than one slice was looked at: a mark on one says nothing of how deep the lesion is."""
+        """Whether there is more than one slice: the mask of a single slice does not show the depth of the lesion."""
         return len(self.alphas) > 1
 
 
@@ -97,7 +97,8 @@ def file_names(name: str, pictures: Iterable[str], formats: Sequence[str], comma
     """Return the names of an item's files.
 
     Args:
-        name: beginning of their names, ``pictures`` those of the PNG files, with a folder in front or not.
+        name: beginning of the file names.
+        pictures: beginnings of the names of the PNG files, with or without a folder.
         formats: keys of :data:`KINDS`.
         command: ``label``, or ``segment``, which has no trimap.
     """
@@ -108,11 +109,11 @@ def file_names(name: str, pictures: Iterable[str], formats: Sequence[str], comma
 
 
 def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterable[Path], remedy: str) -> None:
-    """Raise ConfigError where two images would write the same file, in upper or lower case, or one that is read.
+    """Raise ConfigError if two images would write the same file (ignoring case), or an image would write an input file.
 
     Args:
-        writers: for each image its name in messages and the paths that it writes.
-        remedy: for two of the same path.
+        writers: for each image, its name in messages and the paths that it writes.
+        remedy: what to do about two images with the same path, in words.
     """
     read = {path.resolve() for path in inputs}
     writer_of: dict[str, str] = {}
@@ -130,8 +131,8 @@ def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterabl
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
-    """Return ``image`` (H, W) in [0, 1] in grey with the outline of ``mask`` (H, W), on the mask's own pixels:
-    (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels."""
+    """Return ``image`` (H, W) in [0, 1] in grey with the outline of ``mask`` (H, W), drawn inside the mask:
+    (f H, f W, 3) uint8, where the factor f makes the longer side at least ``least`` pixels long."""
     factor = max(1, -(-least // max(image.shape)))
     grey = np.rint(image * 255).astype(np.uint8).repeat(factor, 0).repeat(factor, 1)
     large = mask.repeat(factor, 0).repeat(factor, 1)
@@ -141,8 +142,8 @@ def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarr
 
 
 def png(picture: np.ndarray, writer: str = "") -> bytes:
-    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour; it names the
-    ``writer`` (:data:`WRITER`)."""
+    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour. The file names its
+    ``writer`` (:data:`WRITER`), if given."""
     content, notes = io.BytesIO(), PngInfo()
     if writer:
         notes.add_text("Software", writer)
@@ -151,8 +152,8 @@ def png(picture: np.ndarray, writer: str = "") -> bytes:
 
 
 def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None))):
-    """Return the content of PNG files by kind: ``soft`` (16 bit, 65535 is 1), ``mask`` (8 bit, 255 inside) and
-    ``overlay`` (the mask's outline on ``part`` of the image, enlarged); arguments are (H, W)."""
+    """Return the contents of PNG files by kind: ``soft`` (16 bit, 65535 means 1), ``mask`` (8 bit, 255 inside) and
+    ``overlay`` (outline of the mask on ``part`` of the image, enlarged). The arrays are (H, W)."""
     return {
         "soft": png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16), WRITER),
         "mask": png(mask.astype(np.uint8) * np.uint8(255), WRITER),
@@ -161,8 +162,8 @@ def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice
 
 
 def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
-    """Write soft mask (float32) and mask (uint8) as NIfTI and nrrd, those of the ``formats``, on the voxels of the
-    image. Of PNG and TIFF they are one slice of voxels without a size or place in mm, which is doubted."""
+    """Write the soft mask (float32) and the mask (uint8) on the voxels of the image as NIfTI and nrrd, if among the
+    ``formats``. For PNG and TIFF, the volume is one slice without size or position in mm, with a warning."""
     image = result.image
     grid = image.grid or Grid(
         shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
@@ -185,8 +186,8 @@ def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
 
 
 def _without_place(content: bytes, ending: str) -> bytes:
-    """Return a NIfTI file without units and with the codes 0 (unknown) of qform and sform, a nrrd file without space,
-    directions and origin: SimpleITK states them always."""
+    """Return a NIfTI file without units and with the code 0 (unknown) for qform and sform, or a nrrd file without the
+    fields of space, directions and origin. SimpleITK always writes them."""
     if ending.endswith(".nrrd"):
         header, end, voxels = content.partition(b"\n\n")
         return b"\n".join(line for line in header.split(b"\n") if not line.startswith(b"space")) + end + voxels
@@ -197,7 +198,7 @@ def _without_place(content: bytes, ending: str) -> bytes:
 
 
 def _segment_of_slicer(size: Sequence[int]) -> dict[str, str]:
-    """Return what 3D Slicer reads of the only segment of a ``.seg.nrrd`` file of that size."""
+    """Return the header entries that 3D Slicer needs for the only segment of a ``.seg.nrrd`` file of this size."""
     color = " ".join(f"{value / 255:.6f}" for value in OUTLINE)
     segment = {
         "ID": "Lesion", "Name": "Lesion", "NameAutoGenerated": "0", "Color": color, "ColorAutoGenerated": "0",
@@ -210,7 +211,7 @@ def _segment_of_slicer(size: Sequence[int]) -> dict[str, str]:
 
 
 def signed(volume: SimpleITK.Image) -> SimpleITK.Image:
-    """Return the volume, which then says in NIfTI and nrrd that softmask wrote it."""
+    """Return the volume, with a note for NIfTI and nrrd that softmask wrote it."""
     volume.SetMetaData(_NOTES, WRITER)
     return volume
 
@@ -231,7 +232,7 @@ def is_ours(path: Path) -> bool:
 
 
 def need_ours(paths: Iterable[Path], options: str = "--out") -> None:
-    """Raise DataError where one of the files is there and is not of softmask; ``options`` lead elsewhere."""
+    """Raise DataError if one of the files exists and softmask did not write it; ``options`` choose another path."""
     if theirs := sorted(path for path in paths if path.is_file() and not is_ours(path)):
         why = f"would be overwritten, and softmask did not write it; move it away, or choose another {options}"
         raise DataError(f"{theirs[0]}: {why}")

@@ -18,19 +18,19 @@ _GROUP, _BINARY = ("125007", "DCM"), ("110853", "DCM")  # codes of a Measurement
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
-    """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters make none.
+    """Return the RECIST marks in a DICOM measurement report, and the groups whose diameters are not a valid mark.
 
-    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark; but of
-    groups with one tracking identifier not those measured on a segmentation, where another was drawn. SCOORD
-    counts from the outer corner of the first pixel (PS3.3 C.18.6.1.2), so half a pixel is taken off; SCOORD3D is in mm.
+    Each measurement group (TID 1501) with two diameters (SCOORD or SCOORD3D POLYLINE of two points) is a mark. A group
+    measured on a segmentation is skipped if a drawn group with diameters has the same tracking identifier. SCOORD
+    counts from the outer corner of the first pixel (PS3.3 C.18.6.1.2): half a pixel is subtracted. SCOORD3D is in mm.
 
     Raises:
-        DataError: naming the file, and the tag, when it is damaged, no structured report, or has no diameter.
+        DataError: naming the file, and the tag, if it is damaged, not a structured report, or has no diameter.
     """
     dataset = dcmread(path, stop_before_pixels=True)
     with decoding(path, "damaged", "export the report again"):
         modality, patient = str(dataset.get("Modality")), str(dataset.get("PatientID") or "")
-        groups, drawn, tracked = [], [], []  # lines of each measurement group, what is drawn in it, and of which lesion
+        groups, drawn, tracked = [], [], []  # of each group: lines, kinds of drawings, lesion and method
         for item in _content(dataset):
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
@@ -64,26 +64,26 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
 
 
 def _content(parent) -> Iterator:
-    """Yield all content items below one, in the report's order."""
+    """Yield all content items below ``parent``, in the order of the report."""
     for item in parent.get("ContentSequence") or ():
         yield item
         yield from _content(item)
 
 
 def _tracking(group) -> str:
-    """Return the Tracking Unique Identifier of a group; empty without one."""
+    """Return the Tracking Unique Identifier of a group; empty if it has none."""
     return next((str(item.UID) for item in group.get("ContentSequence") or () if item.get("ValueType") == "UIDREF"), "")
 
 
 def _on_segmentation(group) -> bool:
-    """Return whether a group names a binary segmentation as its method."""
+    """Return whether a group names binary segmentation as its method."""
     names = [item.get("ConceptCodeSequence") or [{}] for item in group.get("ContentSequence") or ()]
     return any((code[0].get("CodeValue"), code[0].get("CodingSchemeDesignator")) == _BINARY for code in names)
 
 
 class _Line(NamedTuple):
-    """A line of two points (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` (NaN of a line that
-    runs through slices) in ``frame``; its length as stated, 0 in units of no length."""
+    """Line of two points: (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` (NaN if the line runs
+    through several slices) in ``frame``. ``stated_mm`` is the stated length, or 0 if its unit is not mm or cm."""
 
     ends: tuple[tuple[float, float], ...]
     stated_mm: float
@@ -93,7 +93,7 @@ class _Line(NamedTuple):
 
 
 def _lines(group) -> Iterator[_Line]:
-    """Yield the lines of two points below the numbers of a group."""
+    """Yield the lines of two points below the numeric items (NUM) of a group."""
     numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
     for measured, drawn in ((number, child) for number in numbers for child in number.get("ContentSequence") or ()):
         values = [float(value) for value in drawn.get("GraphicData") or ()]
@@ -113,7 +113,7 @@ def _lines(group) -> Iterator[_Line]:
 
 
 def _millimetres(number) -> float:
-    """Return the value of a NUM item in mm; 0 where it has none, or in units of no length."""
+    """Return the value of a NUM item in mm; 0 if it has no value, or its unit is not mm or cm."""
     for measured in number.get("MeasuredValueSequence") or ():
         units = (measured.get("MeasurementUnitsCodeSequence") or [{}])[0].get("CodeValue")
         return float(measured.NumericValue) * {"mm": 1, "cm": 10}.get(units, 0)

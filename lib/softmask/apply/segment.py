@@ -1,5 +1,5 @@
-"""``softmask segment``: images segmented by a trained network; ``softmask lungs``: the lungs of whole scans, slice by
-slice by a network, or by threshold and morphology."""
+"""``softmask segment``: segmentation of images by a trained network; ``softmask lungs``: segmentation of the lungs in
+whole scans, by a network slice by slice, or by threshold and morphology."""
 
 from __future__ import annotations
 
@@ -48,41 +48,41 @@ from softmask.measure import segmentation
 from softmask.nets import morph
 
 SLICES = 16
-"""Slices that a network is shown at once. No more of a scan than these is ever held in float32."""
+"""Number of slices or crops per batch. Of a scan, only the slices of one batch are held in float32 at a time."""
 
 TILES, COLUMNS, TILE = 12, 4, 384
-"""Slices in the picture of a scan, slices in a row, and pixels of each slice's longer side."""
+"""Number of slices in the overlay of a scan, slices per row, and length of each slice's longer side in pixels."""
 
 MORPH = "morph"
-"""Name of threshold and morphology (:func:`softmask.nets.morph.lungs`) among the methods."""
+"""Name of the method by threshold and morphology (:func:`softmask.nets.morph.lungs`)."""
 
 REAL_SLICES = "lungs-2d"
 
 IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
 """Mean IoU of the methods that come with the package, on the test slices of :data:`REAL_SLICES`.
-``tests/apply/test_shipped.py`` measures it again where the slices are at hand."""
+``tests/apply/test_shipped.py`` measures it again if the slices are available."""
 
 NO_AIR = -900
-"""HU: a scan of a chest whose lowest value is higher is doubted: it shows no air, in airways or around the patient."""
+"""HU. A chest scan whose lowest value is higher is doubted: it shows no air, in airways or around the patient."""
 
 MOST_ML = 12_000
-"""Lungs of a larger volume are doubted: total capacity is about 6 l, and rarely above 9."""
+"""Volume in ml above which lungs are doubted: the total lung capacity is about 6 l, and rarely above 9 l."""
 
 LESION = "lesion"
-"""The model of :func:`run_segment` where none is named: the best validated of all on real LIDC."""
+"""Default model of :func:`run_segment`: the model with the best validation result on real LIDC."""
 
 _REMEDY = "Rename one, or segment them apart with another --out each"
 
 
 def run_segment(arguments: argparse.Namespace) -> int:
-    """Segment every image that can be segmented, whole or around lesions; return the exit status: 1 where one could
-    not, else 0.
+    """Segment every image that can be segmented, whole or around lesions; return exit status 1 if any image failed,
+    otherwise 0.
 
-    Files are written to ``--out``, with a manifest, or beside each image, without.
+    Files are written to ``--out``, with a manifest, or beside each image, without a manifest.
 
     Raises:
-        ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
-        DataError: a list or report that cannot be read, a folder that cannot be written to.
+        ConfigError: for an unknown model or option, or outputs that overwrite one another or an input.
+        DataError: for a list or report that cannot be read, or a folder that cannot be written to.
     """
     if arguments.model == LIST:
         print(listed())
@@ -127,7 +127,7 @@ def run_segment(arguments: argparse.Namespace) -> int:
 
 
 def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], list[Problem], list[Path]]:
-    """Return the lesions that the command line names, the lines that name none, and files read besides."""
+    """Return the lesions that the command line names, the lines that are not valid lesions, and other input files."""
     if model.spec.of_lungs:
         raise ConfigError(f"the model {model.name} segments whole slices; name one of lesions, or no lesion")
     if arguments.list is not None and arguments.out is None:
@@ -139,7 +139,7 @@ def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], l
 
 
 def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Item], list[Problem]]:
-    """Return what is segmented whole, the slices one by one where only pictures are written, and what cannot be."""
+    """Return the images to segment whole, slice by slice if only PNG is written, and the images that cannot be read."""
     for option in ("order", "units", "name"):
         if getattr(arguments, option) is not None:
             raise ConfigError(f"--{option} goes with a lesion (--at, --recist); leave it out")
@@ -173,10 +173,10 @@ def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
 def run_lungs(arguments: argparse.Namespace) -> int:
     """Segment every scan that can be segmented; return exit status 1 if any scan failed, otherwise 0.
 
-    Writes ``*-lungs.nii.gz`` (uint8, 1 is lung, on the scan's voxels) and ``*-overlay.png``.
+    Writes ``*-lungs.nii.gz`` (uint8, 1 is lung, on the voxels of the scan) and ``*-overlay.png``.
 
     Raises:
-        ConfigError: an unknown model or option, or outputs that overwrite one another or an input.
+        ConfigError: for an unknown model or option, or outputs that overwrite one another or an input.
     """
     if arguments.model == LIST:
         print(f"{listed()} {MORPH} is threshold and morphology.")
@@ -234,13 +234,13 @@ def run_lungs(arguments: argparse.Namespace) -> int:
                 said = segment(scan)
             except SoftmaskError as error:
                 why = str(error)
-            except (MemoryError, RuntimeError) as error:  # torch has no error of its own for a lack of memory
+            except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
                 why = f"memory may be short ({brief(error)}); crop it, or close other programs"
-            except OSError as error:  # of writing: those of reading are DataErrors
+            except OSError as error:  # while writing: errors of reading are DataErrors
                 place = error.filename or "the results"
                 why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
         if said:
-            tqdm.write(said)  # which leaves a progress bar whole
+            tqdm.write(said)  # keeps the progress bar intact
             sys.stdout.flush()
         else:
             texts, status = [*texts, why], 1
@@ -250,7 +250,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
 
 
 def _each_once(paths: Iterable[str]) -> list[Path]:
-    """Return the paths without those that lead to the same file as one before."""
+    """Return the paths without those that lead to the same file as an earlier path."""
     by_place: dict[str, Path] = {}
     for path in paths:
         by_place.setdefault(os.path.realpath(path), Path(path))
@@ -258,13 +258,13 @@ def _each_once(paths: Iterable[str]) -> list[Path]:
 
 
 def best() -> str:
-    """Return the method of the package that does best on real slices: a model's name, or :data:`MORPH`."""
+    """Return the method of the package with the highest IoU on real slices: a model's name, or :data:`MORPH`."""
     return max(IOU, key=IOU.__getitem__)
 
 
 def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
-    """Measure every method that comes with the package on the test slices of :data:`REAL_SLICES`: by method, ``iou`` in
-    [0, 1] and ``hausdorff`` in pixels, (N,) each. Raises MissingData where the slices are missing."""
+    """Return the metrics of every lung segmentation method of the package on the test slices of :data:`REAL_SLICES`: by
+    method, ``iou`` in [0, 1] and ``hausdorff`` in pixels, (N,) each. Raises MissingData if the slices are missing."""
     from softmask.data import open_dataset
     from softmask.data.splits import split_rows
 
@@ -290,13 +290,13 @@ def find_lungs(
     spacing_mm: tuple[float, float] | None = None,
     progress: Callable[[int], object] = lambda n: None,
 ) -> np.ndarray:
-    """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each by itself.
+    """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each segmented separately.
 
-    Everything outside the body is shown as air: a network takes air between couch and back for lung.
+    Everything outside the body is replaced by air, because a network mistakes air between couch and back for lung.
 
     Args:
-        spacing_mm: (row, column) distance.
-        progress: called with the number of slices that are done since the last call.
+        spacing_mm: (row, column) spacing.
+        progress: callback with the number of slices finished since the last call.
 
     Raises:
         DataError: for slices smaller or larger than the model takes.
@@ -320,8 +320,8 @@ def largest(mask: np.ndarray) -> np.ndarray:
 
 
 def montage(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return (h, w, 3) uint8: at most :data:`TILES` slices, evenly spaced from the feet up, in the lung window, with
-    the outline of ``mask`` (D, H, W) bool; each with its number, from 0."""
+    """Return (h, w, 3) uint8: at most :data:`TILES` slices, evenly spaced from the feet up, in the lung window. Each
+    slice has the outline of ``mask`` (D, H, W) bool and its number, from 0."""
     size = min(TILE, max(hu.shape[1:]))
     tiles = []
     for z in np.linspace(0, len(hu) - 1, min(len(hu), TILES)).round().astype(int).tolist():

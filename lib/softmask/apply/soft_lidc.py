@@ -1,8 +1,8 @@
-"""``softmask data export soft-lidc``: writes the data set that :mod:`softmask.data.soft_lidc` reads.
+"""``softmask data export soft-lidc``: export of the data set that :mod:`softmask.data.soft_lidc` reads.
 
-It is written slice by slice into a hidden folder beside its own, and moved there when it is whole. A slice counts as
-done if its record is there and its files have the record's checksums; so an export goes on after a kill. The same data
-and code give the same bytes: no date, no path of this machine is written.
+The data set is written slice by slice to a hidden folder beside the target folder, and renamed to the target when it is
+complete. A slice counts as done if its record exists and its files have the checksums of the record, so an export can
+continue after a kill. The same data and code give the same bytes: no date or local path is written.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ TEXTS = {"README.md": "soft_lidc.md.j2", "LICENSE.md": "soft_lidc_licence.md.j2"
 """Files that describe the data set, and their templates."""
 
 DISK_PER_SLICE = 80_000
-"""Bytes on disk that the small files of a slice need, its record included."""
+"""Disk space in bytes that the small files of a slice need, including its record."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export; return the exit status: 1 where slices could not be read or labelled, else 0."""
+    """Export the data set; return exit status 1 if a slice could not be read or labelled, otherwise 0."""
     folder = whole_path(arguments.out, "--out")
     if arguments.jobs is not None and arguments.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, not {arguments.jobs}")
@@ -59,19 +59,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
-    """Write the slices of ``dataset`` (LIDC, real or embedded) with their soft masks to ``folder``; return the outcome
-    in one line for people. Slices that cannot be used are added to its problems.
+    """Write the slices of ``dataset`` (LIDC, real or embedded) with their soft masks to ``folder``; return a message
+    about the result. Slices that cannot be used are added to ``dataset.problems``.
 
     Raises:
-        ConfigError: for a folder that holds anything but this export.
-        DataError: when another export to the folder is running, it cannot be written, or there is too little space.
+        ConfigError: for a folder that contains anything but this export.
+        DataError: if another export to the folder is running, the folder cannot be written, disk space is too small, or
+            no slice has a soft mask.
     """
     key = sha256_of(dataset.fingerprint, dataset.source, code_digest("data", "label", "apply"))
     staging = folder.with_name(f".{folder.name}.exporting")
     if folder.is_dir() and (names := sorted(os.listdir(folder))):
         about = folder / CROISSANT
         if about.is_file() and key in read_text(about):
-            shutil.rmtree(staging, ignore_errors=True)  # of a kill just after the move
+            shutil.rmtree(staging, ignore_errors=True)  # left by a kill just after the move
             return f"{folder}: this export is there already, finished; nothing done"
         content = f"an export of other data, or by another version of {NAME}" if about.is_file() else names[0]
         raise ConfigError(
@@ -81,9 +82,9 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
         staging.mkdir(parents=True, exist_ok=True)
         with FileLock(staging / "lock", timeout=0):
             result = _export(dataset, staging, key, jobs)
-            os.sync()  # on disk before it has its name
+            os.sync()  # data on disk before the rename
             if folder.is_dir():
-                folder.rmdir()  # empty, seen above
+                folder.rmdir()  # empty, as checked above
             os.rename(staging / "tree", folder)
             shutil.rmtree(staging)
     except Timeout as error:
@@ -98,11 +99,11 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
 
 
 def write_slice(staging: Path, sample: Sample) -> list[dict]:
-    """Write the files of one slice below ``staging``, and its record, last: ``row`` of the table, ``sha256`` of each
-    file, ``gaps``, which soft masks there are not. Returns the record. Raises LabelError where there is no soft mask.
-    """
+    """Write the files of one slice below ``staging``, then its record: ``row`` of the table, ``sha256`` of each file,
+    and ``gaps``, the missing soft masks with reasons. Return the record in a list. Raises LabelError if all soft masks
+    are missing."""
     levels = np.rint(255 * sample.image).astype(np.uint8)
-    # labelled as it is stored, so that others can make the same soft masks from the files
+    # Label the image as stored, so that the same soft masks can be made from the files.
     sample = with_recist(replace(sample, image=levels.astype(np.float32) / np.float32(255)))
     consensus = fifty_percent(sample.masks)
     images = {"image": levels, "consensus": consensus}
@@ -150,11 +151,11 @@ def _record(staging: Path, name: str) -> Path:
 
 
 def _done(staging: Path, name: str) -> dict | None:
-    """Return the record of a slice if it is there and its files are as it says, else None."""
+    """Return the record of a slice if it exists and its checksums match the files, otherwise None."""
     try:
         record = json.loads(_record(staging, name).read_bytes())
         contents = {file: (staging / "tree" / file).read_bytes() for file in record["sha256"]}
-    except (OSError, ValueError):  # not written, or not to the end
+    except (OSError, ValueError):  # missing or incomplete
         return None
     whole = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
     return record if whole == record["sha256"] else None
@@ -166,9 +167,9 @@ def file_name(patient: str, nodule: str, slice_name: str) -> str:
 
 
 def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
-    """Write the whole folder as ``staging/tree``; return what it holds, in words."""
+    """Write the whole data set to ``staging/tree``; return its size in words."""
     if not (staging / "key").is_file() or (staging / "key").read_text() != key:
-        for old in ("tree", "records"):  # of other data or code
+        for old in ("tree", "records"):  # from other data or code
             shutil.rmtree(staging / old, ignore_errors=True)
     tree = staging / "tree"
     folders = {kind: text for kind, text in FOLDERS.items() if dataset.source == "embedded" or kind != TRUE}
@@ -194,11 +195,11 @@ def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
 
 
 def _describe(tree: Path, dataset: Dataset, records: list[dict], folders: dict[str, str], key: str) -> str:
-    """Write the table and all other texts beside the images; return what there is, in words."""
+    """Write the table and all other texts beside the images; return the size of the data set in words."""
     rows, simulated = [record["row"] for record in records], TRUE in folders
     columns = {name: meaning for name, meaning in COLUMNS.items() if simulated or name != "area_true"}
     table = pd.DataFrame(rows, columns=list(columns))
-    here = "" if simulated else f"{dataset.path.parent}{os.sep}"  # a path of this machine says nothing to others
+    here = "" if simulated else f"{dataset.path.parent}{os.sep}"  # local path, removed from texts
     left_out = [(p.where.replace(here, ""), p.why.replace(here, "")) for p in dataset.left_out + dataset.problems]
     gaps = [(f"{each['row']['name']}: soft-{prior}", why) for each in records for prior, why in each["gaps"].items()]
     digests = {file: digest for record in records for file, digest in record["sha256"].items()}

@@ -1,1 +1,1 @@
-"""Tables, figures, provenance and the report page: how results leave the workbook."""
+"""Output of the workbook: tables, figures, provenance and the report page."""

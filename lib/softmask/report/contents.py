@@ -1,4 +1,4 @@
-"""What a run has produced: every printed table and figure with its status, the claims, and how much there is of all."""
+"""Contents of a run: every printed table and figure with its status, the claims, and counts of each."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ VERDICTS = (*verdicts.VERDICTS, DAMAGED)
 
 @dataclass(frozen=True)
 class TableEntry:
-    """A table as it stands in a run.
+    """A table and its status in a run.
 
     Attributes:
         status: ``filled`` (all printed cells are measured), ``partly filled``, ``not run yet``, ``damaged`` (``why``).
-        cells: every printed cell and our extra ones; ours is empty where not run or damaged.
-        provenance: as :func:`softmask.report.provenance.collect` gave it; empty where not run.
+        cells: all printed cells and our extra cells; our number is empty where not run or damaged.
+        provenance: result of :func:`softmask.report.provenance.collect`; empty where not run.
     """
 
     paper: str
@@ -55,7 +55,7 @@ class TableEntry:
 
 
 class Picture(NamedTuple):
-    """One figure file: its PNG, caption, alternative text, and what is still missing in it."""
+    """One figure file: its PNG, caption, alternative text, and the content that is still missing."""
 
     name: str
     png: bytes
@@ -66,9 +66,9 @@ class Picture(NamedTuple):
 
 
 class FigureEntry(NamedTuple):
-    """A printed figure (or one of the workbook's own) and its pictures in a run.
+    """A printed figure, or a figure of the workbook's own, and its pictures in a run.
 
-    ``status`` is ``drawn``, ``partly drawn`` (something is still missing), ``not run yet`` or ``damaged`` (``why``).
+    ``status`` is ``drawn``, ``partly drawn`` (some content is still missing), ``not run yet`` or ``damaged`` (``why``).
     """
 
     paper: str
@@ -81,8 +81,8 @@ class FigureEntry(NamedTuple):
 
 @dataclass(frozen=True)
 class ClaimEntry(verdicts.Verdict):
-    """A paper's claim and its verdict, one of :data:`VERDICTS`; verdict and why by the readers' consensus on LNSM. A
-    question of one's own has no ``quote``, and is not counted among the papers' claims."""
+    """A paper's claim and its verdict, one of :data:`VERDICTS`. ``by_readers`` is the verdict by the readers' consensus
+    on LNSM, with the reason. A question of our own has no ``quote`` and is not counted among the papers' claims."""
 
     paper: str = ""
     quote: str = ""
@@ -90,9 +90,9 @@ class ClaimEntry(verdicts.Verdict):
 
 
 class Contents(NamedTuple):
-    """All of a run in the order of the papers, the workbook's own last.
+    """Contents of a run, in the order of the papers; the workbook's own tables and figures come last.
 
-    ``notebooks`` have ``name``, ``status`` and ``reason`` as the runner wrote them.
+    Each notebook has its ``name``, ``status`` and ``reason`` as the runner wrote them.
     """
 
     tables: Sequence[TableEntry]
@@ -102,9 +102,9 @@ class Contents(NamedTuple):
 
 
 def read(run: str) -> Contents:
-    """Return what lies in the ``results`` and ``figures`` folders of a run, beside all that the papers print.
+    """Return the contents of the ``results`` and ``figures`` folders of a run, beside everything that the papers print.
 
-    A file that cannot be read makes its own entry ``damaged``, with the reason; a damaged ``state.json`` raises
+    A file that cannot be read makes only its own entry ``damaged``, with the reason; a damaged ``state.json`` raises
     DataError.
     """
     results, drawn = output_root() / "results" / run, output_root() / "figures" / run
@@ -125,7 +125,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     """Return the long table of a CSV with the columns ``unit`` and ``note``, and the content of the JSON beside it.
 
     Raises:
-        DataError: naming the file that is missing, cannot be read, or does not hold what it should, and the remedy.
+        DataError: names the file that is missing, cannot be read, or lacks expected content, and the remedy.
     """
     frame, beside = tables.read(path), path.with_suffix(".json")
     about = read_json(beside, AGAIN)
@@ -136,7 +136,7 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
         keys = zip(frame["row"], frame["dataset"], frame["metric"], strict=True)
         frame["note"] = [notes.get(key, "") for key in keys]
         frame["unit"] = [str(about["units"][metric]) for metric in frame["metric"]]
-        provenance.lines(about["provenance"])  # whether it can be read
+        provenance.lines(about["provenance"])  # raises an error where it cannot be read
         for key in ("title", "caption", "measured", "notebook"):
             about[key] = str(about[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -193,7 +193,7 @@ def _figure(folder: Path, paper: str, name: str, shows: str = "") -> FigureEntry
         except (KeyError, TypeError, DataError) as error:
             why = f"{path.stem}: its JSON cannot be used ({error}); {AGAIN}"
             return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # PIL's ways to say so
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # read and PIL errors
             why = f"{path.stem}: not a whole PNG file ({brief(error)}); {AGAIN}"
             return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
     status = PARTLY_DRAWN if any(picture.missing for picture in pictures) else DRAWN
@@ -225,9 +225,9 @@ def _notebooks(path: Path) -> Sequence[Mapping[str, str]]:
 
 
 class State(NamedTuple):
-    """How many tables, figures and claims have each status, and how many printed cells each source.
+    """Number of tables, figures and claims with each status, and of printed cells with each source.
 
-    A row is measured where each of its printed cells is.
+    A row counts as measured where all of its printed cells are measured.
     """
 
     tables: Counter[str]
@@ -240,7 +240,7 @@ class State(NamedTuple):
 
     @property
     def on_real_data(self) -> str:
-        """``107 of 122``, and how many of them on a substitute."""
+        """Number of cells on real data, such as ``107 of 122``, and how many of them on a substitute."""
         substitute = self.sources[SUBSTITUTE]
         counted = f"{self.sources['real'] + substitute} of {self.cells}"
         return f"{counted} ({substitute} on a substitute)" if substitute else counted
@@ -265,7 +265,7 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
 
 
 def frame(contents: Contents) -> pd.DataFrame:
-    """Return one line for each paper and one for all together, in words: ``4 of 5``."""
+    """Return a line for each paper and a line for all papers together, with counts such as ``4 of 5``."""
     states = {papers.display("papers", name): state(contents, [name]) for name in NAMES}
     states["together"] = state(contents)
     lines = {
@@ -282,7 +282,7 @@ def frame(contents: Contents) -> pd.DataFrame:
 
 
 def others(run: str) -> list[str]:
-    """Return the names of the runs beside this one whose tables are results."""
+    """Return the names of the other runs with tables, except runs of profiles that are no result."""
     names = sorted(path.parent.name for path in (output_root() / "results").glob("*/tables"))
     results = {name for name, profile in PROFILES.items() if profile.is_result}
     return [name for name in names if name != run and name.partition("-")[0] in results]
@@ -294,7 +294,7 @@ def claim_words(claim: str) -> str:
     def named(match: re.Match) -> str:
         for kind in ("rows", "datasets"):
             shown = papers.display(kind, match[0]).removeprefix("+ ")
-            # a word that is a row's name by chance, such as "all", stays as it is; a data set's name is no word
+            # an ordinary word that is also a row's name, such as "all", stays; names of data sets are never words
             if shown != match[0] and (
                 kind == "datasets" or "_" in match[0] or re.sub(r"\W", "", shown).lower() == match[0]
             ):

@@ -1,8 +1,8 @@
-"""Networks drawn from the modules themselves: one forward pass tells which layers there are, how large, and what joins.
+"""Diagrams of networks, drawn from the modules: one forward pass gives the layers, their sizes and their connections.
 
-A box is a layer, or the largest part that keeps the image's size all the way through. Its height is the height of its
-output; above it stand its channels, below it its kernel and stride, or a letter that the key explains. Arrows that bow
-over boxes are skip connections; brackets name the parts of a network.
+A box is a layer, or the largest part of the network that keeps the image size throughout. Its height is the height of
+its output. The number of channels stands above it, kernel and stride, or a letter explained in the key, below it.
+Arrows that pass over boxes are skip connections; brackets name the parts of a network.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ INPUT, KEEPS, SHRINKS, GROWS = "input", "keeps the size", "makes smaller", "make
 _COLORS = {INPUT: "0.8", KEEPS: COLORS[1], SHRINKS: COLORS[0], GROWS: COLORS[2]}
 _JUDGE = "#F3D9E8"
 DISCRIMINATOR = "discriminator:\nimage and mask,\nlabel or predicted?"
-"""What a discriminator sees and says, where it judges what is made in a diagram."""
+"""Label of a discriminator that judges an output of the diagram: its input and its question."""
 
 _ARROW = {"color": "0.25", "linewidth": 1.6, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 13}
-_CHARACTER, _BESIDE = 0.105, 0.6  # inches: width of a character, and of a frame and its arrow beside their words
+_CHARACTER, _BESIDE = 0.105, 0.6  # inches: width of a character; of a frame and its arrow without the text
 _WORDS = {
     "ConvTranspose": "transposed conv",
     "Conv": "conv",
@@ -50,11 +50,11 @@ class Box:
     """One box of a diagram.
 
     Attributes:
-        label: in words, with kernels and strides: ``conv 4×4, stride 2, ReLU``.
-        channels, size: of its output; the size is the height in pixels.
+        label: description with kernels and strides: ``conv 4×4, stride 2, ReLU``.
+        channels, size: number of channels and height in pixels of the output.
         kind: ``input``, ``keeps the size``, ``makes smaller`` or ``makes larger``.
-        sources: places, in the list of boxes, of those whose outputs it takes.
-        part: of which part of the network it is.
+        sources: indices, in the list of boxes, of the boxes whose outputs it takes.
+        part: name of the part of the network to which it belongs.
     """
 
     label: str
@@ -73,16 +73,16 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 
 class _Trace(TorchFunctionMode):
-    """The boxes so far, and from which of them each tensor comes.
+    """Boxes recorded so far, and the boxes from which each tensor comes.
 
-    While it is entered, results of functions outside boxes (cat, +, ...) come from the same boxes as their arguments.
+    While the mode is active, results of functions outside boxes (cat, +, ...) get the origins of their arguments.
     """
 
     def __init__(self, parts: Mapping[nn.Module, str]) -> None:
         super().__init__()
         self.boxes: list[Box] = []
         self.parts = parts
-        self.origins: dict[int, tuple[torch.Tensor, set[int]]] = {}  # kept, so that no other tensor gets the address
+        self.origins: dict[int, tuple[torch.Tensor, set[int]]] = {}  # tensors are kept, so that no id is used twice
         self.inside = False
 
     def of(self, *values: Any) -> set[int]:
@@ -101,11 +101,11 @@ class _Trace(TorchFunctionMode):
         self.inside = True
 
     def leave(self, module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:
-        """End a unit (a hook): add its box, or its words to the box before it."""
+        """Add the box of a unit that ends, or its description to the previous box (forward hook)."""
         self.inside = False
         sources, words, last = self.of(given, named), _describe(module), len(self.boxes) - 1
         if _is_small(module) and not hasattr(module, "label") and self.boxes[-1].kind != INPUT and sources == {last}:
-            self.boxes[-1].label += f", {words}"  # what acts on single pixels belongs to the layer before it
+            self.boxes[-1].label += f", {words}"  # pixelwise operations belong to the previous layer
             self.set(output, sources)
             return
         before, after = (t.shape[2] if t.ndim == 4 else 1 for t in (_tensors([given, named])[0], output))
@@ -121,12 +121,12 @@ def trace(
     layers: bool = False,
     parts: Mapping[str, str] | None = None,
 ) -> list[Box]:
-    """Return the boxes of ``network`` in the order in which it runs on ``inputs``, each (1, C, H, W), called ``names``.
+    """Return the boxes of ``network`` in the order of execution on ``inputs``, each (1, C, H, W), called ``names``.
 
     Args:
-        layers: every layer its own box, for a network that never changes the size.
-        parts: what some of its submodules are called, by name. Where there are none, all up to the smallest output is
-            the encoder, and all from the first larger one behind it the decoder.
+        layers: draw every layer as its own box, for a network that never changes the size.
+        parts: titles of submodules, by the submodule's name. Without any, the boxes up to the smallest output are the
+            encoder, and those from the first larger output after it are the decoder.
     """
     titles = {network.get_submodule(name): title for name, title in (parts or {}).items()}
     traced = _Trace({module: title for part, title in titles.items() for module in part.modules()})
@@ -162,7 +162,7 @@ def _leaves(network: nn.Module) -> list[nn.Module]:
 
 
 def _units(network: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module]:
-    """The largest parts of ``network`` within which nothing changes the size; below others, their layers."""
+    """Return the largest parts of ``network`` that keep the size throughout, and the single layers of other parts."""
     sizes: dict[nn.Module, set[int]] = {}
 
     def look(module: nn.Module, given: tuple, named: dict, output: Any) -> None:
@@ -177,7 +177,7 @@ def _units(network: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module
     def largest(module: nn.Module) -> Iterator[nn.Module]:
         for child in module.children():
             called = [sizes[part] for part in child.modules() if part in sizes]
-            # attention pools to 1 x 1 on the side: what counts is what enters and leaves a part, and its own layers
+            # size 1 is ignored inside a part: attention pools to 1 x 1 in a side branch
             steady = child in sizes and len(set().union(*called) - {1}) <= 1 and len(sizes[child]) == 1
             if child in sizes and (steady or not list(child.children())):
                 yield child
@@ -188,13 +188,13 @@ def _units(network: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module
 
 
 def _is_small(module: nn.Module) -> bool:
-    """Whether it holds neither kernel nor full connection: activation, normalisation, dropout."""
+    """Return whether a module has no kernel and no dense layer: activation, normalisation, dropout."""
     return not any(hasattr(part, "kernel_size") or hasattr(part, "in_features") for part in module.modules())
 
 
 def _describe(module: nn.Module) -> str:
-    """Kernel and stride of a layer; of a larger part name and kernels, 1 x 1 only where there are no others. A module
-    with a ``label`` says it itself."""
+    """Return kernel and stride of a layer, or name and kernels of a larger part (1 x 1 only where it has no others). A
+    module with a ``label`` is described by it."""
     if hasattr(module, "label"):
         return module.label
     name = type(module).__name__
@@ -226,24 +226,24 @@ def _arrow(ax: Axes, points: Sequence[tuple[float, float]]) -> None:
 def diagram(
     boxes: Sequence[Box], losses: Sequence[tuple[str, ...]] = (), size: tuple[float, float] = (13, 5)
 ) -> Figure:
-    """Return a figure of ``boxes`` from left to right, and at its right what the output is used for: for each use the
-    result and its loss, and behind them who else judges it. x counts boxes, y pixels from the middle.
+    """Draw ``boxes`` from left to right, and right of them a line of frames for each entry of ``losses``: first the
+    result with its loss, then the discriminators that judge it. x counts boxes, y pixels from the middle.
     """
     fig, ax = plt.subplots(figsize=size)
     tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
-    half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # of a box's width
-    uses = [[f"{made}\n{loss}", *judges] for made, loss, *judges in losses]  # the words of each frame, row by row
+    half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # half widths
+    uses = [[f"{made}\n{loss}", *judges] for made, loss, *judges in losses]  # text of each frame, row by row
     columns = zip_longest(*uses, fillvalue="")
     lengths = [max(len(line) for words in column for line in words.split("\n")) for column in columns]
-    wide = (size[0] - sum(length * _CHARACTER + _BESIDE for length in lengths)) / (len(boxes) + 0.4)  # inches a box
+    wide = (size[0] - sum(length * _CHARACTER + _BESIDE for length in lengths)) / (len(boxes) + 0.4)  # inches per box
     room = int(wide / _CHARACTER)  # characters below a box
     words, key = _words([box.label for box in boxes], room)
-    left, beside = -math.inf, 0.0  # where the last number of channels ends, and how high it stands
+    left, beside = -math.inf, 0.0  # right end and height of the previous number of channels
     for x, (box, word) in enumerate(zip(boxes, words, strict=True)):
-        height = max(box.size, 0.02 * tallest)  # what is pooled to one pixel can still be seen
+        height = max(box.size, 0.02 * tallest)  # keeps an output pooled to one pixel visible
         place = (x - half[x], -height / 2)
         ax.add_patch(Rectangle(place, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
-        if x == 0 or boxes[x - 1].channels != box.channels:  # where it changes: there is little room
+        if x == 0 or boxes[x - 1].channels != box.channels:  # only where it changes, to save space
             y, half_word = height / 2 + 0.02 * tallest, (len(str(box.channels)) + 0.5) * _CHARACTER / wide / 2
             if x - half_word < left and abs(y - beside) < 0.055 * tallest:
                 y = beside + 0.055 * tallest
@@ -276,13 +276,13 @@ def _framed(
     arrow = _ARROW | {"arrowstyle": "<|-", "relpos": (0, 0.5)}
     about = {"ha": "left", "va": "center", "fontsize": 12, "bbox": box, "arrowprops": arrow}
     text = ax.annotate(words, source, place, **about, **coordinates)
-    text.set_in_layout(False)  # the axes leave room for it
+    text.set_in_layout(False)  # the axes already leave room for it
     return text.get_bbox_patch()
 
 
 def _words(labels: Sequence[str], room: int) -> tuple[list[str], dict[str, str]]:
-    """Return what stands below each box, and letters by label: labels in lines of ``room`` characters, or where their
-    words are longer, letters."""
+    """Return the text below each box, and the key (letters by label). The text is the label in lines of ``room``
+    characters, or a letter for each label where a word is longer."""
     if max(len(word) for label in labels for word in label.split()) <= room:
         return ["\n".join(line for part in label.split("\n") for line in wrap(part, room)) for label in labels], {}
     key = dict(zip(dict.fromkeys(labels), string.ascii_letters, strict=False))
@@ -290,7 +290,7 @@ def _words(labels: Sequence[str], room: int) -> tuple[list[str], dict[str, str]]
 
 
 def _brackets(ax: Axes, parts: Sequence[str], y: float, height: float) -> None:
-    """Draw a bracket with its name below each run of boxes of one part."""
+    """Draw a bracket with the name of the part below consecutive boxes of one part."""
     for name, run in groupby(range(len(parts)), key=parts.__getitem__):
         places = list(run)
         first, last = places[0], places[-1]
@@ -301,12 +301,12 @@ def _brackets(ax: Axes, parts: Sequence[str], y: float, height: float) -> None:
 
 
 def _connections(ax: Axes, boxes: Sequence[Box], half: Sequence[float], gap: float) -> float:
-    """Draw an arrow to every box from each of its sources, and return the height of the highest."""
+    """Draw an arrow to every box from each of its sources, and return the height above all arrows."""
     skyline = [box.size / 2 + 2.5 * gap for box in boxes]  # the lowest free height above each box and its number
     edges = [(source, x) for x, box in enumerate(boxes) for source in box.sources]
     for source, x in sorted(edges, key=lambda edge: edge[1] - edge[0]):
         height = max(skyline[source + 1 : x], default=0)
-        if x - source == 1 or height + gap < min(boxes[source].size, boxes[x].size) / 2:  # straight on
+        if x - source == 1 or height + gap < min(boxes[source].size, boxes[x].size) / 2:  # straight arrow
             _arrow(ax, [(source + half[source], height), (x - half[x], height)])
             skyline[source + 1 : x] = [height + gap] * (x - source - 1)
         else:

@@ -1,5 +1,5 @@
-"""What stands behind the numbers of a page: values of every test image, how networks were trained, predictions and
-images; and how it is packed into the page."""
+"""Evidence behind the numbers of a page (values of every test image, training, predictions and images), and its JSON in
+the page."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from skimage.util import montage
 from softmask.measure.differences import Scores
 
 WIDTH = 1280
-"""Of an embedded figure, in pixels."""
+"""Maximum width of an embedded figure, in pixels."""
 SHOWN = 0.53
-"""Share of a figure's pixels (160 per inch) on the page: the widest figure fills it."""
+"""Size of a figure on the page relative to its PNG (160 pixels per inch): the widest figure fills the page."""
 Place = tuple[str, str, str]
 """Paper, row and data set."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """How a row was trained on a data set, by its finished runs.
+    """Training of a row on a data set, from its finished runs.
 
     Attributes:
-        network: file of :mod:`softmask.nets` with the network; empty where nothing is trained.
-        parameters: of the network; 0 where nothing is trained.
-        epochs, steps, batch: of one training run; 0 where nothing is trained.
-        seeds: of the runs that succeeded; ``failed`` is the number of the others.
-        seconds: of all of these runs together.
-        device: ``cpu`` or the GPU's name; ``cpu`` the processor's name.
-        kind: of the data, such as ``real, substitute``; ``images`` and ``patients`` that were tested on.
+        network: module of :mod:`softmask.nets` with the network; empty where nothing is trained.
+        parameters: number of parameters of the network; 0 where nothing is trained.
+        epochs, steps, batch: number of epochs and steps, and batch size, of one run; 0 where nothing is trained.
+        seeds: seeds of the runs that succeeded; ``failed`` is the number of failed runs.
+        seconds: training time of all these runs together.
+        device: ``cpu`` or the GPU's name; ``cpu`` is the processor's name.
+        kind: kind of the data, such as ``real, substitute``; ``images`` and ``patients`` are the numbers tested.
     """
 
     network: str
@@ -59,10 +59,10 @@ class Pictures:
     """Test images of a data set.
 
     Attributes:
-        ids: of each image.
-        images: (N, S, S) uint8; None where they cannot or must not be shown, and ``missing`` says why.
+        ids: name of each image.
+        images: (N, S, S) uint8; None where they cannot or must not be shown; ``missing`` then gives the reason.
         truths: (N, S, S) bool, the reference masks; None without images.
-        credit: whose images these are.
+        credit: source or licence of the images.
     """
 
     ids: tuple[str, ...]
@@ -74,14 +74,14 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that stands behind a run's numbers.
+    """Evidence behind the numbers of a run.
 
     Attributes:
-        scores: by paper, row, data set and metric.
-        trained: by place.
-        masks: by place, predictions (S, S) bool by the id of their image, of the first seed that succeeded.
-        pictures: by data set.
-        seconds: of all training runs behind the papers' tables.
+        scores: values of the test images, by paper, row, data set and metric.
+        trained: training by place.
+        masks: predictions (S, S) bool of the first seed that succeeded, by place and by the image's id.
+        pictures: test images by data set.
+        seconds: total time of the training runs behind the papers' tables.
     """
 
     scores: Mapping[tuple[str, str, str, str], Scores] = field(default_factory=dict)
@@ -91,9 +91,9 @@ class Evidence:
     seconds: float = 0.0
 
     def key(self, paper: str, row: str, dataset: str, metric: str) -> str:
-        """Return the name in the page's data of a cell's values; empty where there are none.
+        """Return the key of a cell's values in the page's data; empty where there are none.
 
-        A cell's mean or median is over the values of the measure itself.
+        A mean or median (``mean_dice3d``) has the key of the measure itself (``dice3d``).
         """
         for name in (metric, metric.removeprefix("mean_").removeprefix("median_")):
             if (paper, row, dataset, name) in self.scores and not name.startswith("median_"):
@@ -102,7 +102,7 @@ class Evidence:
 
 
 class _Once(dict[str, int]):
-    """Distinct values as JSON, each with its place in the list that they make."""
+    """Distinct values as JSON, each with its index in the resulting list."""
 
     def place(self, value: Any) -> int:
         return self.setdefault(_json(value), len(self))
@@ -112,9 +112,10 @@ class _Once(dict[str, int]):
 
 
 def packed(evidence: Evidence, claims: Sequence[Mapping[str, Any]], constants: Mapping[str, Any]) -> str:
-    """Return the page's data as JSON that can stand in a ``script`` element, one line for each method's values.
+    """Return the page's data as JSON that is safe in a ``script`` element, one line for each method's values.
 
-    ``claims`` are those that ``verdicts.js`` judges; ``constants`` are further parts. What rows share is there once.
+    ``claims`` are the claims that ``verdicts.js`` judges; ``constants`` are further parts. Values that rows share are
+    stored once.
     """
     sets, methods, curves, masks = (_Once() for _ in range(4))
     keys: dict[str, int] = {}
@@ -157,7 +158,7 @@ def packed(evidence: Evidence, claims: Sequence[Mapping[str, Any]], constants: M
 
 def _json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")  # nothing ends the script element or begins a comment
+    return text.replace("<", "\\u003c")  # no "</script>" or "<!--" in the data
 
 
 def _pictures(pictures: Pictures) -> dict[str, Any]:
@@ -170,9 +171,9 @@ def _pictures(pictures: Pictures) -> dict[str, Any]:
 
 
 def sheet(images: np.ndarray) -> tuple[int, str]:
-    """Return images (N, S, S) side by side in one picture: the number of columns, and its ``data:`` address.
+    """Return images (N, S, S) as a grid in one picture: the number of columns, and the picture's ``data:`` address.
 
-    Grey images (uint8) become WebP, which loses a little; masks (bool) become PNG, which loses nothing.
+    Grey images (uint8) become lossy WebP; masks (bool) become lossless PNG.
     """
     columns = math.ceil(math.sqrt(len(images)))
     whole = montage(images, fill=0, grid_shape=(math.ceil(len(images) / columns), columns))
@@ -188,8 +189,8 @@ def _address(image: Image.Image, kind: str, **options: Any) -> str:
 
 
 def embedded(png: bytes, width: int = WIDTH) -> tuple[str, int, int]:
-    """Return ``png`` as a ``data:`` address of WebP, at most ``width`` pixels wide, on white, and its size on a page:
-    :data:`SHOWN` of the PNG's, so that words are equally large in all figures.
+    """Return ``png`` as the ``data:`` address of a WebP on white, at most ``width`` pixels wide, and its width and
+    height on a page: :data:`SHOWN` times the PNG's, so that text has the same size in all figures.
 
     The same bytes give the same address.
     """

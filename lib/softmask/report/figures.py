@@ -1,4 +1,4 @@
-"""Figures: one style, outlines at pixel edges, and files that are byte-identical between runs."""
+"""Figures: one style, outlines along pixel edges, and files that are byte-identical between runs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from softmask.report.tables import NOTEBOOK_VARIABLE, about_run, to_json
 COLORS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000")
 """Colours that colour-blind people can tell apart (Okabe and Ito 2008)."""
 WIDEST = 13.6
-"""Inches of a figure; a wider one, and its words, would be shown smaller than the others on a page."""
+"""Maximum width of a figure, in inches. A page would scale a wider figure down, with its text."""
 
 OUTLINED = [withStroke(linewidth=3, foreground="black")]
-"""Path effect of white words and bars on images."""
+"""Path effect of white text and bars on images."""
 
 
 def style() -> None:
-    """Set matplotlib up for every figure of the workbook: legible at half size, colour-blind-safe, fonts embedded. What
-    a user's own ``matplotlibrc`` sets has no effect."""
+    """Set up matplotlib for every figure of the workbook: legible at half size, colour-blind-safe, embedded fonts. A
+    user's own ``matplotlibrc`` has no effect."""
     mpl.rcdefaults()
     mpl.rcParams.update(
         {
@@ -64,7 +64,7 @@ def style() -> None:
 
 
 def unless_empty(draw: Callable[..., Figure]) -> Callable[..., Figure | None]:
-    """Make a drawing function return None where its first argument, the content, is empty."""
+    """Return a drawing function that returns None where its first argument, the content, is empty."""
 
     @wraps(draw)
     def drawn(content: Any, *arguments: Any, **named: Any) -> Figure | None:
@@ -78,14 +78,14 @@ def save(
 ) -> Path | None:
     """Write ``figures/<run>/<paper>/<name>.{json,pdf,png}``, each whole or not at all, and return the PNG's path.
 
-    Without a figure, as where no run is finished, print so and return None. The same figure gives the same bytes; in a
-    profile that is no result, the figure says so.
+    Without a figure, such as where no run is finished, print a message and return None. The same figure gives the same
+    bytes. In a profile that is no result, the figure is marked "not a result".
 
     Args:
-        paper, name: such as ``casgan`` and ``fig-1``, or ``fig-1-<part>`` for a further one; or ``workbook`` and
+        paper, name: such as ``casgan`` and ``fig-1``, or ``fig-1-<part>`` for a further picture; or ``workbook`` and
             a name of its own.
         caption: content and data, in words.
-        alt: the picture in words for who cannot see it; the caption where empty.
+        alt: description for readers who cannot see the picture; where empty, the caption.
         missing: content of the printed figure that is missing here, such as a network without a finished run.
 
     Raises:
@@ -114,7 +114,7 @@ def save(
 
 
 def legend(fig: Figure, entries: Mapping[str, Any], columns: int) -> None:
-    """Draw a legend below the figure, in at most ``columns`` columns, and in fewer where they are wider than it."""
+    """Draw a legend below the figure in at most ``columns`` columns, fewer where these are wider than the figure."""
     for count in range(min(columns, len(entries)), 0, -1):
         drawn = fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=count)
         if count == 1 or drawn.get_window_extent(fig.canvas.get_renderer()).width <= fig.bbox.width:
@@ -123,9 +123,9 @@ def legend(fig: Figure, entries: Mapping[str, Any], columns: int) -> None:
 
 
 def mask_contours(ax: Axes, masks: Sequence[np.ndarray], colors: Sequence[str]) -> None:
-    """Draw the outline of each (H, W) bool mask along its pixels' edges, over an image shown with ``imshow``.
+    """Draw the outline of each (H, W) bool mask along its pixel edges, over an image shown with ``imshow``.
 
-    A pixel on the image's border is closed there. Later outlines lie on top of earlier ones.
+    Outlines are closed along the image border. Later outlines lie on top of earlier ones.
     """
     for i, (mask, color) in enumerate(zip(masks, colors, strict=True)):
         lines = LineCollection(edge_segments(mask), colors=color, linewidths=2, capstyle="projecting", zorder=3 + i / 9)
@@ -133,10 +133,10 @@ def mask_contours(ax: Axes, masks: Sequence[np.ndarray], colors: Sequence[str]) 
 
 
 def edge_segments(mask: np.ndarray) -> np.ndarray:
-    """Return the pixel edges between ``mask`` (H, W) and its outside: (N, 2, 2) ends as (x, y), pixel centres whole."""
+    """Return the pixel edges around ``mask`` (H, W): (N, 2, 2) end points as (x, y), integer at pixel centres."""
     padded = np.pad(mask, 1)
     rows, columns = np.nonzero(padded[1:] != padded[:-1])
-    left = np.stack([columns - 1.5, rows - 0.5], axis=1)  # padding moved pixels by 1, their edges are half-way
+    left = np.stack([columns - 1.5, rows - 0.5], axis=1)  # minus 1 for the padding; edges lie half a pixel from centres
     rows, columns = np.nonzero((padded[:, 1:] != padded[:, :-1]).T)[::-1]
     top = np.stack([columns - 0.5, rows - 1.5], axis=1)
     horizontal = np.stack([left, left + np.array([1, 0])], axis=1)
@@ -145,7 +145,7 @@ def edge_segments(mask: np.ndarray) -> np.ndarray:
 
 
 def scalebar(ax: Axes, spacing: float, length: float, unit: str = "mm") -> None:
-    """Draw a labelled bar of ``length`` in the lower left of an image with square pixels of ``spacing``."""
+    """Draw a labelled bar of ``length`` in the lower left corner of an image with square pixels of size ``spacing``."""
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     width, height = right - left, top - bottom  # height is negative on an image
     x, y = left + 0.05 * width, bottom + 0.05 * height

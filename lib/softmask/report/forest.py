@@ -1,4 +1,4 @@
-"""Points with their intervals, row by row: differences, medians of groups, areas under curves, features' stability."""
+"""Forest plots (points with intervals by row): differences, medians of groups, AUC, stability of features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from softmask.report.plots import Styles
 
 
 class Interval(NamedTuple):
-    """A point of :func:`intervals`, and the ends of its line (or the values that are marked around it)."""
+    """Point of :func:`intervals`, and the ends of its line (or the values marked around it)."""
 
     panel: str
     row: str
@@ -36,9 +36,9 @@ def intervals(
     sharex: bool = True,
     **spread: Any,
 ) -> tuple[Figure, np.ndarray]:
-    """Draw a panel for each group, a line for each row and in it, ``apart``, each series: its point and its spread.
+    """Draw a panel for each group and a line for each row, with point and spread of each series, ``apart`` rows apart.
 
-    Panels of the same rows stand side by side; others below one another, each with its own rows.
+    Panels with the same rows stand side by side; otherwise they stand below one another, each with its own rows.
     """
     titles, series = (list(dict.fromkeys(point[i] for point in points)) for i in (0, 2))
     rows = {title: list(dict.fromkeys(point.row for point in points if point.panel == title)) for title in titles}
@@ -64,7 +64,7 @@ def intervals(
 
 
 def _panels(rows: Mapping[str, Sequence[str]], each: float, sharex: bool) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes (panels), ``each`` inches for a row."""
+    """Return a figure and its axes (panels), with ``each`` inches per row."""
     counts = [len(names) for names in rows.values()]
     if len(set(map(frozenset, rows.values()))) == 1:
         size = ((WIDEST if len(rows) > 2 else 4 + 4.6 * len(rows)) / len(rows), each * counts[0] + 2.2)
@@ -80,9 +80,9 @@ def _panels(rows: Mapping[str, Sequence[str]], each: float, sharex: bool) -> tup
 
 @unless_empty
 def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Return for each group of nodules everyone's Dice: the median, and the middle half of the nodules.
+    """Draw the Dice of each doctor and network by group of nodules: median and interquartile range.
 
-    ``dice`` is (N,) by name; ``members`` (N,) bool by group, and empty groups are left out.
+    ``dice`` is (N,) by name; ``members`` is (N,) bool by group. Empty groups are left out.
     """
     points = []
     for group, inside in members.items():
@@ -97,9 +97,10 @@ def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], 
 def areas_under_curves(
     areas: Mapping[tuple[str, str, str], Mapping[str, float]], printed: Mapping[tuple[str, str, str], float]
 ) -> Figure:
-    """Return AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
+    """Draw the AUC with its interval: a panel for each data set, a line for each set of features, by classifier.
 
-    Both arguments are by (data set, features, classifier): ``auc``, ``auc_low`` and ``auc_high``; the paper's AUC.
+    Both arguments have the keys (data set, features, classifier). ``areas`` has ``auc``, ``auc_low`` and ``auc_high``,
+    ``printed`` the paper's AUC.
     """
     points = [Interval(*key, auc["auc"], (auc["auc_low"], auc["auc_high"])) for key, auc in areas.items()]
     fig, axes = intervals(points, plots.styles_of(point.series for point in points), "AUC", 0.26, printed)
@@ -109,9 +110,10 @@ def areas_under_curves(
 
 
 def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
-    """Return ICC of every feature between two regions: a panel for each data set, a row for each family of features.
+    """Draw the ICC of every feature between two regions: a panel for each data set, a row for each family of features.
 
-    A frame, by data set and second region, has the column ``icc`` over features, whose names begin with their family.
+    Each frame, by data set and second region, has the column ``icc``, indexed by features whose names begin with their
+    family.
     """
     points = []
     for dataset, tables in by_dataset.items():

@@ -1,7 +1,7 @@
-"""Headlines of README, docs/results.md and docs/findings.md: what came out, from the committed results.
+"""Headlines of README, docs/results.md and docs/findings.md: main findings, from the committed results.
 
 ``python -m softmask.report.headline`` writes them between the two markers of each file; a test compares them. Other
-parts of the checkout that are made from its results or data are written in the same way (:func:`regenerate`).
+files of the checkout that are made from its results or data are written in the same way (:func:`regenerate`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
-"""The runs whose results are committed."""
+"""Runs whose results are committed."""
 _VERDICTS = {
     "hold": (verdicts.HOLDS,),
     "fail": (verdicts.FAILS,),
@@ -32,15 +32,15 @@ _VERDICTS = {
     "not judged": (verdicts.UNDERTRAINED, verdicts.FAILED_TRAINING, verdicts.OUT_OF_REACH, verdicts.REPORTED),
     "not run or not finished": (verdicts.NOT_FINISHED, verdicts.NOT_RUN),
 }
-"""Columns, and the verdicts that each counts."""
+"""Columns of the tables of claims, and the verdicts counted in each."""
 BEGIN = "<!-- headline, written by python -m softmask.report.headline -->"
 END = "<!-- end of the headline -->"
 
 
 def written() -> dict[str, str]:
-    """Return each file with its headline: in the README what came out on real data, and each paper's main number; in
-    docs/results.md every run, where it has a table of a paper, and all numbers; in docs/findings.md every claim on real
-    data in the paper's words, with its verdict."""
+    """Return the text of each file with its headline: in README.md the findings on real data and each paper's main
+    number; in docs/results.md the state of every run with measured rows of a paper, and all main numbers; in
+    docs/findings.md every claim judged on real data, in the paper's words, with its verdict."""
     runs = {run: contents.read(run) for run in RUNS}
     headlines = {"README.md": _short(runs), "docs/results.md": _whole(runs), "docs/findings.md": _claims(runs[RUNS[0]])}
     return {name: inserted(name, headline, BEGIN, END) for name, headline in headlines.items()}
@@ -81,7 +81,7 @@ def _whole(runs: Mapping[str, Contents]) -> str:
 
 
 def _claims(read: Contents) -> str:
-    """Return a section for each paper, with its claims that have a verdict, and how many wait for training."""
+    """Return a section for each paper, with its judged claims and the number of claims that wait for training."""
     lines = []
     for paper in papers.NAMES:
         entries = [entry for entry in read.claims if entry.paper == paper and entry.quote]
@@ -97,13 +97,13 @@ def _claims(read: Contents) -> str:
 
 
 def _counts(line: pd.Series) -> list[str]:
-    """Return how many claims of a paper have each of :data:`_VERDICTS`."""
+    """Return the number of a paper's claims in each column of :data:`_VERDICTS`."""
     counts = [sum(line[f"claims: {verdict}"] for verdict in judged) for judged in _VERDICTS.values()]
-    return [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # none where judged by another rule
+    return [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # files of another rule are damaged
 
 
 def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
-    """Yield paper, data set, the printed comparison, and that of each run."""
+    """Yield paper, data set, the printed comparison, and the comparison of each run."""
     for compared in zip(*(summary.comparisons(run, Evidence()) for run in runs.values()), strict=True):
         yield [
             compared[0].entry.paper,
@@ -114,7 +114,8 @@ def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
 
 
 def in_bold(pair: summary.Rivals | None) -> str:
-    """Return ``**0.919**, U-Net++ 0.893``, with the higher mean in bold, and how many others are finished."""
+    """Return ``**0.919**, U-Net++ 0.893``, with the higher mean in bold; where not all other networks are finished,
+    also their number."""
     if pair is None:
         return NOTHING_PRINTED
     ours, theirs = pair.words
@@ -125,8 +126,8 @@ def in_bold(pair: summary.Rivals | None) -> str:
 
 
 def inserted(name: str, content: str, begin: str, end: str) -> str:
-    """Return the text of the checkout's file ``name`` with ``content`` on lines between two markers. Raises
-    ConfigError, naming the file, where these are not there once each and in this order."""
+    """Return the text of the checkout's file ``name`` with ``content`` on lines between two markers. Raise ConfigError,
+    naming the file, where the markers are not there exactly once and in this order."""
     text = read_text(ROOT / name)
     head, _, rest = text.partition(begin)
     if text.count(begin) != 1 or text.count(end) != 1 or end not in rest:
@@ -135,8 +136,8 @@ def inserted(name: str, content: str, begin: str, end: str) -> str:
 
 
 def regenerate(make: Callable[[], Mapping[str, str]]) -> None:
-    """Write the texts that ``make`` returns, by the name of the file in the checkout; exit with a message where it
-    cannot make or write them."""
+    """Write the texts that ``make`` returns, by their file name in the checkout; exit with a message where making or
+    writing them fails."""
     try:
         for name, text in make().items():
             print(write_atomic(ROOT / name, text))

@@ -1,4 +1,4 @@
-"""Grids of CT slices with lungs: what networks find and miss, nodules at the wall, and a network's activations."""
+"""Grids of CT slices with lungs: correct and wrong areas of predictions, nodules at the lung wall, and activations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from softmask.report.panels import Panel, grid, legend
 
 FOUND, MISSED, TOO_MUCH = (COLORS[i] for i in (1, 5, 3))
 SHADE = 0.55
-"""How strongly an area is coloured by :func:`overlay`."""
+"""Opacity of the areas coloured by :func:`overlay`."""
 
 
 def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
@@ -31,8 +31,8 @@ def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.nd
 def lungs(
     images: Sequence[np.ndarray], truths: Sequence[np.ndarray], predicted: Sequence[Mapping[str, np.ndarray]]
 ) -> Figure:
-    """LGAN figure 4: slices with the reference, whole and where the box shows it, and there the lungs that each method
-    finds; where they differ is coloured, and an arrow points at each method's largest error.
+    """Draw LGAN figure 4: slices with the reference, whole and enlarged inside the box, and the lungs that each method
+    finds in the box. Correct areas and errors are coloured, and an arrow points at each method's largest error.
 
     ``images`` are (H, W) in [0, 1], ``truths`` and ``predicted`` (by row) (H, W) bool.
     """
@@ -57,7 +57,7 @@ def lungs(
 
 
 def _around_errors(truth: np.ndarray, masks: Sequence[np.ndarray]) -> tuple[slice, slice]:
-    """Return a square of three eighths of the slice's height, inside the slice, around the largest error of any."""
+    """Return a square inside the slice, of 3/8 of its height, around the largest error of all masks."""
     regions = [region for mask in masks for region in regionprops(label(mask ^ truth))]
     middle = max(regions, key=lambda region: region.area).centroid if regions else np.array(truth.shape) / 2
     size = 3 * len(truth) // 8
@@ -72,8 +72,8 @@ def nodules_in_lungs(
     predicted: Sequence[np.ndarray],
     marked: Sequence[np.ndarray],
 ) -> Figure:
-    """LGAN figure 6: slices with the nodules ``marked`` by readers; above with the reference lung, below with the
-    predicted one. Arguments as in :func:`lungs`."""
+    """Draw LGAN figure 6: slices with the nodules ``marked`` by readers, with the reference lung in the upper row and
+    the predicted lung in the lower. Arguments as in :func:`lungs`."""
     rows = []
     for masks in (truths, predicted):
         slices = zip(images, masks, marked, strict=True)
@@ -84,7 +84,7 @@ def nodules_in_lungs(
 
 
 def activations(image: np.ndarray, maps: Mapping[str, np.ndarray], mask: np.ndarray) -> Figure:
-    """LGAN figure 5: a slice, the most representative map of every block, and the mask, each (H, W) in [0, 1]."""
+    """Draw LGAN figure 5: a slice, the most representative map of every block, and the mask, each (H, W) in [0, 1]."""
     panels = [Panel(image, title="image")]
     for name, values in maps.items():
         block = name.replace("encoder", "encoder, level ").replace("decoder", "decoder, level ")

@@ -47,7 +47,7 @@ def written() -> dict[str, str]:
 
 
 def _outputs(run: str) -> Iterator[tuple[str, str]]:
-    """Yield the committed tables and figures of a run, as paths in the checkout, and what each is."""
+    """Yield the committed tables and figures of a run: path in the checkout, and title."""
     entries = contents.read(run)
     for table in entries.tables:
         path = f"results/{run}/tables/{table.paper}/{table.name}.csv"
@@ -174,7 +174,7 @@ def _provenances(run: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _sources(run: str) -> dict[str, dict[str, Any]]:
-    """Return the data that the tables of a run were made from, by identity."""
+    """Return the data behind the tables of a run, by their ``@id``."""
     sources = {}
     for about in _provenances(run):
         for data in about.get("datasets", ()):

@@ -1,4 +1,4 @@
-"""Executed notebooks as HTML beside the report, and which cell drew a figure or judged a claim, for its links."""
+"""Executed notebooks as HTML beside the report, and links to the cells that draw a figure or judge claims."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from softmask.files import write_atomic
 from softmask.report.evidence import embedded
 
 LARGEST = 2_000_000
-"""Bytes of an executed notebook as HTML, where smaller pictures can make it so."""
+"""Maximum size of an executed notebook as HTML, in bytes, as far as shrinking its pictures can reach it."""
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.ERROR)  # pictures of notebooks have no alternative text
 _WIDTHS = (1280, 960, 640, 320)
@@ -39,10 +39,11 @@ TEMPLATES.filters["capital"] = lambda words: words[:1].upper() + words[1:]
 
 
 def as_html(config: Config, running: str = "") -> list[str]:
-    """Write the run's executed notebooks, but for one that is ``running``, as HTML beside them; return all names there.
+    """Write the run's executed notebooks, except the ``running`` one, as HTML beside them; return the names of all HTML
+    files there.
 
-    One is written again where the notebook is newer. Each is a single file that opens without a server and loads
-    nothing; its pictures are shrunk until it has at most :data:`LARGEST` bytes.
+    Existing HTML is written again only where its notebook is newer. Each file opens without a server and loads nothing;
+    its pictures are shrunk until it has at most :data:`LARGEST` bytes.
 
     Raises:
         DataError: names the notebook that cannot be read.
@@ -63,7 +64,7 @@ def _html(source: Path, run: str) -> str:
         body, resources = exporter.from_filename(str(source))
     except ValueError as error:
         raise DataError(f"{source}: is no notebook ({brief(error)}); run it again") from error
-    for folder in (sys.prefix, str(ROOT)):  # warnings name files; where the checkout lies is nobody's business
+    for folder in (sys.prefix, str(ROOT)):  # warnings name files: keep the location of the checkout private
         body = body.replace(f"{folder}/", "")
     template = TEMPLATES.get_template("notebook.html.j2")
     colours = Markup("\n".join(resources["inlining"]["css"]))
@@ -82,12 +83,12 @@ def _shrunk(body: str, width: int) -> str:
 
 
 def address(executed: Collection[str], notebook: str) -> str:
-    """Return where a notebook is, relative to ``results/<run>/``: as it was ``executed``, else its source."""
+    """Return the address of a notebook, relative to ``results/<run>/``: its HTML if ``executed``, else its source."""
     return f"notebooks/{notebook}.html" if notebook in executed else f"../../notebooks/{notebook}.ipynb"
 
 
 class CodeCell(NamedTuple):
-    """A code cell: its number (from 1), the heading above it, and its source."""
+    """Code cell of a notebook: its number (from 1), the heading above it, and its source."""
 
     number: int
     heading: str
@@ -97,8 +98,8 @@ class CodeCell(NamedTuple):
 def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) -> tuple[str, str]:
     """Return the cell of ``notebook`` that draws a figure, in words, and its :func:`address`.
 
-    That is the cell that has ``"<paper>/<name>"``, where an f-string's fields may be anything, else one that joins
-    paper and name from variables, else the notebook as a whole.
+    It is the first cell with the string ``"<paper>/<name>"`` (fields of an f-string match anything), else the first
+    that joins paper and name from variables, else the notebook as a whole.
     """
     joined = None
     for cell in _cells(notebook):
@@ -113,9 +114,9 @@ def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) ->
 
 
 def judged_in(executed: Collection[str], notebook: str) -> tuple[str, str]:
-    """Return the cell of ``notebook`` that judges claims, as :func:`drawn_by`."""
+    """Return the cell of ``notebook`` that judges claims, in words, and its :func:`address`."""
     judging = (cell for cell in _cells(notebook) if re.search(r"\bjudge(_paper)?\(", cell.source))
-    best = sorted(judging, key=lambda cell: "judge_paper(" not in cell.source)  # stable: the first of either kind
+    best = sorted(judging, key=lambda cell: "judge_paper(" not in cell.source)  # stable: the first of each kind
     return _link(executed, notebook, best[0] if best else None)
 
 
@@ -124,19 +125,19 @@ def _link(executed: Collection[str], notebook: str, cell: CodeCell | None) -> tu
     if cell is None:
         return notebook, place
     words = ", ".join(part for part in (notebook, cell.heading, f"code cell {cell.number}") if part)
-    # the fragment is the heading's, as JupyterLab, GitHub and nbconvert spell it
+    # the fragment is the heading, spelt as in JupyterLab, GitHub and nbconvert
     return words, place + (f"#{quote(cell.heading.replace(' ', '-'))}" if cell.heading else "")
 
 
 def _texts(source: str) -> Iterator[str]:
-    """The strings of a cell as patterns; the fields of an f-string match anything."""
+    """Yield the strings of a cell as patterns; the fields of an f-string match anything."""
     for text in re.findall(r'"([^"\n]*)"', source):
         yield re.sub(r"\\\{.*?\\\}", ".+", re.escape(text))
 
 
 @cache
 def _cells(notebook: str) -> tuple[CodeCell, ...]:
-    """The code cells of a notebook; none where it cannot be read."""
+    """Return the code cells of a notebook; none where it cannot be read."""
     try:
         content = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))
         heading, cells = "", []
@@ -147,5 +148,5 @@ def _cells(notebook: str) -> tuple[CodeCell, ...]:
             elif source.strip():
                 cells.append(CodeCell(len(cells) + 1, heading, source))
         return tuple(cells)
-    except (OSError, ValueError, KeyError, TypeError):  # a link is not worth a failed report
+    except (OSError, ValueError, KeyError, TypeError):  # a missing link must not fail the report
         return ()

@@ -1,7 +1,7 @@
-"""The report: one HTML file with every claim, table and figure, published and ours, and what stands behind each number.
+"""The report: one HTML file with every claim, table and figure, published and ours, and the evidence for each number.
 
 It needs no network and no other file to be viewed: figures, images and scripts are embedded, and it can be read without
-scripts. It depends on the files of the run, on those of the runs beside it, and on the notebooks' sources.
+scripts. It depends on the files of this and the other runs, on the notebooks' sources, and on ``docs/glossary.md``.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEnt
 from softmask.report.evidence import Evidence, embedded, packed
 from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, decimals_of, grids
 
-_WIDEST = 14  # numbers side by side in a printed table
+_WIDEST = 14  # most columns of numbers on a sheet of paper
 _CLASSES = {
     "filled": (contents.FILLED, contents.DRAWN, verdicts.HOLDS),
     "partly": (contents.PARTLY, contents.PARTLY_DRAWN, verdicts.INCONCLUSIVE),
     "damaged": (contents.DAMAGED, verdicts.FAILS, rule.CONTRADICTED, rule.NO_GAIN),
 }
-"""Of a status or verdict on the page; any other is ``none``."""
+"""CSS class of a status or verdict on the page; the class of any other is ``none``."""
 _SCRIPTS = ("verdicts.js", "page.js", "images.js")
 
 
 def build(config: Config, evidence: Evidence | None = None) -> Path:
     """Write ``results/<run>/report.html`` from what the run has produced so far, and return its path.
 
-    All 26 printed tables and 38 printed figures are on it, ours or not; what cannot be read is named there. Without
-    ``evidence`` (:func:`softmask.analysis.evidence.collect`), no number opens onto its images.
+    It has all 26 printed tables and 38 printed figures, whether or not they have results here, and names the files that
+    cannot be read. Without ``evidence`` (:func:`softmask.analysis.evidence.collect`), numbers do not open their images.
     """
     template = notebooks.TEMPLATES.get_template("page.html.j2")
     return write_atomic(config.results / "report.html", template.render(_context(config, evidence or Evidence())))
@@ -55,12 +55,12 @@ def build(config: Config, evidence: Evidence | None = None) -> Path:
 def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     read = contents.read(config.run)
     own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
-    books = [notebook for notebook in read.notebooks if notebook["name"] != own]  # the one that builds this page
+    books = [notebook for notebook in read.notebooks if notebook["name"] != own]  # without the builder of this page
     beside = {}
     for run in contents.others(config.run):
         try:
             beside[run] = contents.read(run)
-        except DataError:  # no reason for this page to fail
+        except DataError:  # another run must not make this page fail
             beside[run] = None
     others = {run: other for run, other in beside.items() if other}
     executed = notebooks.as_html(config, own)
@@ -124,7 +124,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
 
 
 def _terms() -> list[tuple[str, str]]:
-    """Terms and their meanings, of the tables in ``docs/glossary.md``; none outside a checkout."""
+    """Return terms and meanings from the tables in ``docs/glossary.md``; none outside a checkout."""
     path = ROOT / "docs" / "glossary.md"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     rows = [re.split(r"(?<!\\)\|", line)[1:3] for line in lines if line.startswith("| ")]
@@ -133,19 +133,19 @@ def _terms() -> list[tuple[str, str]]:
 
 
 def _title(name: str) -> str:
-    """``table-1`` as a heading says it; a table or figure of the workbook's own keeps its name."""
+    """Return the heading ``Table 1`` of ``table-1``; a table or figure of the workbook's own keeps its name."""
     kind, _, number = name.partition("-")
     words = {"table": "Table", "fig": "Figure"}
     return f"{words[kind]} {number}" if kind in words else name
 
 
 def _short(title: str) -> str:
-    """A paper's title where there is little room: ``DSNet v1``."""
+    """Return a short form of a paper's title, such as ``DSNet v1``."""
     return title.replace(", first version", " v1").replace(", journal version (2023)", " v2")
 
 
 def _anchor(entry: TableEntry | FigureEntry) -> str:
-    """The entry's id on the page; a table and a figure of the workbook's own may have one name."""
+    """Return the entry's id on the page. A table and a figure of the workbook's own may share a name."""
     own_figure = entry.paper == WORKBOOK and isinstance(entry, FigureEntry)
     return f"{entry.paper}-{'figure-' if own_figure else ''}{entry.name}"
 
@@ -170,7 +170,7 @@ def _section(
 
 
 def citation_line(citation: Mapping[str, Any]) -> str:
-    """Return authors, title, venue, year and arXiv number in one line, as far as they are known."""
+    """Return authors, title, venue, year and arXiv number in one line, as far as known."""
     venue = ", ".join(str(citation[key]) for key in ("venue", "year") if citation[key])
     arxiv = f"arXiv {citation['arxiv']}" if "arxiv" in citation else ""
     parts = (", ".join(citation["authors"]), citation["title"], venue, arxiv)
@@ -178,7 +178,7 @@ def citation_line(citation: Mapping[str, Any]) -> str:
 
 
 class Axis(NamedTuple):
-    """Horizontal axis of a plot of differences that shows ``low`` to ``high`` on ``width`` pixels."""
+    """Horizontal axis of a plot of differences, from ``low`` to ``high`` over ``width`` pixels."""
 
     low: float
     high: float
@@ -189,7 +189,7 @@ class Axis(NamedTuple):
 
     @classmethod
     def of(cls, pairs: tuple[verdicts.Judged, ...]) -> Axis:
-        """Return one that shows zero, every difference with its interval, and what is printed."""
+        """Return an axis that includes zero, every difference with its interval, and the printed differences."""
         differences = [judged.outcome.difference for judged in pairs if judged.outcome.difference]
         ends = [end for difference in differences for end in (difference.mean, difference.low, difference.high)]
         ends = [0.0, *(end for end in [*ends, *(judged.pair.printed for judged in pairs)] if math.isfinite(end))]
@@ -197,7 +197,7 @@ class Axis(NamedTuple):
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Round values on the axis, three to five, each with its text."""
+        """Three to five round values on the axis, each with its text."""
         values = [float(value) for value in MaxNLocator(4).tick_values(self.low, self.high)]
         return [(value, f"{value:g}".replace("-", "−")) for value in values if self.low <= value <= self.high]
 
@@ -205,7 +205,7 @@ class Axis(NamedTuple):
 def _claims(
     read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
 ) -> Iterator[dict[str, Any]]:
-    """A paper's claims, each with the comparison that decides it, its verdict in other runs, and links."""
+    """Yield a paper's claims, each with the deciding comparison, its verdicts in other runs, and links."""
     nothing = (contents.NOT_RUN, contents.DAMAGED)
     printed = {claim.words: claim for claim in papers.load(paper).claims}
     for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
@@ -231,7 +231,7 @@ def _claims(
 
 
 def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
-    """How both methods of the deciding comparison were trained."""
+    """Yield for each method of the deciding comparison how it was trained, in words."""
     if entry.deciding is not None:
         for row, dataset, _ in entry.pairs[entry.deciding].pair.keys:
             if trained := evidence.trained.get((entry.paper, row, dataset)):
@@ -240,7 +240,7 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
 
 
 def _unfit(judged: verdicts.Judged) -> str:
-    """Which network of a comparison keeps it from being judged, and by how much; empty where none does."""
+    """Return the networks that keep a comparison from being judged, with the reason; empty where there are none."""
     rows, words = [judged.pair.better, judged.pair.worse], []
     for row, training in zip(rows, judged.outcome.trainings, strict=False):
         name = papers.display("rows", row)
@@ -255,7 +255,7 @@ def _unfit(judged: verdicts.Judged) -> str:
 def _links(
     entry: ClaimEntry, read: Contents, evidence: Evidence, executed: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Links of a claim, in words: its tables and figures on the page, curves, the notebook's cell, and the code."""
+    """Yield words and address of a claim's links: tables and figures on the page, curves, notebook cell and code."""
     entries = {(shown.paper, shown.name): shown for shown in [*read.figures, *read.tables]}
     named = []
     for kind, first, more in re.findall(r"\b(table|fig)s?[ -](\d+)((?:, \d+\b(?!\.))*)", entry.claim):
@@ -283,7 +283,7 @@ def _links(
 
 
 def _claims_data(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The claims with comparisons, as ``verdicts.js`` judges them."""
+    """Return the claims with comparisons, in the form that ``verdicts.js`` judges."""
     return [
         {
             "id": claim["id"],
@@ -316,7 +316,7 @@ def _pair_data(paper: str, judged: verdicts.Judged) -> dict[str, Any]:
 
 
 def _constants(evidence: Evidence) -> dict[str, Any]:
-    """Constants of the rule, and names, for the scripts."""
+    """Return constants of the verdict rule, and names, for the scripts."""
     words = {
         "holds": rule.HOLDS,
         "fails": rule.FAILS,
@@ -344,7 +344,7 @@ def _constants(evidence: Evidence) -> dict[str, Any]:
 
 
 def _grids(entry: TableEntry) -> list[Grid]:
-    """The table's grids; what is too wide for a sheet of paper has one for each data set."""
+    """Return the table's grids; a grid too wide for a sheet of paper is split by data set."""
     parts: list[Grid] = []
     for grid in grids(entry.cells, entry.kind):
         datasets = dict.fromkeys(column.dataset for column in grid.columns)
@@ -357,7 +357,7 @@ def _grids(entry: TableEntry) -> list[Grid]:
 
 
 def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]:
-    """Return ``1.20 higher`` and ``higher``; empty where one of the numbers is missing or infinite."""
+    """Return ours against print: ``1.20 higher`` and ``higher``; empty where a number is missing or infinite."""
     difference = cell.ours_mean - cell.paper_mean if cell and cell.run else math.nan
     if not math.isfinite(difference):
         return "", ""

@@ -33,8 +33,8 @@ OUTLINES = "readers 1–4"
 TRUTH, PREDICTED = COLORS[0], COLORS[1]
 SOFT_MASK, DIFFERENCE = "soft mask", "soft mask − binary mask"
 _BARS = {SOFT_MASK: ("magma", (0.0, 1.0)), DIFFERENCE: ("RdBu_r", (-0.5, 0.5))}
-"""What the colours of a panel mean, and the colour map with the values at its ends."""
-_BAR = 1.0  # inches for a bar
+"""Meaning of a panel's colours, and the colour map with the values at its ends."""
+_BAR = 1.0  # inches for a colour bar
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class Panel:
     """One picture of a grid.
 
     Attributes:
-        image: (H, W), shown from black to white, or (H, W, 3) in colours in [0, 1]; None for a panel of words.
+        image: (H, W), or (H, W, 3) in colours in [0, 1]; None for a panel without an image.
         outlines: (mask, colour) pairs drawn on top.
         axes: RECIST axes (2, 2, 2), drawn on top.
-        spacing: mm per pixel for a scale bar of 5 mm; None for none, and 0 for one of 10 pixels.
-        arrow: row and column of what an arrow points at.
-        note: text in the middle of a panel without an image, else in its upper right corner; where empty, none.
-        limits: values shown as the darkest and the brightest colour of ``cmap``.
-        bar: what the colours mean, :data:`SOFT_MASK` or :data:`DIFFERENCE`, in place of ``cmap`` and ``limits``.
+        spacing: mm per pixel for a scale bar of 5 mm; 0 for a scale bar of 10 pixels, None for no scale bar.
+        arrow: row and column at which an arrow points.
+        note: text in the middle of a panel without an image, else in the upper right corner of the image.
+        limits: values shown as the first and the last colour of ``cmap``.
+        bar: meaning of the colours, :data:`SOFT_MASK` or :data:`DIFFERENCE`, in place of ``cmap`` and ``limits``.
     """
 
     image: np.ndarray | None
@@ -67,8 +67,8 @@ class Panel:
 def grid(
     rows: Sequence[Sequence[Panel]], columns: Iterable[str] = (), names: Iterable[str] = (), size: float = 2.2
 ) -> Figure:
-    """Return panels in rows, each ``size`` inches wide, or less where the figure would be wider than :data:`WIDEST`,
-    with titles over the columns and names beside the rows."""
+    """Draw panels in rows, with titles over the columns and names beside the rows. Panels are ``size`` inches wide, or
+    narrower where the figure would be wider than :data:`WIDEST`."""
     shape = len(rows), len(rows[0])
     colored: dict[str, Axes] = {panel.bar: None for row in rows for panel in row if panel.bar}
     size = min(size, (WIDEST - _BAR * len(colored)) / shape[1])
@@ -104,7 +104,7 @@ def draw(ax: Axes, panel: Panel) -> None:
         return
     cmap, (low, high) = _BARS.get(panel.bar, (panel.cmap, panel.limits))
     ax.imshow(np.asarray(panel.image, float), vmin=low, vmax=high, cmap=cmap)
-    ax.autoscale(False)  # a mark that leaves the window must not shrink the image
+    ax.autoscale(False)  # marks outside the window must not shrink the image
     figures.mask_contours(ax, [mask for mask, _ in panel.outlines], [color for _, color in panel.outlines])
     if panel.axes is not None:
         for line, color in zip(panel.axes, (LONG, SHORT), strict=True):
@@ -122,8 +122,8 @@ def draw(ax: Axes, panel: Panel) -> None:
 
 
 def crop(sample: Sample, size: int | None = 64) -> tuple[slice, slice]:
-    """Return slices of a ``size`` x ``size`` window around the lesion, inside the image, or all of a smaller image.
-    Where the size is None, the window has twice the lesion's height or width, and 24 to 64 pixels."""
+    """Return slices of a ``size`` x ``size`` window around the lesion, inside the image; a smaller image is whole. With
+    None, the size is about twice the larger of the lesion's height and width, limited to 24 to 64 pixels."""
     where = np.argwhere(sample.masks.any(axis=0)) if sample.present.any() else sample.recist.reshape(-1, 2)
     low, high = where.min(axis=0), where.max(axis=0)
     middle = (low + high) / 2
@@ -145,16 +145,16 @@ def of_samples(
     window: int | None = 64,
     size: float = 2.2,
 ) -> Figure:
-    """Return a grid with a row for each sample, or with ``down`` a column, and in it the sample's ``views``.
+    """Draw the ``views`` of each sample in a row, or with ``down`` in a column.
 
     Args:
         views: ``image``, ``RECIST marks``, outlines of ``reader 1`` (or ``doctor 1``) to 4, of ``readers 1–4`` and of
             the ``50 % consensus``; of the label ``mask`` or ``GrabCut``, ``trimap``, ``soft mask``, ``binary mask``
-            and ``soft − binary``; any other name is a network's, whose prediction is outlined beside the consensus.
-        titles: of the samples.
-        labels: strategy of :func:`softmask.label.label_sample`, where views of the label are among them.
-        predictions: soft masks (H, W) by sample.
-        window: height and width shown around the lesion, in pixels; None for one that fits the lesion.
+            and ``soft − binary``. Any other name is a network, whose prediction is outlined beside the consensus.
+        titles: titles of the samples.
+        labels: strategy of :func:`softmask.label.label_sample`, needed for views of the label.
+        predictions: soft masks (H, W) by the sample's id.
+        window: height and width shown around the lesion, in pixels; None to fit the lesion.
     """
     rows = []
     for sample in map(with_recist, samples) if labels == "recist" else samples:
@@ -209,15 +209,15 @@ def _view(
 
 
 def _beside_truth(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *whole: np.ndarray) -> Panel:
-    """Return an image with the outlines of ``truth`` and of ``predicted``, cut at 0.5, and their Dice; ``whole`` are
-    both of the whole image, where a part is shown."""
+    """Return an image with the outlines of ``truth`` and of ``predicted`` >= 0.5, and their Dice. Where a part of the
+    image is shown, ``whole`` are both masks of the whole image, for the Dice."""
     all_true, all_predicted = whole or (truth, predicted)
     value = float(dice(all_predicted >= 0.5, all_true))
     return Panel(image, [(truth, TRUTH), (predicted >= 0.5, PREDICTED)], note=f"Dice {value:.2f}")
 
 
 def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas: Mapping[str, np.ndarray]) -> Figure:
-    """Return a sample's trimaps over the alphas they lead to, the image first, and below it the true alpha if known."""
+    """Draw the image and trimaps of a sample above the true alpha, if known, and the alphas from these trimaps."""
     window = crop(sample, None)
     unknown = Panel(None, note="true alpha\nunknown")
     true = unknown if sample.alpha is None else Panel(sample.alpha[window], bar=SOFT_MASK)
@@ -229,8 +229,8 @@ def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas
 def regions_of_interest(
     samples: Sequence[Sample], regions: Sequence[Sequence[np.ndarray]], titles: Sequence[str] = ()
 ) -> Figure:
-    """CasGAN figure 6: outlines of the binary mask and of the soft mask's region, and the image inside either and in
-    between; a column for each sample with its :class:`softmask.measure.radiomics.Regions`, under its title."""
+    """Draw CasGAN figure 6: outlines of the binary mask and of the soft mask's region, and the image inside each region
+    and between them. Each sample, with its :class:`softmask.measure.radiomics.Regions` and title, has a column."""
     columns = []
     for sample, region in zip(samples, regions, strict=True):
         window = crop(sample, 48)
@@ -243,9 +243,9 @@ def regions_of_interest(
 
 
 def other_sets(datasets: Mapping[str, Dataset]) -> Figure:
-    """Return the middle image of each data set: image, reader's mask, trimap and soft mask from the mask.
+    """Draw the middle image of each data set: image, reader's mask, trimap and soft mask from the mask.
 
-    An unreadable one makes way for the next and is listed in ``dataset.problems``.
+    An unreadable image is replaced by the next and listed in ``dataset.problems``.
 
     Raises:
         DataError: for a data set without a readable image.
@@ -265,11 +265,11 @@ def predicted(
     own: tuple[str, Mapping[str, np.ndarray]],
     others: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Figure | None:
-    """SoftGAN figure 5: five nodules, the soft mask of one method, and its outline and other methods' beside the truth.
+    """Draw SoftGAN figure 5: up to five nodules, the soft mask of one method, and outlines of all methods and truth.
 
     Args:
-        pictures: by nodule, (S, S) image in [0, 1] and bool truth; a missing nodule is drawn without them.
-        own: the method whose soft mask is shown: its row, and (S, S) probabilities by nodule. Without any, no figure.
+        pictures: (S, S) image in [0, 1] and bool truth, by nodule; nodules that are not in it are drawn without them.
+        own: method whose soft mask is shown: its row, and (S, S) probabilities by nodule; without any, return None.
         others: rows and their probabilities by nodule; empty where no run of a row is finished.
     """
     row, predictions = own
@@ -296,7 +296,7 @@ def predicted(
 
 
 def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None:
-    """Draw below the panels the meaning of the colours of lines, or of ``areas``, by name."""
+    """Draw a legend below the panels: the colours of lines, or of ``areas``, by name."""
     marks = {}
     for name, color in entries.items():
         line = Line2D([], [], color=color, linewidth=3)
@@ -305,8 +305,8 @@ def legend(fig: Figure, entries: Mapping[str, str], areas: bool = False) -> None
 
 
 class Look(NamedTuple):
-    """An image (S, S), the same super-resolved (s, s), and the weights of its places, (S, S), without and with a module
-    that is compared; all in [0, 1]."""
+    """Image (S, S), super-resolved image (s, s), and attention weights (S, S) without and with the compared module; all
+    in [0, 1]."""
 
     image: np.ndarray
     super_resolved: np.ndarray
@@ -316,8 +316,8 @@ class Look(NamedTuple):
 
 @figures.unless_empty
 def attention(looks: Sequence[Look], module: str) -> Figure:
-    """Return a row for each of ``looks``, the weights without and with ``module`` on one scale, which leaves out the
-    lowest and the highest hundredth. Not shown is a frame of an eighth of the image: there, padding decides.
+    """Draw a row for each of ``looks``, with the weights without and with ``module`` on one scale, from the 1st to the
+    99th percentile. A frame of an eighth of the image is not shown, because its values depend on the padding.
     """
     looks = [Look(*(array[_framed(array)] for array in look)) for look in looks]
     low, high = np.percentile([[look.without, look.having] for look in looks], (1, 99))
@@ -331,12 +331,12 @@ def attention(looks: Sequence[Look], module: str) -> Figure:
 
 
 def _framed(array: np.ndarray) -> tuple[slice, slice]:
-    """The part of an (S, S) image without a frame of an eighth, within which a network sees the padding."""
+    """Return slices that leave out a frame of an eighth of an (S, S) image, where a network sees the padding."""
     return (slice(len(array) // 8, -(len(array) // 8)),) * 2
 
 
 class Example(NamedTuple):
-    """An image at low resolution (s, s), the same enlarged by each row, and the true high resolution (4 s, 4 s), all in
+    """Low-resolution image (s, s), its enlargement by each row and the true high-resolution image (4 s, 4 s), all in
     [0, 1]; and the lesion's mask (4 s, 4 s) bool."""
 
     low: np.ndarray
@@ -347,10 +347,9 @@ class Example(NamedTuple):
 
 @figures.unless_empty
 def enlarged(examples: Sequence[Example]) -> Figure:
-    """Return two rows for each example: images whole, and the part around the lesion that the box shows.
+    """Draw two rows for each example: the whole images, and the part around the lesion that the box shows.
 
-    The part is a square of three eighths of the image, or more where the lesion is larger, whose edges are those of
-    pixels of the low resolution.
+    The part is a square of 3/8 of the image width, or larger for a large lesion, aligned to low-resolution pixels.
     """
     rows = []
     for example in examples:

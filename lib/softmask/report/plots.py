@@ -1,4 +1,4 @@
-"""Plots: curves of training runs, lines by row, and a few of their own kind."""
+"""Plots: curves of training runs, lines by row, histograms, box plots and matrices."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from softmask.report.panels import BINARY, SOFT, Example
 from softmask.report.panels import legend as legend_of_colors
 
 Curves = Mapping[str, Sequence[float]]
-"""One training's numbers by name, for each epoch (:class:`softmask.train.loop.Outcome`), and its ``steps`` by then."""
+"""Values of one training run by name and epoch (:class:`softmask.train.loop.Outcome`), and its cumulative ``steps``."""
 Styles = Mapping[str, Mapping[str, Any]]
-"""Matplotlib's properties of lines, by row."""
+"""Matplotlib line properties by row."""
 
 DARK = tuple(COLORS[i] for i in (7, 5, 4, 2, 6, 0, 1))
-"""Colours of lines on white: all but the yellow."""
+"""Colours of lines on white: all except yellow."""
 MARKERS = "osD^vP*"
 FEW_PIXELS = 30
-"""Pixels below which a bin of the reliability curve is not drawn."""
+"""Smallest number of pixels for which a bin of the reliability curve is drawn."""
 REACH = 10
-"""Pixels on each side of the outline in :func:`edges`."""
+"""Number of pixels on each side of the outline in :func:`edges`."""
 LEAST_POWER = 1e-7
-"""Lower end of :func:`spectra`; rounding to 256 grey levels has ten times as much."""
+"""Lower limit of the power in :func:`spectra`. Rounding to 256 grey levels has ten times this power."""
 
 SHOWN = {
     "train_loss": "training loss\n(first epoch = 1)",
@@ -45,7 +45,7 @@ SHOWN = {
     "critic_gap": "gap between true and\npredicted masks (largest = 1)",
     "adversarial_share": "critic's share\nof the gradient",
 }
-"""Labels of the numbers that :func:`curves` draws."""
+"""Labels of the quantities that :func:`curves` draws."""
 
 TRUTH = "truth"
 _RESOLUTION: Styles = {
@@ -65,8 +65,8 @@ _LOSSES = {
 
 
 def grid_of(titles: Iterable[str], rows: int, size: tuple[float, float], **shared: Any) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes (rows, panels), with ``rows`` axes for each panel, ``size`` inches each; where that
-    is wider than :data:`WIDEST`, the panels fill several lines."""
+    """Return a figure and its axes (rows, panels), with ``rows`` axes of ``size`` inches for each panel. Panels that
+    together are wider than :data:`WIDEST` fill several lines."""
     titles = list(titles)
     columns = min(len(titles), max(1, int(WIDEST // size[0])))
     lines = -(-len(titles) // columns)
@@ -81,21 +81,21 @@ def grid_of(titles: Iterable[str], rows: int, size: tuple[float, float], **share
 
 
 def label_left(axes: Iterable[Axes], words: str) -> None:
-    """Label the vertical axis where a line of panels begins."""
+    """Label the vertical axis of the first panel of each line."""
     for ax in axes:
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(words)
 
 
 def styles_of(rows: Iterable[str]) -> Styles:
-    """Return colour, marker and line of each of ``rows``, which may come again; dashed ones after the last colour."""
+    """Return colour, marker and line style of each distinct row; lines are dashed after the last colour."""
     looks = [(line, *look) for line in ("-", "--") for look in zip(DARK, MARKERS, strict=True)]
     named = zip(dict.fromkeys(rows), cycle(looks), strict=False)
     return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
 
 
 def _epochs(ax: Axes, curves: Curves, values: Sequence[float], **style: Any) -> Any:
-    """Draw a value for each of the last epochs of ``curves``, and return the line."""
+    """Draw ``values`` of the last epochs of ``curves``, one for each epoch, and return the line."""
     [line] = ax.plot(_places(curves)[-len(values) :], values, markevery=max(1, len(values) // 8), **style)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.set(xlabel="step" if "steps" in curves else "epoch")
@@ -104,7 +104,7 @@ def _epochs(ax: Axes, curves: Curves, values: Sequence[float], **style: Any) -> 
 
 
 def _places(curves: Curves) -> np.ndarray:
-    """Return each epoch's place on the horizontal axis."""
+    """Return the position of each epoch on the horizontal axis."""
     return np.array(curves.get("steps", range(1, 1 + max(map(len, curves.values())))))
 
 
@@ -112,7 +112,7 @@ def _places(curves: Curves) -> np.ndarray:
 def curves(
     by_dataset: Mapping[str, Mapping[str, Sequence[Curves]]], shown: Sequence[str] = ("train_loss", "validation_dice")
 ) -> Figure:
-    """Plot the quantities ``shown`` (:data:`SHOWN`) for each training run: a column for each data set, a line for each
+    """Draw the quantities ``shown`` (:data:`SHOWN`) of each training run: a column for each data set, a line for each
     seed. The critic's gap between true and predicted masks is normalised by its largest absolute value. Validation Dice
     of undertrained rows (:data:`softmask.measure.verdicts.RISING`) ends with a cross.
     """
@@ -144,10 +144,10 @@ def curves(
 
 @unless_empty
 def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
-    """Return whether two players are in balance: the discriminator's accuracy over each loss's share.
+    """Draw the balance of generator and discriminator: the discriminator's accuracy (top), each loss's share (bottom).
 
     Args:
-        by_dataset: by data set, the curves of every seed, which may begin late; the shares are means over seeds.
+        by_dataset: curves of every seed, by data set; they may begin late. The shares are means over seeds.
     """
     fig, axes = grid_of(by_dataset, 2, (6, 3.8), sharex="col", sharey="row")
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
@@ -196,8 +196,8 @@ def _by_row(examples: Sequence[Example]) -> dict[str, np.ndarray]:
 
 @unless_empty
 def spectra(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
-    """Return the mean power spectrum of every row and of the truth: a panel for each group of examples. Right of the
-    dotted line are the frequencies that the low resolution cannot hold."""
+    """Draw the mean power spectrum of every row and of the truth: a panel for each group of examples. Frequencies right
+    of the dotted line are not contained in the low-resolution image."""
     lines: dict[str, dict[str, Any]] = {}
     for title, examples in by_dataset.items():
         measured = {row: spectrum(images) for row, images in _by_row(examples).items()}
@@ -214,13 +214,13 @@ def spectra(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
 
 @unless_empty
 def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
-    """Return the mean grey value by distance from the lesion's outline; rows and panels as in :func:`spectra`."""
+    """Draw the mean grey value by distance from the lesion's outline; rows and panels as in :func:`spectra`."""
     lines: dict[str, dict[str, Any]] = {title: {} for title in by_dataset}
     for title, examples in by_dataset.items():
         masks = np.stack([example.mask for example in examples])
         for row, images in _by_row(examples).items():
             distances, profiles = edge_profile(images, masks, REACH)
-            there = ~np.isnan(profiles).all(axis=0)  # no lesion may reach as far inwards
+            there = ~np.isnan(profiles).all(axis=0)  # no lesion may reach as far inside
             lines[title][row] = distances[there], np.nanmean(profiles[:, there], axis=0)
     fig, axes = _lines(lines, _RESOLUTION, (6.2, 5.6))
     for ax in axes:
@@ -232,8 +232,8 @@ def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
 
 @unless_empty
 def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
-    """Return the share of lesion pixels by predicted probability: a panel for each data set, a line for each row. Below
-    the diagonal, the method is too sure of seeing lesion."""
+    """Draw the share of lesion pixels by predicted probability: a panel for each data set, a line for each row. Below
+    the diagonal, predicted probabilities are too high."""
     diagonal = "perfectly calibrated"
     lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in by_dataset}
     for dataset, rows in by_dataset.items():
@@ -249,7 +249,7 @@ def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
 
 
 def everyone(names: Iterable[str], linestyles: bool) -> Styles:
-    """Of doctors and networks, in colours that the two kinds of figure share."""
+    """Return line styles or markers of doctors and networks, with the same colours in both kinds of figures."""
     looks = zip((7, 5, 1, 2, 6), ("-", "--", "-.", ":", "-") if linestyles else "osD^v", strict=True)
     kind = "linestyle" if linestyles else "marker"
     return {name: {"color": COLORS[i], kind: look} for name, (i, look) in zip(names, looks, strict=False)}
@@ -257,9 +257,9 @@ def everyone(names: Iterable[str], linestyles: bool) -> Styles:
 
 @unless_empty
 def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapping[str, str]) -> Figure:
-    """Return Dice of every nodule: for each reference a panel, for everyone the share of nodules up to each Dice.
+    """Draw the cumulative distribution of Dice over nodules: a panel for each reference, a line for each name.
 
-    ``dice`` is (N,) by name and reference; ``references`` names the panels.
+    ``dice`` is (N,) by name and reference; ``references`` are the panel titles by reference.
     """
     lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
     for name, by in dice.items():
@@ -276,7 +276,7 @@ def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapp
 
 
 def sizes_and_readers(dataset: Dataset) -> Figure:
-    """Return a histogram of the areas of a data set's slices, and how many readers marked each."""
+    """Draw histograms of the areas in a data set's slices, and of the number of readers who marked each slice."""
     fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     areas = dataset.index["area"].to_numpy()
     left.hist(areas, bins=np.geomspace(max(areas.min(), 1), areas.max(), 40), color=SOFT)
@@ -288,7 +288,7 @@ def sizes_and_readers(dataset: Dataset) -> Figure:
 
 
 def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis: str) -> Figure:
-    """Return the distribution of ``metric`` over samples, a box for each of ``labels``: quartiles, median, mean."""
+    """Draw the distribution of ``metric`` over samples, a box for each of ``labels``: quartiles, median, mean."""
     names = [name for name in labels if name in set(records["label"])]
     values = [records.loc[records["label"] == name, metric].dropna().to_numpy() for name in names]
     fig, ax = plt.subplots(figsize=(9, 0.5 * len(names) + 1.2))
@@ -306,7 +306,7 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
 
 
 def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-    """Return symmetric matrices side by side, numbers in the cells, one scale for all; NaN cells stay empty."""
+    """Draw symmetric matrices side by side on one scale, with numbers in the cells; NaN cells stay empty."""
     fig, [axes] = grid_of(tables, 1, (4.6, 4.8))
     low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
     for ax, values in zip(axes, tables.values(), strict=True):

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, data, settings, machine, time and memory. Nothing that names a person or host."""
+"""Provenance of a number: code, data, settings, machine, time and memory. Nothing names a person or host."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ PACKAGES = (
 def collect(
     config: Config, datasets: Iterable[Dataset], started: float, seeds: Sequence[int] = (BASE_SEED,)
 ) -> dict[str, Any]:
-    """Return what stands behind a table made from ``datasets``, as plain values for JSON.
+    """Return the provenance of a table made from ``datasets``, as plain values for JSON.
 
-    Of each data set ``problems`` has what is damaged in the copy at hand, ``left_out`` what the published set itself
-    gets wrong. Paths are written relative to the data root, the checkout or the home folder, by name.
+    For each data set, ``problems`` lists damaged parts of the copy at hand, and ``left_out`` faults of the published
+    set itself. Paths begin with the name of a folder, such as ``<data>``, ``<checkout>`` or ``<home>``.
 
     Args:
         started: ``time.perf_counter()`` when the work began.
@@ -70,7 +70,7 @@ def collect(
 
 
 def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the content of :func:`collect`, and of the ``runs`` of trained networks, for people: term and words."""
+    """Return the content of :func:`collect`, and of the ``runs`` of trained networks, as (term, description) pairs."""
     terms: list[tuple[str, str]] = []
     for data in content.get("datasets", ()):
         left_out = f", {len(data['problems'])} left out" if data["problems"] else ""
@@ -98,9 +98,9 @@ def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:
-    """Return what differs between two tables' provenance, by term: code, data, seeds, machine, packages, training.
+    """Return the differences between two tables' provenance, by term: code, data, seeds, machine, packages, training.
 
-    Code with changes counts as different: nobody knows which.
+    Code with uncommitted changes always counts as different, because the changes are not recorded.
     """
     parts: list[dict[str, list[str]]] = [{}, {}]
     for content, terms in zip((there, here), parts, strict=True):

@@ -1,4 +1,4 @@
-"""Tables of our results, their join with what a paper prints, and how joined cells become words and grids."""
+"""Tables of our results, their join with the printed cells, and joined cells as text and grids."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from softmask.errors import ConfigError
 from softmask.papers.printed import MATRIX, PrintedCell
 
 WORKBOOK = "workbook"
-"""The "paper" of tables and figures that no paper prints."""
+"""Name in place of a paper for tables and figures that no paper prints."""
 PRINTED = "printed"
-"""The source of a cell that is made from printed numbers alone."""
+"""Source of a cell that is computed from printed numbers only."""
 SCALES = {"percent": 100.0, "fraction": 1.0}
 """Factor from a share in [0, 1] to the unit; a value in any other unit is kept as it is."""
 
 _PAIR = "dice_with_"
-"""What the metrics of a symmetric matrix begin with; the partner's row follows."""
+"""Prefix of the metrics of a symmetric matrix, before the row of the partner."""
 
 NOT_FINISHED = "not finished"
-"""In place of our number, where none of its runs is finished."""
+"""Text in place of our number where none of its runs is finished."""
 NOTHING_PRINTED = "–"
 NOT_A_RESULT = "not a result: the smoke profile only shows that everything runs"
 SOURCE_WORDS = {
@@ -40,7 +40,7 @@ _UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text"
 Key = tuple[str, str, str]
 """Row, data set and metric of a cell."""
 Decimals = tuple[int, int]
-"""Places after the point of the mean and of the spread."""
+"""Number of decimals of the mean and of the spread."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Cell:
 
     Attributes:
         row, dataset, metric: as in the printed table.
-        ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] whatever the paper's unit; all else in the
+        ours_mean, ours_std: shares (Dice, SEN, accuracy, ...) in [0, 1] whatever the paper's unit; other values in the
             table's unit (pixels, ms). NaN: undefined. inf: infinite.
-        n_images, n_seeds: what the mean is over; the spread is over images pooled over seeds.
-        source: of the data, a key of :data:`SOURCE_WORDS`.
-        note: shown below the table; for a ``description`` cell, the text itself.
-        extra: the paper does not print this cell, and that is meant (not needed in the workbook's own tables).
+        n_images, n_seeds: numbers of images and seeds of the mean; the spread is over images pooled over seeds.
+        source: source of the data, a key of :data:`SOURCE_WORDS`.
+        note: text below the table; in a cell with the unit ``text``, the text of the cell itself.
+        extra: whether the cell is intended although the paper does not print it (not needed in the workbook's tables).
     """
 
     row: str
@@ -79,9 +79,9 @@ class ResultTable:
 
     Attributes:
         paper, table: such as ``softgan``, ``table-1``; or ``workbook`` and a name of its own (a-z, 0-9, -).
-        title: of the table; empty for the printed table's own title.
+        title: title of the table; if empty, the title of the printed table.
         rows: our cells, in any order; a printed cell that is not among them is shown as not finished.
-        units: of metrics that the paper does not print: ``percent``, ``fraction``, or any other unit by its name.
+        units: units of metrics that the paper does not print: ``percent``, ``fraction``, or the name of another unit.
             In a table of the workbook's own, a metric without a unit is shown as it is.
         details: further content of the JSON beside the table, such as the spread between seeds.
     """
@@ -97,7 +97,7 @@ class ResultTable:
 
 @dataclass(frozen=True)
 class JoinedCell:
-    """A printed number and ours, both in ``unit``; NaN where there is none. ``n_images`` is None where not run."""
+    """Printed number and ours, both in ``unit``; NaN where there is no number. ``n_images`` is None where not run."""
 
     row: str
     dataset: str
@@ -125,28 +125,28 @@ class JoinedCell:
 
     @property
     def illegible(self) -> bool:
-        """Whether the paper prints this cell, and no legible number in it."""
+        """Whether the paper prints this cell, but without a legible number."""
         return self.printed and not self.paper_text and math.isnan(self.paper_mean)
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError where ``name`` cannot be a file name and an anchor."""
+    """Raise ConfigError where ``name`` is not valid as a file name and HTML anchor."""
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ConfigError(f"{name!r} cannot name a table or figure: use a-z, 0-9 and - in between")
 
 
 def printed_table(paper: str, table: str) -> papers.PrintedTable | None:
-    """Return the printed table; None for a table of the workbook's own. Raises ConfigError for one that is neither."""
+    """Return the printed table, or None for a table of the workbook's own. Raise ConfigError for any other table."""
     return None if paper == WORKBOOK else papers.load(paper).table(table)
 
 
 def join(result: ResultTable) -> list[JoinedCell]:
-    """Return every printed cell in print order with ours beside it, then our extra cells in the order given.
+    """Return every printed cell in print order with our number, then our extra cells in the given order.
 
     In a symmetric matrix, our cell for (a, b) also stands for (b, a).
 
     Raises:
-        ConfigError: for an unknown paper or table, a cell given twice or not printed and not declared ``extra``, a
+        ConfigError: for an unknown paper or table, a cell that is given twice or is neither printed nor ``extra``, a
             share outside [0, 1], or a metric of unknown unit.
     """
     check_name(result.table)
@@ -201,7 +201,7 @@ def _with_ours(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
 
 
 class Column(NamedTuple):
-    """One column of a :class:`Grid`: a data set's metric, or in a matrix the row's partner."""
+    """Column of a :class:`Grid`: a metric on a data set, or in a matrix the partner of the row."""
 
     dataset: str
     metric: str
@@ -211,9 +211,9 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells arranged for the eye, by row and column; in a symmetric ``matrix``, a cell holds paper and ours.
+    """Cells arranged for display, by row and column; in a symmetric ``matrix``, a cell shows paper and ours.
 
-    ``heading`` is the data set, where there is one.
+    ``heading`` is the data set; empty where the cells have several.
     """
 
     matrix: bool
@@ -229,7 +229,7 @@ class Grid:
 
 
 def grids(joined: Sequence[JoinedCell], kind: str) -> list[Grid]:
-    """Return the grids of a table: one of rows by (data set, metric), or a matrix per data set and one of the rest."""
+    """Return the grids of a table: rows by (data set, metric), or a matrix for each data set and a grid of the rest."""
     matrices: dict[str, list[JoinedCell]] = {}
     rest = []
     for cell in joined:
@@ -259,7 +259,7 @@ def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
 
 
 def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
-    """Return the printed number (a dash where none is legible) and ours, in words, with the paper's decimals."""
+    """Return the printed number (a dash where not legible) and ours, as text, with the paper's decimals."""
     decimals = decimals_of(paper, table, cell)
     if cell.paper_text:
         printed = cell.paper_text
@@ -277,7 +277,7 @@ def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
 
 
 def number(mean: float, std: float, decimals: Decimals | None) -> str:
-    """Return ``91.63 ± 3.2``, with ``decimals`` places (mean, spread), or four significant digits without them."""
+    """Return ``91.63 ± 3.2`` with the ``decimals`` (mean, spread), or with four significant digits where None."""
     if not math.isfinite(mean):
         return "undefined" if math.isnan(mean) else "infinite"
     forms = [f",.{places}f" for places in decimals] if decimals else [".4g", ".4g"]
@@ -285,14 +285,14 @@ def number(mean: float, std: float, decimals: Decimals | None) -> str:
 
 
 def decimals_of(paper: str, table: str, cell: JoinedCell) -> Decimals | None:
-    """Return places after the point in a table's cell: the paper's own where it prints the metric, else by unit."""
+    """Return the decimals of a table's cell: as printed where the paper prints the metric, else by unit."""
     printed = printed_table(paper, table)
     own = printed.decimals_of(cell.metric) if printed else None
     return own or {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0)}.get(cell.unit)
 
 
 def measured_on(joined: Sequence[JoinedCell]) -> str:
-    """Return in words on what our numbers of a table were measured: source, images, seeds."""
+    """Return the source and the numbers of images and seeds of our numbers in a table, as a sentence."""
     run = [cell for cell in joined if cell.run]
     if not run:
         return f"Ours: {NOT_FINISHED}."
@@ -326,13 +326,13 @@ def notes_of(joined: Sequence[JoinedCell]) -> list[str]:
 
 
 _OF_SEVERAL_UNITS = ("difference", "chosen")
-"""First metrics of tables in which each row has another unit."""
+"""First metrics of tables in which every row has its own unit."""
 
 
 def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
-    """Return what came out in one sentence for each data set: lowest and highest value of the table's first metric that
-    was measured there, both beside the printed ones, and how many printed cells wait. Empty where nothing is measured,
-    of counts, and where each row has another unit.
+    """Return the outcome in one sentence for each data set: lowest and highest value of the table's first metric that
+    was measured there, beside the printed values; and the number of printed cells that are not finished. Empty where
+    nothing is measured, for counts, and where every row has its own unit.
     """
     measured = [cell for cell in joined if cell.run and cell.unit not in ("text", "count") and cell.source != PRINTED]
     measured = [cell for cell in measured if math.isfinite(cell.ours_mean) and cell.metric != f"{_PAIR}{cell.row}"]
@@ -345,7 +345,7 @@ def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
         pairs = first.startswith(_PAIR)
         cells = {
             (frozenset((cell.row, cell.metric.removeprefix(_PAIR))) if pairs else cell.row): cell
-            for cell in reversed(own)  # so that a pair is named as it first stands there
+            for cell in reversed(own)  # so that the first order of a pair names it
             if (cell.metric.startswith(_PAIR) if pairs else cell.metric == first)
         }
         sentences.append(_sentence(paper, table, list(cells.values())))
@@ -356,7 +356,7 @@ def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
 
 
 def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
-    """Return :func:`outcome` of the cells of one metric (in a matrix, of all pairs) on one data set."""
+    """Return the sentence of :func:`outcome` for the cells of one metric (in a matrix, all pairs) on one data set."""
     first = cells[0]
     pairs = first.metric.startswith(_PAIR)
     places = (decimals_of(paper, table, first) or (None,))[0]

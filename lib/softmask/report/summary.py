@@ -1,4 +1,4 @@
-"""The first screen of the report: on what data, trained how, and what came out, in sentences with numbers."""
+"""Summary at the top of the report: data, training and main results, in sentences with numbers."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ _OPEN = {
     verdicts.NOT_RUN: "not run yet",
     DAMAGED: "damaged",
 }
-"""Why a claim has no verdict."""
+"""Reason for which a claim has no verdict."""
 _TRUTHS = {"lnsm": "the truth is the soft mask made from a RECIST mark, cut at one half"}
-"""How the truth of a data set is made, where no reader drew it."""
+"""Origin of a data set's reference masks, where no reader drew them."""
 _SPECIMENS = {"isbi2012": "sections of one specimen"}
-"""What the images of a data set show that is not of many patients."""
+"""Content of data sets whose images are not of many patients."""
 _IN_PLACE = {
     "lnsm": "LIDC patients, with RECIST axes measured on one reader's outline, in place of DeepLesion's",
     "lungs-2d": "slices, one of each scan, in place of the lungs of LIDC-IDRI and QIN",
 }
-"""What a substitute is, and what it stands for."""
+"""Description of a substitute, and the data in whose place it stands."""
 
 
 class Rivals(NamedTuple):
-    """Mean of a paper's own method, and the best other network of its table with its mean; both means also in words;
-    and how many of the other networks have one: ``finished`` of ``others``."""
+    """Mean of a paper's own method, and the best other network of its table (``row``) with its mean; ``words`` are both
+    means as text. Of the ``others``, the number of other networks, ``finished`` have a mean."""
 
     own: float
     row: str
@@ -58,9 +58,9 @@ class Rivals(NamedTuple):
 
 
 def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
-    """Return the method ``own`` and the best other network; None where one is missing.
+    """Return the method ``own`` and the best other network; None where either is missing.
 
-    Variants of the method itself (``casgan_bin``) do not count as another network. ``mean``: ``paper_mean`` or
+    Variants of the method itself (``casgan_bin``) do not count as other networks. ``mean`` is ``paper_mean`` or
     ``ours_mean``.
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
@@ -79,9 +79,9 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
 
 
 class Comparison(NamedTuple):
-    """A paper's own method beside the best other network of the same table, in print and here.
+    """Paper's own method beside the best other network of the same table, in print and here.
 
-    ``kind`` is that of the data (empty where not run), ``epochs`` how long the paper trains.
+    ``kind`` is the kind of the data (empty where not run), ``epochs`` the number of epochs in the paper.
     """
 
     entry: TableEntry
@@ -110,7 +110,7 @@ def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
 
 
 def trained_words(trained: Trained) -> str:
-    """Return ``24 epochs, 3,000 steps of 8, 3 seeds, 0.4 h on cpu``."""
+    """Return a description such as ``24 epochs, 3,000 steps of 8, 3 seeds, 0.4 h on cpu``."""
     seeds = len(trained.seeds) + trained.failed
     counted = f"{seeds} seed{'' if seeds == 1 else 's'}" + (f" ({trained.failed} failed)" if trained.failed else "")
     if not trained.epochs:
@@ -120,14 +120,14 @@ def trained_words(trained: Trained) -> str:
 
 
 def hours(seconds: float) -> str:
-    """Return ``0.4 h`` or ``12 h``, and minutes of less than six."""
+    """Return a duration such as ``0.4 h`` or ``12 h``; below six minutes, in minutes."""
     if seconds < 360:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 36000 else f"{seconds / 3600:.0f} h"
 
 
 def training(evidence: Evidence, short: bool) -> str:
-    """Return how much was trained, on what; ``short``: in a profile that trains for minutes."""
+    """Return the amount of training and its machine, in words; ``short``: the profile trains for minutes only."""
     networks = [trained for trained in evidence.trained.values() if trained.epochs]
     if not networks:
         return "no record of a training run is beside this report"
@@ -148,11 +148,11 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
     images: dict[str, dict[str, int]] = {}
     for entry in (entry for entry in contents.tables if entry.paper != WORKBOOK):
         for cell in entry.cells:
-            timed = cell.unit == "ms"  # of a time, n counts measurements
+            timed = cell.unit == "ms"  # for times, n counts measurements
             tested = cell.run and cell.dataset and cell.source in WORDS and not timed
             if tested and (cell.printed or cell.dataset in patients):
                 sets = images.setdefault(cell.source, {})
-                # an undefined value leaves an image out
+                # the largest count: undefined values leave out images
                 sets[cell.dataset] = max(sets.get(cell.dataset, 0), (cell.n_images or 0) // max(cell.n_seeds or 1, 1))
     lines = []
     for kind, words in WORDS.items():
@@ -172,14 +172,14 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) -> list[str]:
-    """Return what came out in three sentences: the verdicts, the main numbers, and the clearest differences."""
+    """Return the results in three sentences: the verdicts, the main numbers, and the clearest differences."""
     few = sum(map(_too_short, contents.claims))
     claims = {**state.claims, verdicts.UNDERTRAINED: state.claims[verdicts.UNDERTRAINED] - few, _FEW: few}
     return [_verdicts(claims), _numbers(compared), _clearest(contents)]
 
 
 def _too_short(entry: ClaimEntry) -> bool:
-    """Whether a paper's claim is not judged for want of epochs alone, and nothing is known of how curves ended."""
+    """Return whether a paper's claim counts as undertrained because a network had too few epochs to judge its curve."""
     if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or entry.deciding is None:
         return False
     return any(math.isinf(training.gain) for training in entry.pairs[entry.deciding].outcome.trainings)
@@ -220,7 +220,7 @@ def _clearest(contents: Contents) -> str:
     for verdict, words in sides.items():
         decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
         deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
-        # of a multiple of the other's mean, nothing is said: it may be more than any method can reach
+        # claims of a multiple of the other's mean are skipped: no method may be able to reach it
         deciding = [pair for pair in deciding if _certainty(pair[1]) > 0 and pair[1].pair.times == 1]
         if deciding:
             entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
@@ -230,8 +230,8 @@ def _clearest(contents: Contents) -> str:
 
 
 def _certainty(judged: verdicts.Judged) -> float:
-    """How many standard errors the difference lies from 0, or from the gain that it rules out; 0 where methods predict
-    the same and nothing varies."""
+    """Return the distance of the difference from 0, or from the gain that it rules out, in standard errors; 0 where
+    methods predict the same and nothing varies."""
     difference = judged.outcome.difference
     bound = judged.pair.delta if judged.outcome.verdict == verdicts.NO_GAIN else 0
     return abs(difference.mean - bound) / difference.error if difference and difference.error > 0 else 0.0
@@ -248,5 +248,5 @@ def _difference(judged: verdicts.Judged, unit: str) -> str:
 
 
 def signed(value: float) -> str:
-    """Return a difference with its sign, two decimals and a minus: ``+1.20``, ``−0.31``."""
+    """Return a difference with its sign (a true minus) and two decimals: ``+1.20``, ``−0.31``."""
     return f"{value:+.2f}".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00")

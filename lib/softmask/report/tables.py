@@ -29,16 +29,16 @@ _NUMBERS = ("paper_mean", "paper_std", "ours_mean", "ours_std")
 _COUNTS = ("n_images", "n_seeds")
 COLUMNS = ("paper", "table", "row", "dataset", "metric", *_NUMBERS, *_COUNTS, "data", "profile")
 NOTEBOOK_VARIABLE = "SOFTMASK_NOTEBOOK"
-"""Environment variable with the name of the notebook that is running, so that the report can link it."""
+"""Environment variable with the name of the running notebook, so that the report can link to it."""
 AGAIN = "run its notebook again"
-"""What to do about a damaged file of a run."""
+"""Remedy for a damaged file of a run, in error messages."""
 
 
 def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) -> Path:
-    """Write ``results/<run>/tables/<paper>/<table>.{json,md,csv}``, each whole or not at all; returns the CSV's path.
+    """Write ``results/<run>/tables/<paper>/<table>.{json,md,csv}``, each whole or not at all. Return the CSV's path.
 
-    Every printed cell is in the files, ours or not: an empty field in the CSV, "not finished" in the Markdown.
-    Both numbers are in the printed unit. The same numbers give the same CSV, byte for byte.
+    The files have every printed cell. Where ours is missing, the CSV has an empty field, and the Markdown "not
+    finished". Both numbers are in the printed unit. The same numbers give the same CSV, byte for byte.
 
     Raises:
         ConfigError: where the cells do not fit the table (see :func:`softmask.report.result.join`).
@@ -69,16 +69,16 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
 
 
 def about_run(config: Config) -> dict[str, Any]:
-    """Return what the JSON beside every table and figure says of its run."""
+    """Return the entries about the run in the JSON beside every table and figure."""
     warning = {} if config.profile.is_result else {"warning": NOT_A_RESULT}
     return {"profile": config.profile.name, "run": config.run, "result": config.profile.is_result, **warning}
 
 
 def read(path: str | Path) -> pd.DataFrame:
-    """Read the long table of a CSV: text columns, float columns (NaN where empty, inf), whole-number columns (NA).
+    """Read the long table of a CSV: columns of text, float (NaN where empty; may be inf) and integer (NA where empty).
 
     Raises:
-        DataError: names the file, and the line, that is missing, damaged, or not such a table.
+        DataError: names the file (and the line) that is missing, damaged, or not such a table.
     """
     try:
         content = read_bytes(path, "run the notebook that writes it").decode()
@@ -105,9 +105,9 @@ def read(path: str | Path) -> pd.DataFrame:
 
 
 def show(result: ResultTable) -> Shown:
-    """Return the table for the eye, in words: rows by (metric, paper | ours); a symmetric matrix as a matrix.
+    """Return the table for display, as text: rows by (metric, paper | ours); a symmetric matrix as a matrix.
 
-    A table with several grids (a matrix of two data sets) has them below one another, the data set in the index.
+    Several grids (a matrix for each of two data sets) stand below one another, with the data set in the index.
     """
     joined = join(result)
     frame = show_cells(result.paper, result.table, _kind(result), joined)
@@ -115,7 +115,7 @@ def show(result: ResultTable) -> Shown:
 
 
 class Shown(NamedTuple):
-    """A table for the eye, and below it in a sentence what came out."""
+    """A table for display, and below it the outcome in words (:func:`softmask.report.result.outcome`)."""
 
     frame: pd.DataFrame
     outcome: str
@@ -128,7 +128,7 @@ class Shown(NamedTuple):
 
 
 def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
-    """As :func:`show`, of cells that are joined already (:class:`softmask.report.contents.TableEntry` has them)."""
+    """Return the frame of :func:`show` for joined cells, such as a :class:`softmask.report.contents.TableEntry` has."""
     frames, headings = [], []
     for grid in words.grids(joined, kind):
         [_, *columns], body = _header_and_body(paper, table, grid)
@@ -140,8 +140,7 @@ def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) 
 
 
 def to_json(content: Mapping[str, Any]) -> str:
-    """Return ``content`` as stable JSON: sorted keys, NaN and infinities as null and words, numpy numbers as
-    numbers."""
+    """Return ``content`` as stable JSON: sorted keys, NaN as null, infinities as strings, numpy numbers as numbers."""
     return json.dumps(_plain(content), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -203,7 +202,7 @@ def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], con
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table in Markdown, whose header is the first of ``rows``."""
+    """Return the lines of a Markdown table, with the first of ``rows`` as the header."""
     cells = [[field.replace("|", "\\|").replace("\n", " ") for field in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in cells]
     return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]

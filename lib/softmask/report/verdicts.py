@@ -1,6 +1,6 @@
-"""Verdicts on the papers' claims for people: sentences, frames, the workbook's tables, and the files between them.
+"""Verdicts on the papers' claims for readers: sentences, frames, figures, the workbook's tables, and JSON files.
 
-The rule stands in :mod:`softmask.measure.verdicts`.
+The rule is in :mod:`softmask.measure.verdicts`.
 """
 
 from __future__ import annotations
@@ -70,19 +70,19 @@ _STYLES = {
     FAILED_TRAINING: {"marker": "s", "markerfacecolor": "0.6", "color": "0.6"},
     OUT_OF_REACH: {"marker": "D", "markerfacecolor": "white", "color": "0.6"},
 }
-"""Look of a pair in a figure."""
+"""Marker of a pair in a figure, by its verdict."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A pair of a claim, with its verdict."""
+    """Pair of a claim, with its verdict."""
 
     pair: Pair
     outcome: Outcome
 
     @property
     def inside(self) -> str:
-        """Whether the interval holds the printed difference: ``yes``, ``no``, or a dash where one is missing."""
+        """Whether the interval includes the printed difference: ``yes``, ``no``, or a dash where either is missing."""
         printed, difference = self.pair.printed, self.outcome.difference
         if difference is None or not difference.low <= difference.high or math.isnan(printed):
             return NOTHING_PRINTED
@@ -90,16 +90,16 @@ class Judged:
 
     @property
     def trainings(self) -> list[tuple[str, Any]]:
-        """Both methods, by name for people, with their training runs."""
+        """Display names of both methods, with their training runs."""
         names = [display("rows", row) for row in (self.pair.better, self.pair.worse)]
         return list(zip(names, self.outcome.trainings, strict=False))
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Verdict on a claim, and why in one or two sentences without the last full stop; empty where nothing was run.
+    """Verdict on a claim, and its reason: sentences without the last full stop, or empty where nothing was run.
 
-    ``deciding`` is the place of the pair that decides it, ``unit`` that of the differences, in words.
+    ``deciding`` is the index of the deciding pair, ``unit`` the unit of the differences, in words.
     """
 
     claim: str
@@ -111,8 +111,8 @@ class Verdict:
 
 
 def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: str = POINTS) -> str:
-    """Return why a claim has its verdict: the deciding pair with its interval and what is printed, how many pairs go
-    which way, and training runs that failed."""
+    """Return the reason for a claim's verdict: the deciding pair with its interval and the printed difference, the
+    number of pairs with each verdict, and the training runs that failed."""
     if deciding is None:
         return ""
     parts = [_decided(pairs[deciding], unit)]
@@ -162,12 +162,12 @@ def _decided(judged: Judged, unit: str) -> str:
 
 
 def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """Return one line for each claim: claim, verdict, why."""
+    """Return a line for each claim: claim, verdict, why."""
     return pd.DataFrame([(v.claim, v.verdict, v.why) for v in verdicts], columns=["claim", "verdict", "why"])
 
 
 def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference, str]]:
-    """Number and unit of the claim of every pair that is run, and the pair with its difference."""
+    """Yield for every pair that is run: number of the claim, pair, difference, and unit of the claim."""
     for number, verdict in enumerate(verdicts, start=1):
         for judged in verdict.pairs:
             if judged.outcome.difference is not None:
@@ -189,7 +189,7 @@ def _values(judged: Judged, difference: Difference, unit: str) -> dict[str, Any]
 
 
 def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """Return one line for each pair that is run; differences in the claim's unit and favour, with 95 % intervals."""
+    """Return a line for each pair that is run: the difference in the claim's unit and favour, with 95 % interval."""
     lines = []
     for number, judged, difference, unit in _run(verdicts):
         place = {"comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset)}
@@ -199,10 +199,10 @@ def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
 
 
 def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
-    """Return one line for each claim: the smallest difference that would be detected with :data:`SEEDS` of each
-    network, in the pair that is hardest to decide, beside that pair's delta.
+    """Return a line for each claim: the smallest detectable difference with each number of :data:`SEEDS` per network,
+    in the pair that is hardest to decide, beside the pair's delta.
 
-    A claim is not decidable where delta is the smaller one. Claims with a single seed are left out.
+    A claim is not decidable where delta is the smaller of the two. Claims with a single seed are left out.
     """
     hardest: dict[int, tuple[float, dict[str, Any]]] = {}
     for number, judged, difference, unit in _run(verdicts):
@@ -215,11 +215,11 @@ def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
 
 
 def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
-    """Return a figure of every pair that is run: its difference with the 95 % interval; a panel for each data set.
+    """Draw the difference of every pair that is run, with its 95 % interval; a panel for each data set.
 
-    None where no pair is run. ``measure`` says of what the differences are.
+    Return None where no pair is run. ``measure`` is the measure of the differences.
     """
-    from softmask.report.forest import Interval, intervals  # matplotlib takes its time
+    from softmask.report.forest import Interval, intervals  # slow import of matplotlib
 
     points, units = [], {}
     for number, judged, difference, unit in _run(verdicts):
@@ -236,7 +236,7 @@ def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
 
 
 def table(name: str, title: str, caption: str, verdicts: Sequence[Verdict]) -> ResultTable:
-    """Return the workbook's table of all pairs that are run; a row begins with the number of its claim."""
+    """Return the workbook's table of all pairs that are run; each row begins with the number of its claim."""
     units = {"difference": "number", "low": "number", "high": "number", "printed": "number", "patients": "count"}
     units |= dict.fromkeys(("inside", "unit", "seeds", "verdict"), "text")
     kinds = {words: kind for kind, words in WORDS.items()}
@@ -258,11 +258,11 @@ def write(
     by_readers: Sequence[Verdict] = (),
     scores: Mapping[Key, Scores] | None = None,
 ) -> Path:
-    """Write the verdicts, with every pair's numbers, to ``results/<run>/claims/<paper>.json``, for the report.
+    """Write the verdicts, with the numbers of every pair, to ``results/<run>/claims/<paper>.json``, for the report.
 
-    What the file has on other claims stays there: several notebooks may judge one paper's. A damaged file is written
-    anew. ``by_readers`` has the same claims, judged by the readers' consensus on LNSM. ``scores`` are the values of
-    each image behind these verdicts, where no record of a training run holds them.
+    Other claims in the file are kept, because several notebooks may judge claims of one paper. A damaged file is
+    replaced. ``by_readers`` has the same claims, judged by the readers' consensus on LNSM. ``scores`` are the values of
+    each image behind these verdicts, where no record of a training run has them.
     """
     path = config.results / "claims" / f"{paper}.json"
     order = {claim.words: place for place, claim in enumerate(papers.load(paper).claims)}
@@ -271,7 +271,7 @@ def write(
         before = read_json(path)
         kept = {part: [c for c in before[part] if c["claim"] in order.keys() - new] for part in _PARTS}
         values = {**before.get("values", {})}
-    except (DataError, LookupError, TypeError):  # not there yet, or damaged and written anew
+    except (DataError, LookupError, TypeError):  # missing or damaged: written from scratch
         kept, values = dict.fromkeys(_PARTS, ()), {}
     content = {"paper": paper, **about_run(config)}
     for part, judged in zip(_PARTS, (verdicts, by_readers), strict=True):
@@ -284,17 +284,17 @@ def write(
 
 _PARTS = ("claims", "by_readers")
 _MAY_BE_NONE = ("difference", "at_least", "deciding")
-"""Fields whose null is None; every other null is NaN (:func:`to_json`)."""
+"""Fields in which null is None; in all other fields, null is NaN (:func:`to_json`)."""
 
 
 def read(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what :func:`write` wrote, by claim: the fields of :class:`Verdict`, and ``by_readers``, verdict and why in
-    words (empty where the readers do not judge it).
+    """Return the content written by :func:`write`, by claim: the fields of :class:`Verdict`, and ``by_readers``, the
+    verdict by readers with its reason as text (empty where there is none).
 
     Raises:
         DataError: names the file that cannot be read or does not hold verdicts.
     """
-    from softmask.experiments.spec import from_plain  # torch takes its time
+    from softmask.experiments.spec import from_plain  # slow import of torch
 
     content = read_json(path, AGAIN)
     try:
@@ -323,10 +323,10 @@ def _with_nan(value: Any) -> Any:
 
 
 def read_values(path: Path) -> dict[Key, Scores]:
-    """Return the ``scores`` that :func:`write` wrote; none where there is no such file, or it has none.
+    """Return the ``scores`` written by :func:`write`; empty where the file is missing or has none.
 
     Raises:
-        DataError: names the file that cannot be read or does not hold what it should.
+        DataError: names the file that cannot be read or lacks expected content.
     """
     content, scores = read_json(path, AGAIN) if path.exists() else {}, {}
     try:

@@ -1,16 +1,17 @@
-"""Whether two runs have the same tables, cell by cell, and what could explain the differences: ``softmask verify``.
+"""Comparison of two runs' tables, cell by cell, with possible causes of differences: ``softmask verify``.
 
-The rule. A cell is *identical* where all that its CSV says of it is: our number, its spread, what they are over, the
-printed number; for words, the words. What is not identical is
+The rule. A cell is *identical* where all of its entries in the CSV are: our number, its spread, the numbers of images
+and seeds, the printed number; for text, the text. Otherwise it is
 
-- in a table that is computed (nothing was trained, or every training run was read from a record of the same key):
-  *different*; where versions or hardware differ, *within tolerance* up to :data:`ROUNDING` of its size.
-- in a table of trained networks *within tolerance* up to what two seeds of one run usually differ by
-  (:func:`tolerance`), else *different*. On like hardware, with the same code, training gives identical numbers.
+- in a computed table (nothing was trained, or every training run was read from a record of the same key): *different*;
+  where versions or hardware differ, *within tolerance* up to a relative difference of :data:`ROUNDING`.
+- in a table of trained networks: *within tolerance* up to the usual difference between two seeds of one run
+  (:func:`tolerance`), else *different*. On the same kind of hardware and with the same code, training gives identical
+  numbers.
 - a *measured time*: reported, never compared. Or *not judged*: p values, counts of failures and other numbers of
-  trained networks that have no spread to hold them against.
+  trained networks without a spread to compare with.
 
-Verdicts on the papers' claims are compared as words, and are different where they are not identical.
+Verdicts on the papers' claims are compared as text, and are different where they are not identical.
 """
 
 from __future__ import annotations
@@ -49,17 +50,17 @@ VERDICT = "verdict"
 """Unit of a claim's verdict."""
 
 ROUNDING = 1e-5
-"""Share of a number that other versions or another processor may change: its CSV's sixth and last digit."""
+"""Relative difference that other versions or another processor may cause: the sixth and last digit in the CSV."""
 SEEDS_APART = 0.3
-"""Share of the spread over images by which the means of two runs may differ. Of 3,063 pairs of seeds in the
-committed tables of three seeds 83 % are nearer; half are within 0.1, 95 % within 0.7."""
+"""Largest tolerated difference between the means of two runs, as a share of the spread over images. Of 3,063 pairs of
+seeds in the committed tables with three seeds, 83 % are closer; half are within 0.1, 95 % within 0.7."""
 TOLERANCE = (
     f"Tolerance: computed tables identical, or within {ROUNDING:g} of a number where versions or hardware differ; "
     f"trained ones within {SEEDS_APART:g} of the spread over images (over the root of the number of seeds), "
     "differences within half their interval."
 )
 MOST, WIDEST = 20, 60
-"""Lines of a short list; characters of a column."""
+"""Number of lines of a short list; width of a column in characters."""
 
 _MEAN, _STD = "ours_mean", "ours_std"
 _NUMBERS = ["paper_mean", "paper_std", _MEAN, _STD, "n_images", "n_seeds"]
@@ -73,10 +74,10 @@ class Comparison:
 
     Attributes:
         here, there: names of the runs.
-        cells: one line for each cell; ``size`` is the difference over the tolerance, else over the spread or the
-            number. What differs comes first, the biggest on top.
-        moved: by table that is not identical, what differs in its provenance.
-        damaged: by table, what is wrong with its files.
+        cells: a line for each cell; ``size`` is the difference divided by the tolerance, else by the spread or the
+            number. Cells that differ come first, sorted by decreasing size.
+        moved: differences in the provenance of each table that is not identical.
+        damaged: errors in the files of a table, by table.
     """
 
     here: str
@@ -92,7 +93,7 @@ class Comparison:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a comparison and return the exit status: 0 nothing differs, 1 something does."""
+    """Print a comparison and return the exit status: 1 if anything differs, else 0."""
     comparison = compare(arguments.name or configure().run, arguments.against)
     print(text(comparison, arguments.all))
     return 1 if comparison.differs else 0
@@ -102,11 +103,11 @@ def compare(name: str, against: str | None = None) -> Comparison:
     """Return every cell of a run beside that of ``against``, by the rule above.
 
     Args:
-        name: of the run, or a folder of results.
-        against: what should have come out: a run's name, a folder, or a commit; None for the checkout's last commit.
+        name: name of the run, or a folder of results.
+        against: expected results: a run's name, a folder, or a commit; None for the checkout's last commit.
 
     Raises:
-        ConfigError: for a run, folder or commit that does not exist; lists the runs there are.
+        ConfigError: for a run, folder or commit that does not exist; lists the existing runs.
     """
     if (here := _folder(name)) is None:
         raise ConfigError(_unknown(name))
@@ -136,9 +137,9 @@ def has_committed(run: str) -> bool:
 
 
 def _unpack(run: str, commit: str | None, folder: Path) -> str:
-    """Unpack ``results/<run>``, its tables and claims, as a commit (None: the last) has them; return its name."""
+    """Unpack the tables and claims of ``results/<run>`` from a commit (None: the last), and return a label for them."""
     if (ROOT / ".git").exists():
-        _git("rev-parse", "--git-dir")  # git says so itself where the checkout belongs to another user
+        _git("rev-parse", "--git-dir")  # fails with git's message if another user owns the checkout
     if git_state(ROOT)[0] is None and commit is None:
         raise ConfigError(
             f"{ROOT} has no git history to compare with (it may be a downloaded archive); unpack a second copy and "
@@ -156,7 +157,7 @@ def _unpack(run: str, commit: str | None, folder: Path) -> str:
         raise ConfigError(f"commit {name} holds no tables of {run}; it holds {known or 'no results'}")
     with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, there)))) as packed:
         for member in packed:
-            if member.isfile():  # git's own archive: names are those of the tree
+            if member.isfile():  # safe names: they come from the git tree
                 write_atomic(folder / member.name, packed.extractfile(member).read())
     return f"{run} of commit {name}"
 
@@ -169,7 +170,7 @@ def _git(*arguments: str) -> bytes:
 
 
 class Tables(NamedTuple):
-    """A run's cells by table, row, data set and metric; its tables' provenance, and why others cannot be read."""
+    """Cells of a run by table, row, data set and metric; provenance by table; and the errors of unreadable tables."""
 
     cells: pd.DataFrame
     provenance: Mapping[str, Mapping[str, Any]]
@@ -177,9 +178,9 @@ class Tables(NamedTuple):
 
 
 def read(folder: Path) -> Tables:
-    """Return the tables of a run, called such as ``softgan/table-1``.
+    """Return the tables of a run, with names such as ``softgan/table-1``.
 
-    Verdicts on claims are a table ``<paper>/claims``, with the provenance of the table of their pairs.
+    Verdicts on claims form a table ``<paper>/claims``, with the provenance of the table of their pairs.
     """
     frames = [pd.DataFrame(columns=[*_KEYS, *_NUMBERS, *_WORDS])]
     provenance: dict[str, Mapping[str, Any]] = {}
@@ -263,11 +264,11 @@ def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Compariso
 
 
 def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
-    """Return by how much a trained cell's mean may differ, in its unit; NaN where there is no telling.
+    """Return the largest tolerated difference of a trained cell's mean, in its unit; NaN where it has no spread.
 
-    :data:`SEEDS_APART` times the spread over images (root mean square of both), less by the root of the number of
-    seeds that the mean is over. A median has the spread of its mean; a difference with an interval, and the ends of
-    that, half the interval's width (mean of both).
+    It is :data:`SEEDS_APART` times the spread over images (root mean square of both runs), divided by the square root
+    of the number of seeds (the smaller of both). A median has the spread of the mean. The tolerance of a difference
+    with an interval, and of the ends of the interval, is half the interval's width (mean of both).
     """
     *place, metric = (here.index.get_level_values(key) for key in _KEYS)
 
@@ -291,7 +292,7 @@ def _shown(cells: pd.DataFrame) -> list[str]:
 
 
 def text(comparison: Comparison, everything: bool = False) -> str:
-    """Return the summary and every cell that differs (:data:`MOST` of them), or with ``everything`` every cell."""
+    """Return the summary and the first :data:`MOST` cells that differ, or with ``everything`` every cell."""
     lines = [f"{comparison.here} here, beside {comparison.there}", "", *_counts(comparison, MOST)]
     lines += [f"damaged   {table}: {why}" for table, why in comparison.damaged.items()]
     if comparison.moved:
@@ -315,7 +316,7 @@ def text(comparison: Comparison, everything: bool = False) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """Return a few lines, for the end of a run."""
+    """Return a summary of a few lines, for the end of a run."""
     lines = [f"Beside {comparison.there}:", *_counts(comparison)]
     lines += [f"damaged   {', '.join(comparison.damaged)}"] if comparison.damaged else []
     lines += ["softmask verify tells what, and what may have moved it"] if comparison.differs else []
@@ -323,7 +324,7 @@ def summary(comparison: Comparison) -> str:
 
 
 def _counts(comparison: Comparison, most: int = 0) -> list[str]:
-    """A line for each kind of table; of tables that only one side has, the names of the first ``most``."""
+    """Return a line for each kind of table, and the names of the first ``most`` tables that only one run has."""
     lines = []
     for kind, cells in comparison.cells.groupby("kind"):
         counts = Counter(cells["state"])

@@ -1,4 +1,4 @@
-/* The dialog behind a number: the values of every test image, best, median and worst ones with truth and outlines. */
+/* Dialog behind a number: values of every test image; best, median and worst images with truth and outlines. */
 "use strict";
 
 const Images = (() => {
@@ -13,20 +13,20 @@ const Images = (() => {
   const bounded = metric => !/hausdorff|hd95/.test(metric);
   const number = (value, digits = 3, signed = false) => !Number.isFinite(value) ? "–"
     : ((signed && rounded(value, digits) > 0 ? "+" : "") + rounded(value, digits)).replace("-", "−");
-  /* A value in the unit in which the paper prints the measure. */
+  /* Return a value as text, in the unit in which the paper prints the measure. */
   function inUnit(key, value, signed) {
     const parts = key.split("|"), own = Page.data().scales;
     const scale = own[`${parts[0]}|${parts[3]}`] || own[`${parts[0]}|dice`] || 1;
     return number(bounded(parts[3]) ? scale * value : value, bounded(parts[3]) && scale === 1 ? 3 : 2, signed);
   }
-  /* That unit behind a space; empty for shares from 0 to 1. */
+  /* Return the unit of inUnit after a space; empty for shares from 0 to 1. */
   function unitOf(key) {
     const parts = key.split("|"), own = Page.data().scales;
     if (!bounded(parts[3])) return " pixels";
     return (own[`${parts[0]}|${parts[3]}`] || own[`${parts[0]}|dice`] || 1) === 100 ? " %" : "";
   }
 
-  /* Per image the mean over seeds; NaN where one is undefined. */
+  /* Return the mean over seeds of each image; NaN where a seed is undefined. */
   const perImage = scores => scores.images.map((_, i) => {
     const values = scores.values.map(row => row[i]);
     return values.length && values.every(Number.isFinite) ? mean(values) : NaN;
@@ -35,7 +35,7 @@ const Images = (() => {
   const nameOf = key => Page.data().names[key.split("|").slice(0, 2).join("|")] || key.split("|")[1];
   const sameImages = (a, b) => a && b && a.set === b.set;
 
-  /* Keys of the paper's other rows with the same measure of the same images. */
+  /* Return the keys of the paper's other rows with the same measure on the same images. */
   function others(key) {
     const [paper, row, dataset, metric] = key.split("|");
     return Object.keys(Page.data().methods).filter(other => {
@@ -45,8 +45,8 @@ const Images = (() => {
     });
   }
 
-  /* The row to compare with: the one asked for, else the paper's own method, else the best one of those that a claim
-     compares it with, or of all. */
+  /* Return the row to compare with: the requested row, else the paper's own method, else the best of the rows that a
+     claim compares with this row, or of all rows. */
   function partner(key, row) {
     const keys = others(key), own = Page.data().own[key.split("|")[0]];
     const asked = keys.find(other => other.split("|")[1] === row) || keys.find(other => other.split("|")[1] === own);
@@ -57,7 +57,7 @@ const Images = (() => {
     return (rivals.length ? rivals : keys).sort((a, b) => average(b) - average(a))[0];
   }
 
-  /* Charts: plain SVG. */
+  /* Charts as plain SVG. */
 
   function histogram(key, [first, second], names, centre) {
     const metric = key.split("|")[3];
@@ -118,7 +118,7 @@ const Images = (() => {
       (undertrained above ${Page.data().rule.rising}): ${gains.join("; ")}.</figcaption></figure>`;
   }
 
-  /* Pictures: sheets with many images each, read once. */
+  /* Pictures: sheets with many images each, loaded once. */
 
   const sheets = new Map();
   function sheet(address) {
@@ -138,7 +138,7 @@ const Images = (() => {
     return [canvas, context];
   }
 
-  /* The square of an image to show: its masks with a margin, at least half of the image. */
+  /* Return the square of an image to show: masks with a margin, at least half of the image. */
   function lesion(masks, size) {
     let [top, left, bottom, right] = [size, size, 0, 0];
     for (const mask of masks) for (let r = 0; r < size; r++) for (let c = 0; c < size; c++) {
@@ -180,7 +180,7 @@ const Images = (() => {
     masks.forEach((mask, i) => outline(context, mask, size, [top, left, side], scale, ...styles[i]));
   }
 
-  /* The predicted mask of a method on an image: a layer to draw, or null where the record keeps none. */
+  /* Return the mask that a method predicts on an image as a layer to draw; null where the record has none. */
   function layer(key, place, colour, shift) {
     const own = Page.data(), found = own.masks[key.split("|").slice(0, 3).join("|")];
     const kept = found === undefined ? null : own.predicted[found], at = kept ? kept.images.indexOf(place) : -1;
@@ -210,13 +210,13 @@ const Images = (() => {
     const columns = [["Image", i => first.images[i]], ["Patient", i => first.patients[i]],
       [nameOf(first.key), i => values[0][i]]];
     if (second) columns.push([nameOf(second.key), i => values[1][i]], ["Difference", i => values[0][i] - values[1][i]]);
-    let [by, down, whole] = [2, !bounded(first.key), false]; // the worst on top
+    let [by, down, whole] = [2, !bounded(first.key), false]; // worst values first
     const box = document.createElement("div");
     const render = () => {
       const of = columns[by][1], text = by < 2, sign = down ? -1 : 1;
-      const rank = i => Number.isFinite(of(i)) ? sign * of(i) : Infinity; // undefined ones last
+      const rank = i => Number.isFinite(of(i)) ? sign * of(i) : Infinity; // undefined values last
       const order = [...first.images.keys()].sort((a, b) => text ? sign * String(of(a)).localeCompare(of(b), "en", { numeric: true })
-        : rank(a) === rank(b) ? 0 : rank(a) - rank(b)); // equal ones as in the test set
+        : rank(a) === rank(b) ? 0 : rank(a) - rank(b)); // equal values in the order of the test set
       const rows = (whole ? order : order.slice(0, SHOWN)).map(i => `<tr>${columns.map(([, value], k) => k === 0
         ? `<th scope="row"><button type="button" class="number" data-image="${i}">${escaped(value(i))}</button></th>`
         : `<td>${k === 1 ? escaped(value(i)) : inUnit(first.key, value(i), k === 4)}</td>`).join("")}</tr>`).join("");
@@ -235,7 +235,7 @@ const Images = (() => {
       else whole = true;
       render();
       if (button.dataset.sort) box.querySelector(`[data-sort="${by}"]`).focus();
-      else box.querySelectorAll("tbody button")[SHOWN].focus(); // the first of those that are new
+      else box.querySelectorAll("tbody button")[SHOWN].focus(); // first of the new rows
     });
     render();
     return box;

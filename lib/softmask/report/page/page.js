@@ -1,9 +1,9 @@
-/* The page itself: search, folds that open for a link, and the claims computed again. */
+/* Behaviour of the page: search, sections that open for a link, and recomputation of the claims. */
 "use strict";
 
 const byId = id => document.getElementById(id);
 
-/* As the tables round: what lies exactly between two numbers goes to the even one, and zero has no sign. */
+/* Round as the tables do: ties go to the even number, and zero has no sign. */
 function rounded(value, digits) {
   const down = Math.floor(value * 10 ** digits), between = Math.abs(value * 2 ** (digits + 1) % 2) === 1;
   return (between ? (down + Math.abs(down % 2)) / 10 ** digits : value).toFixed(digits).replace(/^-(?=[0.]*$)/, "");
@@ -11,7 +11,7 @@ function rounded(value, digits) {
 
 const Page = (() => {
   let parsed = null;
-  /* The page's data, read once: values of every test image by method, images, claims and the constants of the rule. */
+  /* Return the page's data, parsed once: values of every test image by method, images, claims, rule constants. */
   function data() {
     parsed = parsed || JSON.parse(byId("data").textContent);
     return parsed;
@@ -37,7 +37,7 @@ const Page = (() => {
     byId("search").dispatchEvent(new Event("input"));
   }
 
-  /* Hide the headings that have nothing left below them. */
+  /* Hide headings without visible content below them. */
   function hideEmpty() {
     document.querySelectorAll("#claims .paper").forEach(heading => {
       let next = heading.nextElementSibling;
@@ -89,7 +89,7 @@ const Page = (() => {
     }));
   }
 
-  /* Where the claim's table on the page shows another verdict, difference or interval than the data. */
+  /* Return the places where the page shows another verdict, difference or interval of a claim than the data. */
   function misprinted(claim) {
     const shown = element => element.textContent.replace(/\s+/g, " ").trim(), card = byId(claim.id);
     const signed = value => ((rounded(value, 2) > 0 ? "+" : "") + rounded(value, 2)).replace("-", "−");
@@ -103,7 +103,7 @@ const Page = (() => {
     return [...(wrongOnTop ? ["the claim's own line"] : []), ...wrong].map(where => `${where}: the page shows another number or verdict`);
   }
 
-  /* Compute every claim again; true where it agrees, false where not, null where values are missing. */
+  /* Recompute a claim; return true where it agrees, false where not, null where values are missing. */
   function check(claim) {
     const missing = claim.pairs.some(pair => pair.difference &&
       [pair.better, ...(pair.bound === null ? [pair.worse] : [])].some(key => !scores(key)));

@@ -1,7 +1,7 @@
-/* The verdict on a claim from the values of every test image: what softmask.measure.differences and
-   softmask.measure.verdicts compute, once more, so that a reader can check the tables without Python.
+/* Verdict on a claim from the values of every test image: the computation of softmask.measure.differences and
+   softmask.measure.verdicts again, so that a reader can check the tables without Python.
 
-   A method's scores are {values: (seeds, images), patients: (images), curves, begun, failed, restarts, fixed}.
+   The scores of a method are {values: (seeds, images), patients: (images), curves, begun, failed, restarts, fixed}.
    `rule` has the constants of the Python modules. */
 "use strict";
 
@@ -10,8 +10,8 @@ const Verdicts = (() => {
   const mean = values => sum(values) / values.length;
   const sumOver = (n, of) => { let total = 0; for (let i = 0; i < n; i++) total += of(i); return total; };
 
-  /* Student's t. Logarithm of the gamma function by Lanczos' series, the incomplete beta function by its continued
-     fraction (Lentz's method); the quantile by bisection. */
+  /* Student's t distribution: logarithm of the gamma function by the Lanczos series, incomplete beta function by its
+     continued fraction (Lentz's method), quantile by bisection. */
 
   const LANCZOS = [676.5203681218851, -1259.1392167224028, 771.32342877765313, -176.61502916214059,
     12.507343278686905, -0.13857109526572012, 9.9843695780195716e-6, 1.5056327351493116e-7];
@@ -60,7 +60,7 @@ const Verdicts = (() => {
     return (low + high) / 2;
   }
 
-  /* Difference of two methods: mean, interval, standard error, degrees of freedom. */
+  /* Difference between two methods: mean, interval, standard error, degrees of freedom. */
 
   function patientMeans(values, kept, numbers, counts) {
     return values.map(row => {
@@ -75,7 +75,7 @@ const Verdicts = (() => {
     const corrected = weights.map(w => w * w / (1 - 2 * w + square));
     const total = sum(corrected);
     const first = total - 2 * sumOver(n, p => corrected[p] * weights[p]) + total * square;
-    // sum of squares of diag(c) - c w' - w c' + sum(c) w w', multiplied out
+    // sum of squared entries of diag(c) - c w' - w c' + sum(c) w w', expanded
     const over = of => sumOver(n, p => of(corrected[p], weights[p]));
     const cc = over(c => c * c), cw = over((c, w) => c * w);
     const gram = cc + 2 * (total * over((c, w) => c * w * w) - 2 * over((c, w) => c * c * w))
@@ -121,7 +121,7 @@ const Verdicts = (() => {
     let parts = means.map((rows, i) => fixed[i] ? [0, 0] : seedParts(rows, weights, corrected));
     const known = parts.filter((part, i) => part && !fixed[i]);
     const terms = [];
-    if (known.length) { // the other network's variance between seeds stands for that of a single seed
+    if (known.length) { // a network with a single seed takes the other network's variance between seeds
       const own = seeds.map(n => n - 1), most = Math.max(...own);
       const degrees = own.map((d, i) => d || fixed[i] ? d : most);
       parts = parts.map(part => part || known[0]);
@@ -216,7 +216,7 @@ const Verdicts = (() => {
     return missing ? words.notFinished : words.inconclusive;
   }
 
-  /* Scores of a method in the page's data by its key, `paper|row|data set|metric`; undefined where there are none. */
+  /* Return the scores of a method in the page's data by key, `paper|row|data set|metric`; undefined where missing. */
   function scoresOf(data, key) {
     const place = data.methods[key];
     if (place === undefined) return undefined;
@@ -224,7 +224,7 @@ const Verdicts = (() => {
     return { ...method, key, images: set.images, patients: set.patients, curves: data.curves[method.curves] };
   }
 
-  /* Judge a claim as the page's data has it. */
+  /* Judge a claim from the page's data. */
   function judge(claim, data) {
     const rule = data.rule, find = key => scoresOf(data, key);
     const outcomes = claim.pairs.map(pair => {
@@ -236,8 +236,8 @@ const Verdicts = (() => {
     return { verdict: judgeClaim(outcomes, rule), pairs: outcomes };
   }
 
-  /* What differs between a claim recomputed and as written, in words; none where they agree. Undefined differences
-     agree with one another. */
+  /* Return the disagreements between a recomputed claim and the claim as written, in words. Undefined differences agree
+     with each other. */
   function disagreements(claim, again) {
     const differ = (a, b) => (a === null || Number.isNaN(a)) !== (b === null || Number.isNaN(b)) || Math.abs(a - b) > 1e-6;
     const found = again.verdict === claim.verdict ? [] : [`verdict ${again.verdict}, written ${claim.verdict}`];
