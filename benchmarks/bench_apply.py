@@ -1,7 +1,7 @@
-"""Lists of lesions, labelled and segmented by the commands, and a crop segmented in Python, on one core and two.
+"""Time to label and segment lists of lesions by the commands, on one and two cores, and to segment a crop in Python.
 
-``images_per_s`` is of a list's median time, reading and writing included. Run with ``pytest benchmarks/bench_apply.py
---benchmark-enable --benchmark-only``.
+``images_per_s`` is from the median time of a list, including reading and writing. Run with ``pytest
+benchmarks/bench_apply.py --benchmark-enable --benchmark-only``.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ SLICE, RADIUS = 256, 12
 
 
 def nodule(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A disc of blurred edge in noise, (size, size) in [0, 1], and its mask."""
+    """Return a disc with a blurred edge in noise, (size, size) in [0, 1], and its mask."""
     distance = np.hypot(*(np.indices((size, size)) - size / 2)) - RADIUS
     image = 0.25 + 0.45 / (1 + np.exp(distance / 1.5)) + np.random.default_rng(0).normal(0, 0.03, distance.shape)
     return np.clip(image, 0, 1).astype(np.float32), distance < 0
@@ -27,7 +27,7 @@ def nodule(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def many(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A list of 64 lesions (where nothing is timed, 2), each with a mask and a point."""
+    """Write lists of 64 lesions (2 if nothing is timed), with masks or with points, and return their folder."""
     lines = ["image,mask,row,column"]
     image, mask = nodule(SLICE)
     for i in range(64 if request.config.getoption("benchmark_enable") else 2):

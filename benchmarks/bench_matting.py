@@ -1,4 +1,4 @@
-"""Labelling one image on one core, beside pymatting, for the papers' 5 ms (trimap) and 15 ms (matting) on 256 x 256.
+"""Time to label one image on one core, also by pymatting (papers: 5 ms for trimap, 15 ms for matting, 256 x 256).
 
 Run with ``pytest benchmarks/bench_matting.py --benchmark-enable --benchmark-only``.
 """
@@ -16,7 +16,7 @@ from softmask.label.trimap import from_mask, from_recist
 
 
 def nodule(size: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """A lobed nodule in noise: grey image (size, size) in [0, 1] and its mask."""
+    """Return a lobed nodule in noise: grey image (size, size) in [0, 1] and its mask."""
     rng = np.random.default_rng(256)
     row, column = np.indices((size, size)) - size / 2
     outline = radius * (1 + 0.1 * np.cos(3 * np.arctan2(row, column)))
@@ -51,7 +51,7 @@ def test_steps(benchmark, step: str) -> None:
 
 
 def wide(trimap: np.ndarray) -> np.ndarray:
-    """The trimap with its unknown band made wider on both sides by a fortieth of the image."""
+    """Return the trimap with its unknown band widened on both sides by a fortieth of the image."""
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (len(trimap) // 20 | 1,) * 2)
     unknown = cv2.dilate((trimap == 0.5).astype(np.uint8), disc)
     return np.where(unknown, 0.5, trimap)
@@ -67,7 +67,7 @@ def test_sizes(benchmark, size: int, band: str, channels: str, solver: str) -> N
     trimap = wide(trimap) if band == "wide" else trimap
     benchmark.group = f"matting, {size}x{size}, {band} band of {(trimap == 0.5).sum()} unknown pixels, {channels}"
     colour = np.stack([image, image**2, 1 - image] if channels == "colour" else [image] * 3, axis=-1)
-    if solver == "pymatting":  # which takes colour images alone
+    if solver == "pymatting":  # takes only colour images
         benchmark(estimate_alpha_cf, colour, trimap)
     else:
         benchmark(closed_form_alpha, colour if channels == "colour" else image, trimap)

@@ -1,8 +1,8 @@
-"""Super-resolution on one core: SRGAN's training steps, and whole images through the network in tiles.
+"""Time of super-resolution on one core: training steps of SRGAN, and whole images, processed in tiles.
 
-Run with ``pytest benchmarks/bench_super_resolution.py --benchmark-enable --benchmark-only``. The last benchmark makes
-DSNet's input at twice the size from 512 x 512 pixels, at full width, in a process of its own, whose peak memory must
-stay below 2 GB; it takes half a minute.
+Run with ``pytest benchmarks/bench_super_resolution.py --benchmark-enable --benchmark-only``. The last benchmark
+computes DSNet's input at twice the size from 512 x 512 pixels, at full width, in a separate process, whose peak memory
+must stay below 2 GB; it takes half a minute.
 """
 
 import subprocess

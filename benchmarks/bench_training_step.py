@@ -1,4 +1,4 @@
-"""A training step on one core: the U-Net beside MONAI's, every network, and SoftGAN's segmentor and discriminator.
+"""Time of a training step on one core: U-Net and MONAI's U-Net, every network, and SoftGAN's networks by loss.
 
 Eight images of 64 x 64, channels last. Run with ``pytest benchmarks/bench_training_step.py --benchmark-enable
 --benchmark-only``.
@@ -21,19 +21,19 @@ SOFTGAN: Weighted = [("dice", 0.5), ("soft_l1", 100.0), ("gan", 1.0)]
 
 
 def batch(inputs: int = 1) -> Batch:
-    """Noise in ``inputs`` channels, the bright pixels of the first as masks, and itself as soft labels."""
+    """Return noise in ``inputs`` channels; masks are the bright pixels of the first, soft labels the first itself."""
     images = torch.rand(BATCH, inputs, SIZE, SIZE).to(memory_format=torch.channels_last)
     return Batch(images, (images[:, :1] > 0.5).float(), images[:, :1])
 
 
 def monai_unet(width: int) -> nn.Module:
-    """MONAI's U-Net with our channels, and batch normalisation and ReLU as in ours."""
+    """Return MONAI's U-Net with the channels, batch normalisation and ReLU of ours."""
     features = (*(width * 2**level for level in range(5)), width)
     return BasicUNet(2, 1, 1, features, act=("relu", {"inplace": True}), norm="batch", bias=False)
 
 
 def trained(name: str, losses: Weighted) -> Callable[[], object]:
-    """A step of the training loop, Adam's updates included, of a network at its width in the cpu profile."""
+    """Return a step of the training loop, including Adam's updates, of a network at its width in the cpu profile."""
     width = NETWORKS[name].cpu
     network = build(name, width).to(memory_format=torch.channels_last).train()
     objective = Segmentation(network, losses, torch.device("cpu"), 1e-3, width=width)

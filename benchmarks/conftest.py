@@ -1,4 +1,4 @@
-"""Every benchmark runs on one core, from the same random numbers."""
+"""Setting of every benchmark: one core (unless it sets more) and the same random numbers."""
 
 import cv2
 import pytest

@@ -1,7 +1,7 @@
 """Simulated images with a known truth, for every data set of the experiments.
 
 Importing this package registers its data sets with :mod:`softmask.data.sources`, which imports it by name when the
-first of them is opened.
+first simulated data set is opened.
 """
 
 from phantoms.chest import EmbeddedLungs

@@ -1,7 +1,7 @@
-"""What all simulated data sets share: random generators by name, geometry, and the scanner.
+"""Shared parts of all simulated data sets: random generators seeded by names, geometry, and the CT scanner.
 
 Outlines are signed distances in pixels, negative inside. A window of H x W pixels is drawn on S*H x S*W sub-pixels; the
-mean over each pixel's sub-pixels is the fraction of the pixel that is covered.
+mean over the sub-pixels of a pixel is its covered fraction.
 
 A scanner blurs the object with a Gaussian point-spread function and adds Gaussian noise with the power spectrum of
 filtered back-projection, ``NPS(f) ~ f exp(-(f / f0)^2)``: a ramp, rolled off by the reconstruction kernel (Riederer,
@@ -26,28 +26,28 @@ from softmask.distance import distance_inside
 from softmask.files import sha256_of
 
 SUPERSAMPLING = 4
-"""Sub-pixels per pixel and axis of a lesion's geometry."""
+"""Number of sub-pixels per pixel along each axis."""
 
 Window = tuple[int, int, int, int]
-"""(first row, first column, height, width) in the frame that outlines count in."""
+"""(first row, first column, height, width) in the frame of the outlines."""
 
 Outlines = Sequence[tuple[bool, np.ndarray]]
-"""One reader's (inclusion, (N, 2) (row, column) points) in one slice."""
+"""Contours of one reader in one slice: (inclusion, (N, 2) points), where a point is (row, column)."""
 
 LEAST_HU, LARGEST_HU = -1024.0, 3071.0
-"""What 12 bits of CT hold; values beyond are clipped."""
+"""Range of CT values in 12 bits; values outside are clipped."""
 
 
 def generator(*names: object) -> Generator:
-    """Return a generator seeded by the SHA-256 of ``names`` (as text) of what it draws for, so that a sample is the
-    same on every machine, whichever others were read before."""
+    """Return a generator seeded by the SHA-256 of ``names`` (as text), so that a sample is the same on every machine,
+    regardless of the samples read before."""
     digest = hashlib.sha256("\x1f".join(map(str, names)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 @cache
 def simulation_digest() -> str:
-    """Return the hex digest of all code that decides a simulated image, taken once per process."""
+    """Return the hex digest of all code that affects simulated images, computed once per process."""
     return sha256_of(code_digest("data"), digest_of_code(Path(__file__).parent))
 
 
@@ -60,7 +60,7 @@ class Embedded(Dataset):
         super().__init__(name)
         self.fingerprint = sha256_of(*content, name, simulation_digest())
 
-    def __reduce__(self) -> tuple:  # another process opens it by its name, once
+    def __reduce__(self) -> tuple:  # another process opens the data set by its name, once
         return _opened, (type(self), self.name)
 
 
@@ -87,11 +87,11 @@ def block_mean(fine: np.ndarray, factor: int = SUPERSAMPLING) -> np.ndarray:
 
 def signed_distance(inside: np.ndarray) -> np.ndarray:
     """Return the distance (H, W) float32 of each pixel centre to the border of ``inside`` (H, W) bool, negative inside;
-    where there is no border, it is larger than the image."""
+    without a border, its absolute value is H + W."""
     if inside.all() or not inside.any():
         far = np.float32(sum(inside.shape))
         return np.full(inside.shape, -far if inside.all() else far)
-    # the transform measures to pixel centres; the border runs half a pixel before them
+    # the transform measures distances to pixel centres; the border is half a pixel closer
     return distance_inside(~inside) - distance_inside(inside) + np.where(inside, np.float32(0.5), np.float32(-0.5))
 
 
@@ -117,7 +117,7 @@ def with_area(distance: np.ndarray, area: float) -> np.ndarray:
     count = min(max(count, 1), distance.size - 1)
     below, above = np.partition(distance.ravel(), (count - 1, count))[count - 1 : count + 1]
     level = (below + above) / 2
-    if below == above:  # a tie goes in or stays out as a whole, whichever is nearer to the asked area
+    if below == above:  # tied values are all inside or all outside, whichever area is closer to ``area``
         fewer, more = np.count_nonzero(distance < below), np.count_nonzero(distance <= below)
         level = below if fewer > 0 and count - fewer < more - count else np.nextafter(below, np.float32(np.inf))
     return distance - np.float32(level)
@@ -131,30 +131,30 @@ def mean_outline(distances: Sequence[np.ndarray], areas: Sequence[float]) -> np.
 
 
 def join(parts: Sequence):
-    """Return a dataclass of arrays that has those of all ``parts``, one after the other."""
+    """Return a dataclass of arrays with the arrays of all ``parts`` concatenated."""
     return type(parts[0])(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
 
 
 def smooth_field(shape: tuple[int, int], scale: float, rng: Generator) -> np.ndarray:
-    """Return a field (H, W) float32 of about zero mean and unit deviation: noise every ``scale`` pixels, interpolated
-    cubically."""
+    """Return a field (H, W) float32 with mean about 0 and standard deviation about 1: noise every ``scale`` pixels,
+    interpolated cubically."""
     scale = max(scale, 1.0)
     coarse = [int(np.ceil(size / scale)) + 3 for size in shape]
     noise = rng.standard_normal(coarse, dtype=np.float32)
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(2)  # the last digits hang on how the rows are shared out: everywhere as on two cores
+    cv2.setNumThreads(2)  # the last digits depend on the number of threads: use two on every machine
     try:
         large = cv2.resize(noise, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
     finally:
         cv2.setNumThreads(threads)
     row, column = (rng.integers(0, large.shape[k] - shape[k] + 1) for k in (0, 1))
-    # cubic interpolation between independent values keeps this share of their variance along each axis
+    # cubic interpolation between independent values keeps this fraction of their variance along each axis
     return large[row : row + shape[0], column : column + shape[1]] / np.float32(0.8571)
 
 
 def support(distance: np.ndarray, window: Window, direction: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Return the centroid (row, column) in frame pixels, the extent from there along the unit vector ``direction``, and
-    the radius of the circle of the same area."""
+    """Return the centroid (row, column) in frame pixels, the extent from the centroid along the unit vector
+    ``direction``, and the radius of the circle of the same area."""
     rows, columns = subpixel_centres(window)
     at_row, at_column = np.nonzero(distance < 0)
     points = np.column_stack([rows[at_row, 0], columns[0, at_column]])
@@ -164,17 +164,17 @@ def support(distance: np.ndarray, window: Window, direction: np.ndarray) -> tupl
 
 
 SETTINGS = {
-    # least and most of psf_mm, noise_hu and noise_frequency
+    # minimum and maximum of psf_mm, noise_hu and noise_frequency
     "lidc": ((0.35, 0.65), (15.0, 45.0), (0.35, 0.7)),
     "lnsm": ((0.55, 0.85), (15.0, 30.0), (0.25, 0.45)),
     "lidc-lung": ((0.38, 0.75), (15.0, 45.0), (0.3, 0.65)),
     "qin-lung": ((0.5, 0.8), (15.0, 28.0), (0.25, 0.5)),
 }
-"""Scanners of each data set; the second sites of nodules and of lungs are smoother, with less noise."""
+"""Scanner settings of each data set; ``lnsm`` and ``qin-lung``, the second sites, are smoother, with less noise."""
 
 
 class Scanner(NamedTuple):
-    """One acquisition."""
+    """Settings of one acquisition."""
 
     psf_mm: float  # standard deviation of the point-spread function
     noise_hu: float  # standard deviation of the noise
@@ -182,7 +182,7 @@ class Scanner(NamedTuple):
 
     @classmethod
     def draw(cls, dataset: str, rng: Generator) -> "Scanner":
-        """Return one patient's scanner: a smoother kernel goes with less noise of lower frequency."""
+        """Return the scanner of one patient: a smoother kernel has less noise, of lower frequency."""
         smooth, dose = rng.uniform(), rng.uniform()  # 0 sharp, 1 smooth; 0 low, 1 high
         (sharpest, smoothest), (least, most), (low, high) = SETTINGS[dataset]
         noise_hu = most - (0.6 * smooth + 0.4 * dose) * (most - least)
@@ -202,13 +202,13 @@ def noise(shape: tuple[int, int], spacing: float, scanner: Scanner, rng: Generat
     power = f * np.exp(-((f / scanner.noise_frequency) ** 2))
     weight = np.full(columns.shape, 2.0)  # columns other than the first and the last stand for two frequencies each
     weight[:, [0, -1]] = 1.0
-    power = power / ((power * weight).sum() / (shape[0] * shape[1]))  # of a pixel variance of 1
+    power = power / ((power * weight).sum() / (shape[0] * shape[1]))  # normalised to a pixel variance of 1
     white = fft.rfft2(rng.standard_normal(shape, dtype=np.float32))
     filtered = white * np.sqrt(power).astype(np.float32)
     return fft.irfft2(filtered, s=shape).astype(np.float32) * np.float32(scanner.noise_hu)
 
 
 def scan(hu: np.ndarray, spacing: float, scanner: Scanner, rng: Generator) -> np.ndarray:
-    """Return the image of an object: blurred, noisy and clipped to what CT stores; (H, W) float32 HU."""
+    """Return the image of an object: blurred, noisy and clipped to the range of CT; (H, W) float32 HU."""
     seen = blur(hu.astype(np.float32), scanner.psf_mm / spacing) + noise(hu.shape, spacing, scanner, rng)
     return np.clip(seen, LEAST_HU, LARGEST_HU).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Embedded lung CT: simulated chests that hold the real readers' nodules, with the lungs' exact masks.
+"""Embedded lung CT: simulated chests with the nodules of real readers, and exact lung masks.
 
-Anatomy is a set of functions of three coordinates (:mod:`~phantoms.chest_shape`), so that neighbouring slices agree. A
-slice is painted from the air inwards, each tissue over the ones before; then the scanner blurs it and adds noise.
+The anatomy is defined by functions of three coordinates (:mod:`~phantoms.chest_shape`), so that neighbouring slices
+agree. A slice is painted from the air inwards, each tissue over the previous ones, then blurred, and noise is added.
 """
 
 import hashlib
@@ -25,22 +25,22 @@ from softmask.data.kinds import FRAME, PLEURAL_PLACE, kind_of_nodule, place_of_n
 from softmask.data.sample import Sample
 
 PATIENTS = {"lidc-lung": 220, "qin-lung": 47}
-"""Patients of each data set, as many as the paper has (180 + 40 and 35 + 12)."""
+"""Number of patients of each data set, as in the paper (180 + 40 and 35 + 12)."""
 TUMOUR_MM = 25.0
-"""Least width of the largest nodule of each patient of ``qin-lung``."""
+"""Minimum width of the largest nodule of each patient of ``qin-lung``."""
 
 _SPACING_MM, _SLICES, _EXTENT_MM = (0.9, 3.05), (110, 320), (250.0, 400.0)
 
 Scan = tuple[np.ndarray, tuple[Nodule, ...]]
-"""What a simulated scan takes from a real one: (D,) slice positions in mm, and nodules."""
-_MARGIN = 10  # pixels around the contours that a nodule may still change
+"""Parts of a real scan that a simulated scan uses: (D,) slice positions in mm, and nodules."""
+_MARGIN = 10  # pixels around the contours that a nodule can change
 
 
 class EmbeddedLungs(Embedded):
-    """Whole axial slices of simulated chests; samples depend on data set, patient and slice alone.
+    """Whole axial slices of simulated chests; a sample depends only on data set, patient and slice.
 
-    Patients, slices, pixel size and nodules are those of scans of the annotation database. ``index`` also has z_mm, and
-    holds_lung: whether the slice lies between the lungs' apex and their lowest recess. ``name`` is ``lidc-lung`` or
+    Patients, slices, pixel size and nodules are from scans of the annotation database. ``index`` also has z_mm, and
+    holds_lung: whether the slice lies between the apex and the lowest recess of the lungs. ``name`` is ``lidc-lung`` or
     ``qin-lung`` (one large tumour in each patient).
     """
 
@@ -52,7 +52,7 @@ class EmbeddedLungs(Embedded):
         self.origin = f"simulated chest CT, setting {name}, on the scans of the {annotations.origin}"
         self._scans = choose(name)
         self.index = pd.concat([self._rows(patient) for patient in self._scans], ignore_index=True)
-        self.chest = lru_cache(maxsize=8)(self._chest)  # the last few patients are kept
+        self.chest = lru_cache(maxsize=8)(self._chest)  # keep the last few patients
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
@@ -84,8 +84,8 @@ class EmbeddedLungs(Embedded):
 def choose(name: str) -> dict[str, Scan]:
     """Return the scans of a data set, by patient, in the order of their names.
 
-    Used are patients whose first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest, in the order
-    of a hash of their names: ``qin-lung`` has those with a nodule of at least :data:`TUMOUR_MM`.
+    Patients are used if their first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest, in the
+    order of a hash of their names. ``qin-lung`` has patients with a nodule of at least :data:`TUMOUR_MM`.
     """
     with opened(database_path()) as connection:
         positions = positions_of(connection)
@@ -119,13 +119,13 @@ def _usable(z_mm: np.ndarray) -> bool:
 
 
 class Chest:
-    """One patient's volume, whose lungs hold given nodules, before any slice of it is made.
+    """Simulated chest of one patient, with given nodules in the lungs; slices are drawn from it.
 
     Args:
-        dataset, patient: names that decide all draws; the former is of a scanner's setting and patients' diseases.
-        spacing_mm, thickness: of the scan's pixels and slices.
-        z_mm: (D,) positions of its slices, ascending.
-        nodules: of this scan, contours in its frame and its z.
+        dataset, patient: seeds of all draws; ``dataset`` also selects scanner settings and disease rates.
+        spacing_mm, thickness: pixel size and slice thickness of the scan.
+        z_mm: (D,) slice positions, ascending.
+        nodules: nodules of this scan, with contours in its frame and z positions.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Chest:
         names = self.names = dataset, patient
         self.nodules = tuple(nodules)
         boxes = np.array([extent(nodule) for nodule in nodules]).reshape(-1, 5)
-        # the place in the frame says which nodules touch the pleura (softmask.data.kinds)
+        # the position in the frame shows which nodules touch the pleura (softmask.data.kinds)
         pleural = np.array([place_of_nodule(nodule).radius >= PLEURAL_PLACE for nodule in nodules], bool)
         lungs = lung_extent(dataset, patient, z_mm, nodules)
         self.build = fit(generator(*names, "shape"), lungs, spacing_mm, boxes, pleural)
@@ -156,16 +156,16 @@ class Chest:
 
 
 class ChestSlice(NamedTuple):
-    """One slice, (512, 512) arrays."""
+    """Arrays (512, 512) of one slice."""
 
     hu: np.ndarray  # float32
     lungs: np.ndarray  # bool, the reference: anatomy and the nodules, which belong to the lung by definition
-    anatomy: np.ndarray  # bool, the lungs as the body's shape has them: not with every pixel of every nodule
-    nodules: np.ndarray  # bool, what at least half of the readers enclose
+    anatomy: np.ndarray  # bool, the lungs of the body's shape, without some pixels of some nodules
+    nodules: np.ndarray  # bool, pixels that at least half of the readers enclose
 
 
 def lung_extent(dataset: str, patient: str, z_mm: np.ndarray, nodules: Sequence[Nodule]) -> tuple[float, float]:
-    """Return z of the lungs' apex and their height to the deepest recess, in mm."""
+    """Return z of the lungs' apex, and the height from there to the deepest recess, in mm."""
     rng = generator(dataset, patient, "extent")
     top = z_mm[-1] - rng.uniform(6, 45)
     height = float(np.clip(rng.normal(262, 20), 215, 315))
@@ -179,7 +179,7 @@ def lung_extent(dataset: str, patient: str, z_mm: np.ndarray, nodules: Sequence[
 
 
 def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
-    """Return the slice at ``z_mm``, which depends on the patient and ``z_mm`` alone."""
+    """Return the slice at ``z_mm``; it depends only on the patient and ``z_mm``."""
     canvas, person = Canvas(chest, z_mm), chest.person
     _set_surfaces(chest, canvas)
     tissues.paint_table(canvas)
@@ -197,7 +197,7 @@ def draw_slice(chest: Chest, z_mm: float) -> ChestSlice:
     tissues.paint_airways(canvas)
 
     share = canvas.share(canvas.outline, canvas.spacing + 0.25 * chest.thickness) * canvas.above
-    if not 0 < canvas.t < 1:  # waves do not carry the lungs beyond their ends
+    if not 0 < canvas.t < 1:  # waves must not extend the lungs beyond their ends
         share[:] = 0
     if share.any():
         canvas.cover(share, density(canvas, chest.filling))
@@ -223,7 +223,7 @@ def _set_surfaces(chest: Chest, canvas: Canvas) -> None:
     canvas.outline = smooth(outline, 1.4) + 0.45 * waves + 2.4 * broad - out
     wall = smooth(np.minimum(walls[LEFT], walls[RIGHT]), 2.0) + 0.45 * waves + 2.4 * broad - out
     canvas.wall = np.minimum(wall, canvas.outline)
-    # where the layer thins out, its distance grows, so that it ends gradually
+    # the distance grows where the layer becomes thin, so that the effusion ends gradually
     fluid = np.maximum(-canvas.wall - fluid_depth + 40 * np.clip(1 - fluid_depth / 8, 0, 1), canvas.wall)
     canvas.fluid = np.asarray(fluid, np.float32)
     canvas.skin = tissues.skin_distance(canvas)
@@ -238,7 +238,7 @@ def _set_surfaces(chest: Chest, canvas: Canvas) -> None:
 
 
 def _dry(chest: Chest, canvas: Canvas) -> np.ndarray:
-    """Return (256, 256) in [0, 1], nearly 0 around nodules: the lung that holds them is not pushed away by fluid."""
+    """Return (256, 256) weights in [0, 1], nearly 0 around nodules, where fluid must not displace the lung."""
     free = np.ones((canvas.cy.size, canvas.cx.size), np.float32)
     if not max(chest.person.effusion):
         return free
@@ -251,12 +251,12 @@ def _dry(chest: Chest, canvas: Canvas) -> np.ndarray:
 
 
 def _scan(chest: Chest, canvas: Canvas) -> np.ndarray:
-    """Return what the scanner makes of the object: least noise outside the body, most between the shoulders."""
+    """Return the scanned image: the noise is lowest outside the body and highest between the shoulders."""
     spacing = canvas.spacing
     seen = blur(canvas.hu, chest.scanner.psf_mm / spacing)
     grain = noise(seen.shape, spacing, chest.scanner, canvas.rng)
     shoulders = chest.person.streaks * float(np.clip((0.12 - canvas.t) / 0.15, 0, 1))
-    if shoulders:  # rays along the shoulders carry little light
+    if shoulders:  # few photons pass along the shoulders
         rays = np.cumsum(grain, axis=1)
         rays = (rays[:, 40:] - rays[:, :-40]) / np.float32(6)
         grain += np.float32(0.3 * shoulders) * np.pad(rays, ((0, 0), (20, 20)), mode="edge")
@@ -269,7 +269,7 @@ def _scan(chest: Chest, canvas: Canvas) -> np.ndarray:
 
 
 def extent(nodule: Nodule) -> tuple[float, float, float, float, float]:
-    """Return a nodule's middle row and column (pixels) and z, radius in the slice and along z (mm)."""
+    """Return a nodule's middle row and column (pixels), middle z, radius in the slice and radius along z (mm)."""
     top, left, bottom, right = nodule.box()
     z = nodule.slices()
     radius = 0.25 * (bottom - top + right - left) * nodule.spacing_mm
@@ -278,7 +278,7 @@ def extent(nodule: Nodule) -> tuple[float, float, float, float, float]:
 
 
 def _paint_nodule(canvas: Canvas, nodule: Nodule, names: tuple[str, str], masks: np.ndarray) -> None:
-    """Paint a nodule, and add to ``masks`` (512, 512) what at least half of the slice's readers enclose."""
+    """Paint a nodule, and add to ``masks`` (512, 512) the pixels that at least half of the slice's readers enclose."""
     if canvas.z_mm not in nodule.slices():
         return
     top, left, bottom, right = nodule.box(canvas.z_mm)
@@ -298,7 +298,7 @@ def _paint_nodule(canvas: Canvas, nodule: Nodule, names: tuple[str, str], masks:
     width = max(float(np.interp(mean_rating(ratings, "margin"), range(1, 6), MARGIN_MM)), spacing)
     share = np.clip(0.5 - rough / np.float32(min(width, 2 * radius)), 0, 1).astype(np.float32)
 
-    extra_hu = 0.22 * (canvas.person.blood - 42)  # what contrast agent adds to solid tissue
+    extra_hu = 0.22 * (canvas.person.blood - 42)  # increase of solid tissue by contrast agent
     texture, subtlety = mean_rating(ratings, "texture"), mean_rating(ratings, "subtlety")
     base = np.interp(texture, range(1, 6), TEXTURE_HU) + rng.normal(0, 12) + extra_hu * np.clip(texture - 3.5, 0, 1)
     base = BED_HU + (base - BED_HU) * (1 - 0.10 * (5 - subtlety))
@@ -309,7 +309,7 @@ def _paint_nodule(canvas: Canvas, nodule: Nodule, names: tuple[str, str], masks:
     if kind == "cavitary":
         lumen = -rough - np.float32(rng.uniform(0.35, 0.6) * radius) + 0.8 * smooth_field(mask.shape, 6.0, rng)
         hu += np.clip(lumen + 0.5, 0, 1) * (CAVITY_HU - hu)
-    elif radius > 12:  # large tumours are dead inside
+    elif radius > 12:  # large tumours have a necrotic core
         dead = np.clip((-rough - 0.35 * radius) / 5, 0, 1) * np.clip(smooth_field(mask.shape, 12.0, rng) + 0.4, 0, 1)
         hu -= np.float32(0.6 * extra_hu + 12) * dead
     box = slice(top, bottom + 1), slice(left, right + 1)

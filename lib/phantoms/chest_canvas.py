@@ -1,4 +1,4 @@
-"""The slice that a thorax is painted on, the patient it is painted of, and smooth fields continuous between slices."""
+"""Slice on which a thorax is painted, properties of the patient, and smooth fields continuous between slices."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from phantoms.base import generator, smooth_field
 from phantoms.thorax import CORTEX_HU, MARROW_HU
 from softmask.data.kinds import FRAME
 
-COARSE = 2  # pixels of the slice per cell of the grid that large surfaces are computed on
+COARSE = 2  # pixels per cell and axis of the grid on which large surfaces are computed
 
 
 class Habits(NamedTuple):
-    """How often a site's patients show what, as shares of patients."""
+    """Frequencies of findings at a site, as fractions of the patients."""
 
     contrast: float  # contrast agent in the blood
     opacity: float  # ground glass or consolidation at the wall
@@ -34,7 +34,7 @@ HABITS = {
 
 
 class Person:
-    """What one patient is like beside the shape of the thorax: tissues, disease, scanner's table. mm and HU."""
+    """Properties of one patient except the shape of the thorax: tissues, diseases, scanner's table. In mm and HU."""
 
     def __init__(self, habits: Habits, rng: Generator) -> None:
         def happens(share: float) -> bool:
@@ -55,38 +55,38 @@ class Person:
         self.arms_up = happens(0.92)
         self.blood = rng.uniform(110, 290) if contrast else rng.uniform(36, 48)
         self.organ = rng.uniform(85, 125) if contrast else rng.uniform(45, 65)  # liver and spleen
-        self.bone = rng.uniform(-60, 140)  # cortex above the usual
+        self.bone = rng.uniform(-60, 140)  # HU of the cortex above the usual value
         self.lung = rng.normal(-885, 24)
         self.gravity = rng.uniform(0.1, 0.6)  # rise of the lung's HU per mm to the back
         self.emphysema = rng.uniform(0.15, 0.6) if happens(habits.emphysema) else 0.0  # destroyed share
         self.dependent = rng.uniform(4, 16) if happens(habits.dependent) else 0.0  # dense band at the back
         self.scar = rng.uniform(0.4, 1.0) if happens(habits.scar) else 0.0  # strength of scars at the apex
         self.gas = happens(0.8)  # whether the stomach holds gas
-        self.meal = rng.uniform(-0.6, 0.3)  # level of what else it holds, a share of the stomach's half height
-        self.motion = rng.gamma(1.5, 1.2)  # how far diaphragm and heart moved during a rotation
-        self.table = int(rng.integers(5))  # kind (paint_table); couches differ most among themselves
-        self.make = tuple(rng.uniform(size=6).tolist())  # tells makes of it apart
+        self.meal = rng.uniform(-0.6, 0.3)  # level of the other content, as a fraction of the stomach's half height
+        self.motion = rng.gamma(1.5, 1.2)  # movement of diaphragm and heart during a rotation
+        self.table = int(rng.integers(5))  # kind (paint_table); couches, kinds 3 and 4, vary most
+        self.make = tuple(rng.uniform(size=6).tolist())  # parameters of the table's make
         self.arm_rest = happens(0.4)
         self.table_gap = rng.uniform(2, 20)  # below the back
         self.blanket = happens(0.7)
         self.round_field = happens(0.5)  # whether the scanner leaves the corners empty
-        self.streaks = rng.uniform(0.2, 1.2)  # strength of the noise that shoulders cause
+        self.streaks = rng.uniform(0.2, 1.2)  # strength of the noise caused by the shoulders
         self.collapse = happens(habits.collapse)  # whether the lung behind the largest nodule is airless
 
 
 class Canvas:
-    """One slice of a :class:`~phantoms.chest.Chest` in the making.
+    """Slice of a :class:`~phantoms.chest.Chest` that is being painted.
 
     Attributes:
         hu: (512, 512) float32.
-        x, y: (1, 512) and (512, 1) mm in the body's axes; cx, cy: the same of the coarse grid's (1, 256), (256, 1).
+        x, y: (1, 512) and (512, 1) mm along the body's axes; cx, cy: the same on the coarse grid, (1, 256), (256, 1).
         z_mm, t: height in the scan and level in the body.
         spacing: pixel size in mm.
-        waves, fine, broad: (256, 256) smooth fields of the patient; grain: (512, 512), of this slice;
+        waves, fine, broad: (256, 256) smooth fields of the patient; grain: (512, 512) smooth field of this slice;
             marrow, cortex: (512, 512) HU of bone.
-        rng: the slice's, for what neighbouring slices do not share.
-        wall, outline, fluid, skin: (256, 256) mm to the rib cage's inside, to the lungs (not regarding the diaphragm),
-            to an effusion, and to the skin; negative inside. above: (512, 512) share of each pixel above the diaphragm.
+        rng: generator of this slice, for draws that neighbouring slices do not share.
+        wall, outline, fluid, skin: (256, 256) distances in mm to the inner rib cage, the lungs (without the diaphragm),
+            an effusion and the skin; negative inside. above: (512, 512) share of each pixel above the diaphragm.
     """
 
     def __init__(self, chest, z_mm: float) -> None:
@@ -108,17 +108,17 @@ class Canvas:
         self.cortex = CORTEX_HU + self.person.bone + 60 * self.grain
 
     def share(self, distance: np.ndarray, width: np.ndarray | float | None = None) -> np.ndarray:
-        """Return the (512, 512) float32 share of each pixel inside a surface, from the ``distance`` to it in mm, of
-        either size, negative inside; it fades over ``width`` mm (a pixel when None)."""
+        """Return the (512, 512) float32 share of each pixel inside a surface; ``distance`` to it in mm, of either size,
+        negative inside. The share fades over ``width`` mm (one pixel if None)."""
         edge = distance / np.float32(self.spacing) if width is None else distance / width
         return np.clip(0.5 - enlarge(np.asarray(edge, np.float32)), 0, 1)
 
     def cover(self, share: np.ndarray, hu: np.ndarray | float) -> None:
-        """Lay a tissue of (512, 512) ``share`` over what is there."""
+        """Paint a tissue with (512, 512) ``share`` over the present tissues."""
         self.hu += share * (hu - self.hu)
 
     def paint(self, distance: np.ndarray, hu: np.ndarray | float, width: np.ndarray | float | None = None) -> None:
-        """Lay a tissue over what is there, inside a surface (:meth:`share`)."""
+        """Paint a tissue inside a surface (:meth:`share`) over the present tissues."""
         self.cover(self.share(distance, width), hu)
 
     def put(
@@ -128,8 +128,8 @@ class Canvas:
         hu: np.ndarray | float,
         width: float | None = None,
     ) -> None:
-        """Paint something small within ``box``, (x, y, reach along either axis) in mm, by the ``distance`` to it, a
-        function of (1, w) x and (h, 1) y; ``width`` as of :meth:`share`."""
+        """Paint a small structure within ``box``: (x, y, reach along each axis) in mm. ``distance`` is a function of
+        (1, w) x and (h, 1) y; ``width`` is that of :meth:`share`."""
         x, y, reach = box
 
         def near(axis: np.ndarray, middle: float) -> slice:
@@ -143,21 +143,21 @@ class Canvas:
 
 
 def enlarge(coarse: np.ndarray) -> np.ndarray:
-    """Return (512, 512), linearly interpolated from (256, 256), or of full size as it is."""
+    """Return (512, 512), linearly interpolated from (256, 256); return an array of full size unchanged."""
     if coarse.shape == (FRAME, FRAME):
         return coarse
     return cv2.resize(np.asarray(coarse, np.float32), (FRAME, FRAME), interpolation=cv2.INTER_LINEAR)
 
 
 def smooth(coarse: np.ndarray, sigma: float) -> np.ndarray:
-    """Return ``coarse`` as float32 with its corners rounded: blurred over ``sigma`` cells."""
+    """Return ``coarse`` as float32, blurred by a Gaussian of ``sigma`` cells, which rounds corners."""
     return cv2.GaussianBlur(np.asarray(coarse, np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
 @dataclass(frozen=True)
 class Field:
-    """A smooth random function of the body, about normal: white noise on a grid of ``cell_mm``, interpolated cubically
-    in a slice and with constant variance between the grid's layers."""
+    """Smooth random function of the body, approximately standard normal: white noise on a grid of ``cell_mm``,
+    interpolated cubically in a slice, and with constant variance between the layers of the grid."""
 
     layers: np.ndarray  # (D, n, n)
     cell_mm: float

@@ -1,7 +1,7 @@
-"""What fills a simulated lung: parenchyma, vessels, airways, fissures, and the diseases that change its density.
+"""Contents of a simulated lung: parenchyma, vessels, airways, fissures, and diseases that change its density.
 
-The leaves of a tree of vessels are spread evenly over the lung, and halved again and again, mostly across the longer
-sides; each half is fed by a branch from its parent's fork towards its own middle. Radii follow Murray's law.
+The leaves of a vessel tree are spread evenly over the lung and halved repeatedly, mostly across the longer side; a
+branch runs from the fork of the parent group towards the middle of each half. Radii follow Murray's law.
 """
 
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from phantoms.chest_canvas import Canvas, Habits, Person, enlarge
 from phantoms.chest_shape import HILUM, LEFT, LOBAR, RIGHT, Build, lung_distance
 from softmask.data.kinds import FRAME
 
-LEAVES = 2048  # ends of each tree; a lung has one of arteries and one of veins
+LEAVES = 2048  # end points of each tree; a lung has an arterial and a venous tree
 DESTROYED_HU, AIR_HU = -965.0, -990.0
-_COLLAPSE_MM = 6.0  # a nodule of less radius closes no airway
+_COLLAPSE_MM = 6.0  # a nodule with a smaller radius closes no airway
 _FINE = 2  # sub-pixels per pixel and axis
-_SHIFT = 4  # binary digits of a drawn point's fraction
+_SHIFT = 4  # fractional bits of the coordinates of drawn points
 _MURRAY = 2.75
 
 
 @dataclass(frozen=True)
 class Branches:
-    """Straight pieces: (M, 3) ends in mm (x, y, z), (M,) radius in mm."""
+    """Straight segments: (M, 3) end points (x, y, z) in mm, (M,) radius in mm."""
 
     begin: np.ndarray
     end: np.ndarray
@@ -39,12 +39,12 @@ def grow(root: np.ndarray, leaves: np.ndarray, radius: float, rng: Generator) ->
     while True:
         count = groups.shape[1]
         middles = groups.mean(axis=1)
-        # wide branches part near the root, so that all radiate from there
+        # wide branches fork near the root, so that all branches radiate from there
         part = np.interp(np.log2(count), (0, 1, 6, 11), (1.0, 0.65, 0.5, 0.25))
         part = part * rng.uniform(0.8, 1.15, (len(groups), 1))
         nodes = forks + part * (middles - forks)
         nodes = nodes + rng.normal(0, 0.05, nodes.shape) * np.linalg.norm(nodes - forks, axis=1, keepdims=True)
-        # two pieces with a knee, as vessels bend
+        # two segments with a knee between them, because vessels bend
         knees = (forks + nodes) / 2
         knees = knees + rng.normal(0, 0.06, knees.shape) * np.linalg.norm(nodes - forks, axis=1, keepdims=True)
         size = radius * (count / len(leaves)) ** (1 / _MURRAY)
@@ -72,7 +72,7 @@ def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
         return np.zeros((FRAME, FRAME), np.float32)
     run = end - begin
     rise = np.where(np.abs(run[:, 2]) < 1e-3, 1e-3, run[:, 2])
-    # the piece of the centre line that is seen
+    # the part of the centre line that is visible in the slice
     at = np.sort(np.stack([(low - 0.7 * r - begin[:, 2]) / rise, (high + 0.7 * r - begin[:, 2]) / rise]), axis=0)
     first, last = np.clip(at, 0, 1)
     ends = [begin[:, :2] + f[:, None] * run[:, :2] for f in (first, last)]
@@ -80,11 +80,11 @@ def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
     filled = np.minimum(1.57 * r / flatness / thickness, 1)
     step = canvas.spacing / _FINE
     pixels = np.maximum(np.rint(2 * r / step), 1)
-    drawn = np.where(pixels > 2, pixels - 1, pixels).astype(int)  # wide lines come out one pixel wider than asked for
+    drawn = np.where(pixels > 2, pixels - 1, pixels).astype(int)  # wide lines are drawn one pixel wider than requested
     value = np.clip(filled * np.minimum(2 * r / step / pixels, 1) * 255, 1, 255).astype(int)
     origin = np.array([canvas.x[0, 0], canvas.y[0, 0]]) - canvas.spacing / 2 + step / 2
     starts, stops = (np.rint((end - origin) / step * (1 << _SHIFT)).astype(int) for end in ends)
-    for k in np.argsort(value, kind="stable"):  # the fullest over the others
+    for k in np.argsort(value, kind="stable"):  # higher values over lower ones
         cv2.line(fine, starts[k], stops[k], int(value[k]), int(drawn[k]), cv2.LINE_8, _SHIFT)
     small = cv2.resize(fine, (FRAME, FRAME), interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) / np.float32(255)
@@ -92,28 +92,28 @@ def share_of(branches: Branches, canvas: Canvas) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Spot:
-    """A region of another density: ground glass, consolidation, a bulla, or the airless lung behind a tumour."""
+    """Region of different density: ground glass, consolidation, a bulla, or the airless lung behind a tumour."""
 
     centre: np.ndarray  # (3,) x, y, z in mm
     half: np.ndarray  # (3,) half axes in mm
     hu: float
-    soft: float  # how gradually it ends, as a share of its size
-    away: np.ndarray | None = None  # (3,) unit vector along which it widens without end; None for an ellipsoid
+    soft: float  # width of the gradual edge, as a share of the size
+    away: np.ndarray | None = None  # (3,) unit vector along which it widens without limit; None for an ellipsoid
 
 
 @dataclass(frozen=True)
 class Filling:
-    """A patient's lungs."""
+    """Contents of a patient's lungs."""
 
     vessels: Branches
     airways: Branches
     spots: list[Spot]
     bullae: list[Spot]
-    fissures: list[tuple[int, float, float, float]]  # lung's side, height, slopes
+    fissures: list[tuple[int, float, float, float]]  # side of the lung, height, slopes
 
 
 def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | None, rng: Generator) -> Filling:
-    """Grow what a patient's lungs hold; ``largest`` is :func:`~phantoms.chest.extent` of the largest nodule."""
+    """Return the contents of a patient's lungs; ``largest`` is :func:`~phantoms.chest.extent` of the largest nodule."""
     half = np.array([1.02 * build.width_mm, 1.02 * build.depth_mm])
     points = rng.uniform((-half[0], -half[1], 0.005), (half[0], half[1], 1.0), (20000, 3))
     depth = lung_distance(build, *points.T)
@@ -152,7 +152,7 @@ def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | Non
     fissures.append((RIGHT, build.apex_mm - rng.uniform(0.46, 0.54) * build.height_mm, 0.08, rng.normal(0.1, 0.1)))
     bullae = []
     if person.emphysema and len(deep):
-        high = np.exp((deep[:, 2] - deep[:, 2].max()) / 60)  # most lie in the upper lobes
+        high = np.exp((deep[:, 2] - deep[:, 2].max()) / 60)  # most bullae are in the upper lobes
         for k in rng.choice(len(deep), rng.poisson(14 * person.emphysema), p=high / high.sum()):
             axes = rng.gamma(3.0, 2.6) * rng.uniform(0.7, 1.3, 3) + 2
             bullae.append(Spot(deep[k], axes, AIR_HU, 0.1))
@@ -160,7 +160,7 @@ def fill(build: Build, person: Person, habits: Habits, largest: np.ndarray | Non
 
 
 def _lobar(build: Build, side: int) -> Branches:
-    """Return the artery that runs down from the hilum inside the lung."""
+    """Return the artery that descends from the hilum inside the lung."""
     points = np.array(LOBAR[side], float)
     points[:, 0] = points[:, 0] * build.width_mm / 135 + build.shift
     points[:, 2] = build.apex_mm - points[:, 2] * build.height_mm
@@ -181,7 +181,7 @@ def _collapse(build: Build, person: Person, largest: np.ndarray, rng: Generator)
 
 
 def density(canvas: Canvas, filling: Filling) -> np.ndarray:
-    """Return the (512, 512) float32 HU of lung, everywhere in the slice."""
+    """Return the (512, 512) float32 HU of lung for the whole slice, also outside the lungs."""
     build, person, z_mm, thickness = canvas.build, canvas.person, canvas.z_mm, canvas.thickness
     x, y, waves, fine = canvas.cx, canvas.cy, canvas.waves, canvas.fine
     shape = waves.shape
@@ -207,7 +207,7 @@ def density(canvas: Canvas, filling: Filling) -> np.ndarray:
     hu += enlarge(line) * (0 - hu)
 
     share = share_of(filling.vessels, canvas)
-    share *= np.clip(enlarge(-canvas.outline) / 7, 0.25, 1)  # only the finest vessels are seen near the pleura
+    share *= np.clip(enlarge(-canvas.outline) / 7, 0.25, 1)  # only the finest vessels are visible near the pleura
     hu += share * (np.float32(45 + 0.45 * (person.blood - 42)) - hu)
 
     for amount, value in _disease(canvas, filling):
@@ -220,7 +220,7 @@ def density(canvas: Canvas, filling: Filling) -> np.ndarray:
 
 
 def _disease(canvas: Canvas, filling: Filling) -> list[tuple[np.ndarray, float]]:
-    """Return the (256, 256) share and the HU of each kind of dense lung."""
+    """Return the (256, 256) share and the HU of each kind of dense lung tissue."""
     person, t, depth, waves, fine = canvas.person, canvas.t, canvas.outline, canvas.waves, canvas.fine
     dense = []
     if person.dependent:
@@ -242,7 +242,7 @@ def _disease(canvas: Canvas, filling: Filling) -> list[tuple[np.ndarray, float]]
 
 
 def _edge(spot: Spot, canvas: Canvas) -> np.ndarray | None:
-    """Return the (256, 256) mm below a spot's surface; None where the slice misses it."""
+    """Return the (256, 256) depth in mm below a spot's surface; None if the slice misses the spot."""
     dx, dy = canvas.cx - np.float32(spot.centre[0]), canvas.cy - np.float32(spot.centre[1])
     dz = canvas.z_mm - spot.centre[2]
     if spot.away is None:
@@ -255,4 +255,4 @@ def _edge(spot: Spot, canvas: Canvas) -> np.ndarray | None:
     along = dx * spot.away[0] + dy * spot.away[1] + dz * spot.away[2]
     across = np.sqrt(np.maximum(dx**2 + dy**2 + dz**2 - along**2, 0))
     beside, before = spot.half[0] + 0.35 * along - across + 2 * canvas.waves, along + 0.6 * spot.half[0]
-    return (beside + before - np.hypot(beside, before)).astype(np.float32)  # both, with a round corner
+    return (beside + before - np.hypot(beside, before)).astype(np.float32)  # intersection with a rounded corner

@@ -1,8 +1,8 @@
-"""Shape of a simulated thorax: where lungs, mediastinum, diaphragm and skin are, continuous in all three directions.
+"""Shape of a simulated thorax: lungs, mediastinum and diaphragm, continuous in all three directions.
 
-A body has axes ``x`` to the patient's left and ``y`` to the back, in mm from the middle of the chest, and ``t`` down
-from the lungs' apex (0) to the deepest recess beside the diaphragm (1). Surfaces are level sets of functions that
-measure about the distance in mm, negative inside, of arrays that broadcast: (1, W), (H, 1) and one t, or (N,) points.
+The axes of a body are ``x`` to the patient's left and ``y`` to the back, in mm from the middle of the chest, and ``t``
+down from the lungs' apex (0) to the deepest recess beside the diaphragm (1). Surfaces are level sets of functions that
+approximate the distance in mm, negative inside, for arrays that broadcast: (1, W), (H, 1) and one t, or (N,) points.
 """
 
 import numpy as np
@@ -19,10 +19,10 @@ _BACK = (0.76, 0.84, 0.91, 0.97, 1.0, 1.0, 0.98, 0.95, 0.88, 0.82)
 _FRONT = (0.50, 0.66, 0.80, 0.91, 0.97, 1.0, 0.99, 0.97, 0.95, 0.92)
 _CAP = 0.12  # the dome of the apex ends here
 
-_STANDARD_WIDTH, _STANDARD_DEPTH = 135.0, 97.0  # the body that positions in the mediastinum are given for, in mm
+_STANDARD_WIDTH, _STANDARD_DEPTH = 135.0, 97.0  # mm, of the body in which mediastinal positions are given
 
 TUBES = {
-    # t, x, y, radius: centre lines that run along the body
+    # t, x, y and radius of centre lines that run along the body
     "trachea": ((-0.4, 0.0, 0.20, 0.36), (0, 0, -2, -3), (-20, -4, 6, 12), (8.5, 8.5, 8.5, 9)),
     "oesophagus": ((-0.4, 0.0, 0.36, 0.7, 1.0), (4, 6, 5, 5, 14), (2, 14, 25, 24, 8), (6, 6, 6, 7, 8)),
     "ascending": ((0.31, 0.36, 0.46, 0.58), (-12, -15, -13, -4), (-28, -30, -30, -26), (12, 15.5, 16, 15)),
@@ -40,7 +40,7 @@ TUBES = {
     "azygos": ((0.36, 0.6, 1.2), (-10, -9, -6), (33, 34, 36), (3.5, 3.5, 3)),
 }
 CROSSING = {
-    # level, half its extent, one end, other end, radius: vessels that lie in the slice's plane
+    # level, half extent in t, both ends and radius of vessels in the plane of the slice
     "arch": (0.295, 0.045, (-10, -28), (22, 20), 12.5),
     "left vein across": (0.19, 0.025, (30, -27), (-22, -22), 6.5),
     "right artery": (0.425, 0.035, (8, -14), (-44, 3), 11),
@@ -52,7 +52,7 @@ CROSSING = {
 }
 AIRWAYS = ("trachea", "right bronchus", "left bronchus")
 LOBAR = {
-    # x, y, t and radius: the arteries that run down from each hilum inside the lung
+    # x, y, t and radius of the artery that descends from each hilum inside the lung
     RIGHT: ((-42, 4, 0.42, 8.0), (-45, 8, 0.48, 7.5), (-48, 18, 0.57, 5.0), (-54, 26, 0.64, 3.5)),
     LEFT: ((42, 5, 0.39, 8.0), (46, 12, 0.46, 7.5), (49, 22, 0.56, 5.0), (56, 28, 0.64, 3.5)),
 }
@@ -60,11 +60,11 @@ HILUM = {RIGHT: (-43.0, 5.0, 0.45), LEFT: (46.0, 8.0, 0.455)}
 
 
 class Build:
-    """One body, placed in a scan's frame. Lengths in mm, positions in frame pixels."""
+    """Body placed in the frame of a scan. Lengths in mm, positions in frame pixels."""
 
     def __init__(self, rng: Generator, extent_mm: tuple[float, float], spacing_mm: float) -> None:
-        """Draw a body that fits a scan, whose field of view was set to the rib cage; ``extent_mm`` is z of the lungs'
-        apex, and their height down to the lowest recess."""
+        """Draw a body that fits a scan whose field of view was set to the rib cage; ``extent_mm`` is z of the lungs'
+        apex, and the height from there to the lowest recess."""
         self.apex_mm, self.height_mm = extent_mm
         self.spacing_mm = spacing_mm
         # half axes of the inside of the rib cage
@@ -74,21 +74,21 @@ class Build:
         self.row = 255.5 + rng.normal(4, 16)
         self.column = 255.5 + rng.normal(0, 10)
         self.depth_mm = self.width_mm * rng.uniform(0.66, 0.82)
-        self.uneven = rng.normal(0, 0.03)  # by what share the left half of the rib cage is wider
-        self.square = rng.uniform(1.85, 2.25)  # exponent of its outline
+        self.uneven = rng.normal(0, 0.03)  # share by which the left half of the rib cage is wider
+        self.square = rng.uniform(1.85, 2.25)  # exponent of the rib cage's outline
         self.dome = (right, right + rng.uniform(0.0, 0.07))  # levels t of the diaphragm's tops, right and left
-        self.recess = rng.uniform(28, 60)  # how steeply the diaphragm falls at the wall: larger is a wider gap
+        self.recess = rng.uniform(28, 60)  # steepness of the diaphragm at the wall: a larger value is a wider gap
         self.heart = rng.uniform(0.85, 1.2)  # size
-        self.heart_x = rng.normal(0, 6)  # its shift to the left
-        self.heart_t = rng.normal(0, 0.015)  # its shift down, in t
-        self.middle = rng.uniform(0.85, 1.2)  # width of the mediastinum, a factor
-        self.shift = rng.normal(0, 6)  # how far it is pulled to the left
-        self.spine_y = rng.uniform(0.46, 0.58) * self.depth_mm  # of the vertebral bodies' middle
-        # (K, 7) centre (x, y, t), extent (mm, mm, t) and height (mm) of what nodules push the wall outwards by
+        self.heart_x = rng.normal(0, 6)  # shift of the heart to the left
+        self.heart_t = rng.normal(0, 0.015)  # downward shift of the heart, in t
+        self.middle = rng.uniform(0.85, 1.2)  # factor of the width of the mediastinum
+        self.shift = rng.normal(0, 6)  # shift of the mediastinum to the left
+        self.spine_y = rng.uniform(0.46, 0.58) * self.depth_mm  # y of the middle of the vertebral bodies
+        # (K, 7) centre (x, y, t), extent (mm, mm, t) and height (mm) of bumps by which nodules push the wall outwards
         self.bumps = np.zeros((0, 7))
 
     def level(self, z_mm):
-        """Return ``t`` of a height in the scan."""
+        """Return ``t`` at the height ``z_mm`` of the scan."""
         return (self.apex_mm - z_mm) / self.height_mm
 
     def points(self, rows, columns, z_mm):
@@ -96,12 +96,12 @@ class Build:
         return (columns - self.column) * self.spacing_mm, (rows - self.row) * self.spacing_mm, self.level(z_mm)
 
     def standard(self, x, y):
-        """Return ``x`` and ``y`` in the standard body's mm, which the mediastinum is given in."""
+        """Return ``x`` and ``y`` in mm of the standard body, in which the mediastinum is given."""
         return (x - self.shift) * (_STANDARD_WIDTH / self.width_mm), y * (_STANDARD_DEPTH / self.depth_mm)
 
 
 def hemithorax(build: Build, side: int, x, y, t):
-    """Return the distance to the inside of one half of the rib cage; it reaches over the midline."""
+    """Return the distance to the inside of one half of the rib cage, which extends over the midline."""
     cap = np.sqrt(np.clip(1 - np.clip(1 - t / _CAP, 0, 1) ** 2, 1e-3, 1))
     outer = build.width_mm * (1 + side * build.uneven) * np.interp(t, _T, _OUTER)
     inner = build.width_mm * np.interp(t, _T, _INNER)
@@ -112,20 +112,20 @@ def hemithorax(build: Build, side: int, x, y, t):
     v = y - middle_y
     b = np.where(v < 0, middle_y - front, back - middle_y) * cap
     v = v / b
-    # the front tip lies nearer to the midline than the back
+    # the front tip is nearer to the midline than the back
     u = (side * x - middle_x) / a + 0.30 * np.clip(-v, 0, 1.5) ** 2
     return superellipse(u, v, a, b, build.square) + np.maximum(-t, 0) * build.height_mm
 
 
 def superellipse(u, v, a, b, n: float):
-    """Return about the distance to a superellipse at ``u``, ``v`` half axes."""
+    """Return the approximate distance to a superellipse at the coordinates ``u``, ``v`` in half axes."""
     level = (np.abs(u) ** n + np.abs(v) ** n + 1e-6) ** (1 / n)
     slope = np.hypot(u / a, v / b) / (np.hypot(u, v) + 1e-3)
     return (level - 1) / np.maximum(slope, 1e-3)
 
 
 def diaphragm(build: Build, side: int, x, y, t, wall):
-    """Return the height in mm above the diaphragm, negative below it; ``wall`` is :func:`hemithorax` there."""
+    """Return the height in mm above the diaphragm, negative below it; ``wall`` is the value of :func:`hemithorax`."""
     top = build.dome[0 if side == RIGHT else 1]
     v = y / build.depth_mm
     # the recess is deepest behind and at the side, shallow in front
@@ -156,7 +156,7 @@ def crossing(build: Build, name: str, sx, sy, t):
 
 
 def capsule(x, y, begin, end):
-    """Return the distance to the line between two (x, y) points."""
+    """Return the distance to the line segment between two (x, y) points."""
     (x0, y0), (x1, y1) = begin, end
     dx, dy = x1 - x0, y1 - y0
     along = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy + 1e-6), 0, 1)
@@ -164,7 +164,7 @@ def capsule(x, y, begin, end):
 
 
 def ellipse(x, y, centre, half, turn=0.0):
-    """Return about the distance to a turned ellipse."""
+    """Return the approximate distance to a rotated ellipse."""
     c, s = np.cos(turn), np.sin(turn)
     dx, dy = x - centre[0], y - centre[1]
     u, v = (dx * c + dy * s) / half[0], (dy * c - dx * s) / half[1]
@@ -174,12 +174,12 @@ def ellipse(x, y, centre, half, turn=0.0):
 
 
 def heart(build: Build, sx, sy, t):
-    """Return the distances (standard mm) to the left side of the heart and to the right."""
+    """Return the distances (standard mm) to the left and to the right side of the heart."""
     k = build.heart
     height = (t - 0.655 - build.heart_t) / 0.205
     left = np.sqrt(np.clip(1 - height**2, 1e-4, 1))
     outside = np.maximum(np.abs(height) - 1, 0) * 0.205 * build.height_mm
-    # lower slices show the tip, further to the left and the front
+    # lower slices show the tip, which is further to the left and the front
     at = 22 + build.heart_x + 9 * height, -32 - 5 * height
     ventricles = ellipse(sx, sy, at, (58 * k * left, 43 * k * left), -0.45) + outside
     height = (t - 0.62 - build.heart_t) / 0.15
@@ -190,7 +190,7 @@ def heart(build: Build, sx, sy, t):
 
 
 def mediastinum(build: Build, x, y, t):
-    """Return the distance in mm to all that lies between the two lungs."""
+    """Return the distance in mm to the mediastinum, everything between the two lungs."""
     sx, sy = build.standard(x, y)
     half = np.interp(t, (-0.2, 0.0, 0.15, 0.3, 0.42, 0.55, 0.7, 1.1), (40, 33, 28, 27, 26, 20, 16, 18)) * build.middle
     front = np.interp(t, (0.0, 0.12, 0.25, 0.5, 0.62, 0.8), (0.9, 0.75, 0.25, 0.18, 0.5, 0.8))
@@ -209,7 +209,7 @@ def mediastinum(build: Build, x, y, t):
 
 
 def bulge(build: Build, x, y, t):
-    """Return how far (mm) the lung reaches beyond the standard wall because a nodule lies there."""
+    """Return the distance (mm) by which nodules extend the lung beyond the standard wall."""
     total = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.float32)
     for cx, cy, ct, ex, ey, et, height in build.bumps:
         near = np.exp(-0.5 * ((t - ct) / et) ** 2)
@@ -220,7 +220,7 @@ def bulge(build: Build, x, y, t):
 
 
 def lung_distance(build: Build, x, y, t):
-    """Return the distance in mm to the lungs at (N,) points, without waves and rounding."""
+    """Return the distance in mm to the lungs at (N,) points, without waves and smoothing."""
     side = np.where(np.asarray(x) >= build.shift, LEFT, RIGHT)
     lung = np.full(np.broadcast_shapes(np.shape(x), np.shape(y), np.shape(t)), np.inf)
     for half in (LEFT, RIGHT):
@@ -233,10 +233,10 @@ def lung_distance(build: Build, x, y, t):
 def fit(
     rng: Generator, extent_mm: tuple[float, float], spacing_mm: float, nodules: np.ndarray, pleural: np.ndarray
 ) -> Build:
-    """Return the best of some drawn bodies for a patient's nodules, its wall moved to where they need it.
+    """Return the drawn body that fits a patient's nodules best, with its wall moved to fit all nodules.
 
     Args:
-        nodules: (K, 5) row, column (frame pixels), z (mm), radius in the slice and along z (mm).
+        nodules: (K, 5) row, column (frame pixels), z (mm), radius in the slice and radius along z (mm).
         pleural: (K,) bool, whether the nodule touches the wall.
     """
     bodies = [Build(rng, extent_mm, spacing_mm) for _ in range(30)]
@@ -246,7 +246,7 @@ def fit(
     def needed(build: Build) -> np.ndarray:
         x, y, t = build.points(nodules[:, 0], nodules[:, 1], nodules[:, 2])
         beyond = lung_distance(build, x, y, t) + 0.95 * nodules[:, 3] + 1.0
-        # at the wall a nodule may be moved to; elsewhere only what lies outside matters
+        # the wall moves to pleural nodules, inwards by at most 9 mm; other nodules must only be inside
         return np.where(pleural, np.clip(beyond, -9, None), np.maximum(beyond, 0))
 
     costs = [float((needed(body) ** 2).sum() + 8 * abs(body.shift)) for body in bodies]

@@ -1,7 +1,7 @@
-"""Painting of all tissues of a simulated chest but the lungs: outside the rib cage, and inside it.
+"""Painting of all tissues of a simulated chest except the lungs, outside and inside the rib cage.
 
-Between back and table, and between a table's shells, lies air that something encloses, as the chest wall encloses the
-lungs; so tables must differ from one another as scanners' tables do.
+The air between back and table, and between the shells of a table, is enclosed, as the lungs are by the chest wall;
+tables must therefore vary as those of real scanners do.
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ from phantoms.thorax import FAT_HU, MUSCLE_HU
 GAS_HU = -960.0
 _VENOUS = ("right vein", "left vein", "cava", "lower cava", "azygos", "left vein across")
 
-# by level t, the skin's half width and its front and back, as shares of the rib cage's
+# half width, front and back of the skin by level t, as shares of those of the rib cage
 _T = (-0.4, -0.25, -0.14, -0.05, 0.05, 0.15, 0.3, 0.5, 0.8, 1.2, 1.6)
 _WIDE = (0.44, 0.52, 0.80, 1.10, 1.20, 1.20, 1.14, 1.05, 1.01, 0.97, 0.93)
 _FRONT = (0.60, 0.52, 0.46, 0.50, 0.58, 0.70, 0.86, 0.97, 1.0, 0.98, 0.95)
@@ -35,11 +35,11 @@ RIBS = 12
 _FIRST_RIB, _RIB_PITCH = -0.035, 0.088
 _SKIN_MM = 1.8
 BEHIND_NECK = 0.1
-"""Level in the body down to which an arm rest reaches."""
+"""Level ``t`` of the body down to which an arm rest extends."""
 
 
 def paint_table(canvas: Canvas) -> None:
-    """Paint table, blanket and arm rest before the body, which lies on them."""
+    """Paint table, blanket and arm rest; the body is painted over them."""
     person, x, y = canvas.person, canvas.x, canvas.y
     thick, half, below, foam, wall, soft = person.make
     top = canvas.build.depth_mm + 22 + 0.6 * person.fat + person.table_gap
@@ -49,7 +49,7 @@ def paint_table(canvas: Canvas) -> None:
         canvas.hu += np.exp(-((distance / width) ** 2)) * np.float32(hu)
 
     def add_board(depth: float, width: float, hu: float, across: np.ndarray) -> None:
-        """Add a flat surface below the top, where it is ``across``."""
+        """Add a flat surface ``depth`` mm below the top of the table, where ``across`` is True."""
         canvas.hu += np.exp(-(((y - top - depth) / width) ** 2)) * np.float32(hu) * across
 
     if person.blanket:
@@ -65,12 +65,12 @@ def paint_table(canvas: Canvas) -> None:
         for depth, hu in ((0.0, 480.0), (15.0, 130.0), (22.0, 240.0)):
             add_board(depth, 1.1, hu, np.abs(x) < 240)
         add_line(np.where(np.abs(x) < 170, y - (top + 48) + x**2 / 1400, 99), 1.6, 900)
-    elif person.table == 2:  # a shell that rises at the sides
+    elif person.table == 2:  # a shell with raised sides
         down = np.where(np.abs(x) < 230, y - (top + 12) + x**2 / 520, 99)
         add_line(down, 1.2, 420)
         add_line(down - 9, 1.2, 300)
-    else:  # a couch: thin walls around foam, rails at its sides, a base some way below, a mattress; each make its own
-        mattress = 60 * max(soft - 0.4, 0)  # mm; four makes in ten have none
+    else:  # a couch: thin walls around foam, side rails, a lower base, a mattress; varies with the make
+        mattress = 60 * max(soft - 0.4, 0)  # mm; 0 for four makes in ten
         upper, reach, deep = top + mattress, 190 + 80 * half, 10 + 45 * thick
         across = np.abs(x) < reach
         for depth in (0.0, deep):
@@ -92,7 +92,7 @@ def paint_table(canvas: Canvas) -> None:
 
 
 def skin_distance(canvas: Canvas) -> np.ndarray:
-    """Return the (256, 256) mm to the skin, negative inside."""
+    """Return the (256, 256) distance to the skin in mm, negative inside."""
     build, person, x, y, t = canvas.build, canvas.person, canvas.cx, canvas.cy, canvas.t
     half = build.width_mm * np.interp(t, _T, _WIDE) + (person.fat + 0.8 * person.muscle) + 6
     front = -build.depth_mm * np.interp(t, _T, _FRONT) - 15 - 0.8 * person.fat
@@ -116,7 +116,7 @@ def skin_distance(canvas: Canvas) -> np.ndarray:
 
 
 def _arm(build: Build, side: int, t: float) -> tuple[tuple[float, float], float]:
-    """Return centre and radius of a raised arm."""
+    """Return the centre and the radius of a raised arm."""
     x = build.width_mm * np.interp(t, (-0.4, -0.15, 0.05), (1.16, 1.14, 1.06)) + 8
     return (side * float(x), float(np.interp(t, (-0.4, 0.0), (-10, 14)))), float(np.interp(t, (-0.4, 0), (40, 50)))
 
@@ -147,7 +147,7 @@ def paint_body(canvas: Canvas) -> None:
             girdle = capsule(x, y, (sign * 50, spine + 4), centre) - 26
             arm = np.hypot(x - centre[0], y - centre[1]) - radius + 7 + person.fat / 3
             muscle = np.minimum(muscle, np.minimum(girdle, arm))
-    if t < 0.3:  # deltoid and its neighbours, with the armpit's fat between them
+    if t < 0.3:  # deltoid and adjacent muscles, with the fat of the armpit between them
         whole = skin + 5 + 0.6 * person.fat + 260 * max(t - 0.12, 0)
         muscle = np.minimum(muscle, np.maximum(whole, 12 * (0.9 + canvas.broad) - 8))
     muscle = np.maximum(muscle, skin + _SKIN_MM + 0.45 * person.fat)
@@ -158,7 +158,7 @@ def paint_body(canvas: Canvas) -> None:
 
 
 def _put_bone(canvas: Canvas, box, distance, shell: float = 1.3) -> None:
-    """Paint a small bone, with a ``shell`` of cortex in mm."""
+    """Paint a small bone with a cortex of ``shell`` mm."""
     canvas.put(box, distance, canvas.cortex)
     canvas.put(box, lambda x, y: distance(x, y) + shell, canvas.marrow)
 
@@ -195,7 +195,7 @@ def paint_bones(canvas: Canvas) -> None:
 
 
 def paint_spine(canvas: Canvas) -> None:
-    """Paint a vertebra or the disc between two, with the arch around the spinal canal."""
+    """Paint a vertebra or an intervertebral disc, with the arch around the spinal canal."""
     build, middle = canvas.build, canvas.build.spine_y
     phase = (canvas.t * build.height_mm / (_RIB_PITCH * build.height_mm)) % 1.0
     size = float(np.interp(canvas.t, (-0.3, 0.0, 1.0), (0.72, 0.82, 1.08)))
@@ -253,10 +253,10 @@ def _paint_shoulder(canvas: Canvas, side: int) -> None:
 
 
 def paint_middle(canvas: Canvas, rng: Generator) -> None:
-    """Paint the mediastinum's fat and organs, without its airways; ``rng`` is the patient's."""
+    """Paint the fat and the organs of the mediastinum, without airways; ``rng`` is the generator of the patient."""
     build, person, t, grain, waves = canvas.build, canvas.person, canvas.t, canvas.grain, canvas.waves
     strands = np.clip(np.abs(waves) * 6 - 0.7, 0, 1)
-    canvas.paint(canvas.wall - 1.5, 50 + 6 * grain)  # the pleura and what is left of muscle
+    canvas.paint(canvas.wall - 1.5, 50 + 6 * grain)  # pleura and remaining muscle
     canvas.paint(canvas.wall + 0.5, enlarge(-37 - 55 * strands))
     veins = 42 + rng.uniform(0.4, 0.9) * (person.blood - 42)
     muscle = 45 + 0.35 * (person.blood - 42) * rng.uniform(0.6, 1)
@@ -304,7 +304,7 @@ def paint_middle(canvas: Canvas, rng: Generator) -> None:
 
 
 def _put(canvas: Canvas, distance, middle: tuple[float, float], reach: float, hu: float) -> None:
-    """Paint what is given in the standard body's axes."""
+    """Paint a structure that is given in the axes of the standard body."""
     build = canvas.build
     zoom = build.width_mm / build.standard(build.width_mm + build.shift, 0.0)[0]
     x, y = middle[0] * zoom + build.shift, middle[1] / build.standard(0.0, 1.0)[1]
@@ -316,19 +316,19 @@ def _put_oval(canvas: Canvas, centre: tuple[float, float], half: tuple[float, fl
 
 
 def _put_tube(canvas: Canvas, name: str, wall: float, reach: float, hu: float) -> None:
-    """Paint a vessel or airway of :data:`TUBES` with its wall in mm."""
+    """Paint a vessel or airway of :data:`TUBES`, enlarged by ``wall`` mm."""
     _put(canvas, lambda a, b: tube(canvas.build, name, a, b, canvas.t) - wall, _centre(name, canvas.t), reach, hu)
 
 
 def _centre(name: str, t: float) -> tuple[float, float]:
-    """Return where a vessel or airway of :data:`TUBES` is cut."""
+    """Return the (x, y) centre of a vessel or airway of :data:`TUBES` at level ``t``."""
     levels, xs, ys, _ = TUBES[name]
     return float(np.interp(t, levels, xs)), float(np.interp(t, levels, ys))
 
 
 def paint_airways(canvas: Canvas) -> None:
-    """Paint trachea and main bronchi: their wall and their air."""
-    for wall, hu in ((4.0, 35.0), (0.0, -985.0)):  # all walls before all air: the bronchi part inside the trachea
+    """Paint the wall and the air of the trachea and the main bronchi."""
+    for wall, hu in ((4.0, 35.0), (0.0, -985.0)):  # walls before air: the bronchi fork inside the trachea
         for name in AIRWAYS:
             levels = TUBES[name][0]
             if levels[0] - 0.03 < canvas.t < levels[-1] + 0.03:
@@ -336,7 +336,7 @@ def paint_airways(canvas: Canvas) -> None:
 
 
 def paint_belly(canvas: Canvas, rng: Generator) -> None:
-    """Paint liver, spleen, stomach, colon, kidneys and bowel below the diaphragm; ``rng`` is the patient's."""
+    """Paint liver, spleen, stomach, colon, kidneys and bowel below the diaphragm; ``rng`` is of the patient."""
     below = (1 - canvas.above) * canvas.share(canvas.wall - 1)
     if not below.any():
         return
@@ -391,7 +391,7 @@ def paint_belly(canvas: Canvas, rng: Generator) -> None:
 
 
 def paint_heart_tip(canvas: Canvas) -> None:
-    """Paint the lower part of the heart, over liver and stomach."""
+    """Paint the lower part of the heart over liver and stomach."""
     sx, sy = canvas.build.standard(canvas.cx, canvas.cy)
     ventricles = np.maximum(heart(canvas.build, sx, sy, canvas.t)[0], canvas.wall)
     canvas.paint(ventricles - 2.5, -70.0, 2.0)

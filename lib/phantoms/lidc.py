@@ -1,7 +1,8 @@
 """Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth.
 
-A slice is drawn from the lung's bed outwards (:mod:`phantoms.thorax`), the lesion in it (:mod:`phantoms.nodule`), and
-scanned (:mod:`phantoms.base`). Drawn finer than it is scanned, it is a truth for super-resolution.
+A slice contains the thorax, drawn from the lung outwards (:mod:`phantoms.thorax`), and the lesion
+(:mod:`phantoms.nodule`); it is then scanned (:mod:`phantoms.base`). Drawn on a finer grid, it is a truth for
+super-resolution.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,7 @@ SIZE = 128  # rows and columns of an image, as in the LIDC-IDRI-slices set
 
 
 class Draws(NamedTuple):
-    """Scanner of a slice, and generators by what their draws belong to: slices of a nodule and of a patient agree."""
+    """Scanner of a slice, and generators seeded by the names of its patient, its nodule and the slice."""
 
     scanner: Scanner
     patient: Generator
@@ -42,12 +43,12 @@ class HighResolution(NamedTuple):
 
 
 class EmbeddedLidc(Embedded):
-    """Every slice of every nodule of the annotation database that at least one reader marked.
+    """All slices of all nodules of the annotation database that at least one reader marked.
 
-    The readers' masks are their real contours; the CT is simulated on demand: 128 x 128 pixels of the scan's own
-    spacing around the nodule. Sample ``i`` depends on the data set's name, patient, nodule and slice alone.
-    ``lidc`` and ``lnsm`` have different scanners, and ``lnsm`` the RECIST axes of the first present reader; which
-    patients belong to which is not decided here (:mod:`softmask.data.selection`).
+    The readers' masks are from their real contours; the CT is simulated on demand: 128 x 128 pixels of the scan's own
+    spacing around the nodule. Sample ``i`` depends only on the data set's name, patient, nodule and slice.
+    ``lidc`` and ``lnsm`` have different scanners, and ``lnsm`` has the RECIST axes of the first present reader.
+    :mod:`softmask.data.selection` assigns the patients to the two data sets.
     """
 
     def __init__(self, name: str = "lidc") -> None:
@@ -75,7 +76,7 @@ class EmbeddedLidc(Embedded):
         return self.sample(i, image=window_hu(hu), readers=readers, present=present, hu=hu, alpha=alpha, **fields)
 
     def high_resolution(self, i: int, size: int = 64) -> HighResolution:
-        """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions, textures within a pixel."""
+        """Return the middle ``size`` x ``size`` pixels of sample ``i`` at both resolutions; see :func:`draw`."""
         plan, draws = self.plan(i)
         hu, alpha = draw(plan, draws, SUPERSAMPLING)
         low = scan(block_mean(hu, SUPERSAMPLING), plan.spacing, draws.scanner, draws.slice)
@@ -84,7 +85,7 @@ class EmbeddedLidc(Embedded):
         return HighResolution(window_hu(low)[middle, middle], window_hu(hu)[fine, fine], alpha[fine, fine])
 
     def plan(self, i: int) -> tuple[lesion.Plan, Draws]:
-        """Return what sample ``i`` is drawn from, with fresh generators."""
+        """Return the plan of sample ``i``, and its scanner and new generators."""
         row, nodule, z = self.index.iloc[i], self._nodules[i], float(self._z[i])
         readers, present = self.read_masks(i)
         marked = [reading for reading, here in zip(nodule.readers, present, strict=False) if here]
@@ -104,19 +105,19 @@ class EmbeddedLidc(Embedded):
         return plan, Draws(scanner, generator(*names[:2]), generator(*names[:3]), generator(*names))
 
     def read_masks(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``(readers, present)`` of sample ``i``; nothing is simulated."""
+        """Return ``(readers, present)`` of sample ``i`` without simulating the image."""
         nodule = self._nodules[i]
         return nodule.masks(float(self._z[i]), nodule.window(SIZE))
 
     def _area_mm2(self, i: int, j: int) -> float:
-        """Return the area of row ``j``; 0 where it is no slice of the nodule of row ``i``."""
+        """Return the area of row ``j`` in mm^2; 0 if row ``j`` is not a slice of the nodule of row ``i``."""
         if not 0 <= j < len(self) or self._nodules[j] is not self._nodules[i]:
             return 0.0
         return float(self.index["area"].iloc[j]) * self._nodules[i].spacing_mm ** 2
 
 
 def _build_rows(annotations: Annotations) -> dict[str, np.ndarray]:
-    """Return the columns of the index by name; ``nodule`` is the number among the annotations."""
+    """Return the columns of the index by name; ``nodule`` is the position in ``annotations.nodules``."""
     rows = []
     for number, nodule in enumerate(annotations.nodules):
         for place, z in enumerate(nodule.slices()):
@@ -133,11 +134,11 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
     """Return ``(hu, alpha)`` of the object before the scan, without blur or noise.
 
     ``alpha`` is the share of each pixel that is lesion substance, float32 in [0, 1]. The lumen of a cavity, calcium and
-    vessels that run through the lesion count as lesion; chest wall does not.
+    vessels that run through the lesion count as lesion; the chest wall does not.
 
     Args:
-        draws: generators, which are used up; what the scan draws is left in them.
-        fineness: pixels of the result for each of the slice's, along each axis; a divisor of
+        draws: generators, whose states advance; the scan continues from these states.
+        fineness: number of pixels of the result per pixel of the slice along each axis; a divisor of
             :data:`~phantoms.base.SUPERSAMPLING`. Lesion, vessels and walls stay the same; textures shift by less than a
             pixel.
     """
@@ -145,17 +146,17 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
     shape = lesion.draw_shape(plan, draws.slice)
     _, extent, _ = support(shape.distance, shape.window, plan.place.outward)
     fraction, hu = lesion.in_pixels(shape, lesion.substance(shape, plan, draws.nodule), plan.window, fineness)
-    first = 0.5 - 0.5 / fineness  # centres of the first pixel and of its own first pixel, apart in pixels
+    first = 0.5 - 0.5 / fineness  # distance in pixels from the centre of the first pixel to that of its first sub-pixel
     centre_mm = (shape.centre - plan.window[:2] + first) * plan.spacing
     radius_mm = shape.radius * plan.spacing
-    if plan.place.radius >= PLEURAL_PLACE:  # the wall cuts a little off a juxtapleural nodule, and is clear of others
+    if plan.place.radius >= PLEURAL_PLACE:  # the wall cuts a little off a juxtapleural nodule, and misses others
         wall_mm = extent * plan.spacing - draws.nodule.uniform(0.05, 0.3) * radius_mm
     else:
         wall_mm = extent * plan.spacing + 2.5 + (PLEURAL_PLACE - plan.place.radius) * draws.nodule.uniform(30, 55)
     scene = Scene(plan, fineness, patient, centre_mm, radius_mm, wall_mm)
     around = draw_surroundings(scene, draws.slice, draws.nodule)
     image = around.lung_hu + fraction * (hu - around.lung_hu)
-    # vessels cross ground glass, not the lumen of a cavity
+    # vessels cross ground glass, but not the lumen of a cavity
     vessel = around.vessel * (1 - fraction) if plan.kind == "cavitary" else around.vessel
     image += vessel * (np.maximum(around.vessel_hu, image) - image)
     image += around.wall * (around.wall_hu - image)

@@ -1,7 +1,7 @@
 """Embedded ISBI 2012: simulated serial-section electron micrographs of neuropil, with a known truth.
 
 Cells are a Voronoi partition with seeds of uneven density, bent by a smooth displacement; membranes run between them,
-wide and fading where they are cut obliquely. Foreground is the cell interior, as in the real data set.
+wide and blurred where they are cut obliquely. Foreground is the cell interior, as in the real data set.
 """
 
 import cv2
@@ -16,7 +16,7 @@ SECTIONS, SIZE, SPACING_MM = 30, 256, (4e-6, 4e-6)
 MEMBRANE_HALF_PX = 1.9  # half thickness of a membrane that is cut straight (about 15 nm)
 CELL_GREY, MEMBRANE_GREY, MITOCHONDRION_GREY = 0.60, 0.26, 0.40
 _POINT_SPREAD_PX = 0.9
-_HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # how the annotator draws: wider than the membrane is, and not quite steadily
+_HAND_WIDE_PX, _HAND_STRAY_PX = 0.7, 0.6  # annotator's membranes: additional half width, and deviation of the outline
 
 
 class EmbeddedIsbi2012(Embedded):
@@ -40,12 +40,12 @@ def draw_section(rng: Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``(image, alpha, mask)`` of a section, (256, 256) float32, float32 and bool."""
     shape, fine = (SIZE, SIZE), (SUPERSAMPLING * SIZE, SUPERSAMPLING * SIZE)
     cells = _cells(fine, rng)
-    inside = np.ones(fine, np.uint8)  # not at the border of two cells
+    inside = np.ones(fine, np.uint8)  # 0 at the border of two cells
     inside[:, 1:] &= cells[:, 1:] == cells[:, :-1]
     inside[1:] &= cells[1:] == cells[:-1]
-    # (S*H, S*W) pixels; the 5 x 5 mask errs by two per cent at most
+    # (S*H, S*W) in pixels; the error of the 5 x 5 mask is at most two per cent
     to_border = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5) / np.float32(SUPERSAMPLING)
-    # a membrane that is oblique to the section is projected: wide, and fading on both sides
+    # the projection of a membrane that is oblique to the section is wide, and fades on both sides
     oblique = np.clip(_large_field(fine, 45, rng) - np.float32(1.35), 0, 1.2)
     half = np.float32(MEMBRANE_HALF_PX) * (1 + np.float32(0.2) * _large_field(fine, 12, rng)) + 3 * oblique
     fade = np.maximum(4 * oblique, np.float32(1 / SUPERSAMPLING))
@@ -58,14 +58,14 @@ def draw_section(rng: Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _large_field(shape: tuple[int, int], scale_px: float, rng: Generator) -> np.ndarray:
-    """Return a field smooth over ``scale_px`` pixels, on the sub-pixel grid."""
+    """Return a field on the sub-pixel grid that is smooth over ``scale_px`` pixels."""
     coarse = smooth_field((shape[0] // SUPERSAMPLING, shape[1] // SUPERSAMPLING), scale_px, rng)
     return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def _cells(shape: tuple[int, int], rng: Generator) -> np.ndarray:
-    """Return the (S*H, S*W) int32 labels of cells, crowded, large or drawn out in places."""
-    reach = 40 * SUPERSAMPLING  # cells beyond the border, so that its cells are like any others
+    """Return the (S*H, S*W) int32 labels of cells, which are crowded, large or elongated in places."""
+    reach = 40 * SUPERSAMPLING  # margin, so that cells at the border are like all others
     wide = (shape[0] + 2 * reach, shape[1] + 2 * reach)
     crowded = _large_field(wide, 75, rng)
     count = int(wide[0] * wide[1] / (17 * SUPERSAMPLING) ** 2)
@@ -74,7 +74,7 @@ def _cells(shape: tuple[int, int], rng: Generator) -> np.ndarray:
     free = np.ones(wide, np.uint8)
     free[tuple(seeds[keep].T)] = 0
     labels = cv2.distanceTransformWithLabels(free, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)[1]
-    # bending: long waves shape the cells, short ones make their membranes uneven
+    # displacement: long waves shape the cells, short waves make their membranes uneven
     down, across = (
         np.float32(26) * _large_field(shape, 28, rng) + np.float32(3.5) * _large_field(shape, 6.5, rng) for _ in "xy"
     )
@@ -108,7 +108,7 @@ def _micrograph(cells: np.ndarray, to_border: np.ndarray, alpha: np.ndarray, rng
 
 
 def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: Generator) -> np.ndarray:
-    """Return the (H, W) darkness of small rings that crowd in the larger cells."""
+    """Return the (H, W) darkness of vesicles: small rings, crowded in the larger cells."""
     rows, columns = np.mgrid[-6:7, -6:7]
     at = rng.integers(0, shape, (rng.poisson(shape[0] * shape[1] / 260), 2))
     at = at[(depth[tuple(at.T)] > 7) & (rng.uniform(size=len(at)) < 0.75)]
@@ -121,7 +121,7 @@ def _vesicles(shape: tuple[int, int], depth: np.ndarray, rng: Generator) -> np.n
 
 
 def _mitochondria(cytoplasm: np.ndarray, cell: np.ndarray, depth: np.ndarray, rng: Generator) -> np.ndarray:
-    """Return ``cytoplasm`` with dark ovals in large cells, whose membranes are no border of cells."""
+    """Return ``cytoplasm`` with dark ovals in large cells; their membranes are not cell borders."""
     shape = cytoplasm.shape
     rows, columns = np.ogrid[: shape[0], : shape[1]]
     for _ in range(rng.poisson(3.0)):

@@ -1,7 +1,7 @@
-"""One slice of one nodule: its true outline between the readers', its edge, and what it is made of.
+"""One slice of one nodule: true outline, between those of the readers, edge, and substance.
 
-The truth starts from the readers' mean outline; roughness and lobes displace it, spicules grow out of it, a poorly
-defined margin and the slope of the surface through the thick slice make its edge gradual.
+The truth starts from the mean outline of the readers. Roughness and lobes displace the outline, spicules extend from
+it, and a poorly defined margin and the slope of the surface within the thick slice make the edge gradual.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,35 +24,35 @@ from phantoms.base import (
 )
 from softmask.data.kinds import NO_CALCIUM, Place
 
-MARGIN_MM = (2.2, 1.5, 0.9, 0.4, 0.0)  # over which the lesion fades, by margin rating 1 (poorly defined) to 5 (sharp)
-TEXTURE_HU = (-590.0, -510.0, -330.0, -60.0, 35.0)  # by texture rating 1 (ground glass) to 5 (solid)
+MARGIN_MM = (2.2, 1.5, 0.9, 0.4, 0.0)  # width of the edge, by margin rating 1 (poorly defined) to 5 (sharp)
+TEXTURE_HU = (-590.0, -510.0, -330.0, -60.0, 35.0)  # HU by texture rating 1 (ground glass) to 5 (solid)
 SOLID_HU, FAT_HU, FLUID_HU, CAVITY_HU = 35.0, -80.0, 8.0, -960.0
 BED_HU = -860.0
 
-_REACH_MM = 9.0  # farther out than this, a nodule leaves nothing
+_REACH_MM = 9.0  # largest distance from the contours that a nodule can reach
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known of a slice: who drew what in it, and where it lies."""
+    """Inputs from which a slice is drawn: contours, ratings, kind, position and geometry."""
 
     outlines: Sequence[Outlines]  # the present readers' contours in this slice, in frame pixels
-    areas: Sequence[float]  # pixels of each present reader's mask
-    ratings: Sequence[Mapping[str, float]]  # of all readers of the nodule
-    kind: str  # one of softmask.data.kinds.KINDS; it adds the cavity or the calcium
-    place: Place  # where in the lung; it decides how far the wall is
-    window: Window  # of the image in the frame
+    areas: Sequence[float]  # number of pixels of each present reader's mask
+    ratings: Sequence[Mapping[str, float]]  # ratings by all readers of the nodule
+    kind: str  # one of softmask.data.kinds.KINDS, which decides about cavity and calcium
+    place: Place  # position in the lung, which determines the distance to the wall
+    window: Window  # window of the image in the frame
     spacing: float  # mm
     thickness: float  # mm
-    slope_mm: float  # how far the outline moves from the slice's lower to its upper face (surface_slope)
+    slope_mm: float  # shift of the outline from the lower to the upper face of the slice (surface_slope)
 
 
 @dataclass(frozen=True)
 class Shape:
     """True extent of a lesion in one slice."""
 
-    window: Window  # the box it was drawn in, in frame pixels
-    distance: np.ndarray  # (S*h, S*w) float32 to the outline in pixels, negative inside, spicules left out
+    window: Window  # box in which the lesion was drawn, in frame pixels
+    distance: np.ndarray  # (S*h, S*w) float32 distance to the outline in pixels, negative inside, without spicules
     fraction: np.ndarray  # (S*h, S*w) float32 in [0, 1], lesion substance at each sub-pixel
     centre: np.ndarray  # (2,) centroid in frame pixels
     radius: float  # equivalent radius in pixels
@@ -87,7 +87,7 @@ def draw_shape(plan: Plan, rng: Generator) -> Shape:
     # roughness alone would shrink a lesion that is smaller than the roughness
     distance = with_area(distance, float(np.count_nonzero(mean < 0)) / SUPERSAMPLING**2)
 
-    # an edge wider than the radius would spread a lesion of a few pixels over many
+    # an edge wider than the radius would spread a lesion of a few pixels over many pixels
     width = min(float(np.hypot(np.interp(margin, range(1, 6), MARGIN_MM), plan.slope_mm)) / plan.spacing, radius)
     ramp = np.clip(0.5 - distance / np.float32(max(width, 1 / SUPERSAMPLING)), 0, 1)
     fraction = ramp * ramp * (3 - 2 * ramp)
@@ -98,8 +98,8 @@ def draw_shape(plan: Plan, rng: Generator) -> Shape:
 
 
 def surface_slope(areas: Sequence[float]) -> float:
-    """Return how far (mm) the outline moves from one face of a slice to the other, from the ``areas`` (mm^2) below,
-    here and above: their change, divided by the perimeter of the circle of the same area."""
+    """Return the shift (mm) of the outline from one face of a slice to the other, from the ``areas`` (mm^2) below,
+    here and above: the change of area, divided by the perimeter of the circle of the same area."""
     below, here, above = areas
     radius = np.sqrt(here / np.pi)
     change = abs(above - below) / 2 if below > 0 or above > 0 else here / 2
@@ -114,7 +114,7 @@ def _spicules(shape: Shape, rating: float, spacing: float, rng: Generator) -> It
     for angle in rng.uniform(0, 2 * np.pi, count):
         direction = np.array([np.sin(angle), np.cos(angle)])
         length = min(rng.uniform(1.5, 2.0 + (rating - 1)) / spacing, 1.2 * radius + 1)
-        base = min(rng.uniform(0.35, 0.7) / spacing, radius / 2)  # half widths: base, and nearly nothing at the tip
+        base = min(rng.uniform(0.35, 0.7) / spacing, radius / 2)  # half width at the base; nearly 0 at the tip
         out = np.arange(0, 3 * radius, 0.25)
         at = centre + out[:, None] * direction
         cell = np.rint((at - shape.window[:2] + 0.5) * SUPERSAMPLING - 0.5).astype(int)
@@ -138,7 +138,7 @@ def substance(shape: Shape, plan: Plan, rng: Generator) -> np.ndarray:
     spacing, radius = plan.spacing, shape.radius
     texture, subtlety = mean_rating(plan.ratings, "texture"), mean_rating(plan.ratings, "subtlety")
     base = np.interp(texture, range(1, 6), TEXTURE_HU) + rng.normal(0, 12 + 22 * (5 - texture) / 4)
-    # readers call subtle what stands out little from the lung
+    # readers call a nodule subtle if its contrast with the lung is low
     base = BED_HU + (base - BED_HU) * (1 - 0.12 * (5 - subtlety))
     depth = -shape.distance * np.float32(spacing)  # mm below the outline
     grain = smooth_field(depth.shape, SUPERSAMPLING * 1.5 / spacing, rng)
@@ -190,8 +190,8 @@ def _calcium(shape: Shape, ratings: Sequence[Mapping[str, float]], depth: np.nda
 
 
 def in_pixels(shape: Shape, hu: np.ndarray, window: Window, fineness: int = 1) -> np.ndarray:
-    """Return lesion fraction and HU of the lesion's substance (2, f*H, f*W) float32, f x f parts (``fineness``) for
-    each pixel of ``window``; ``hu`` (S*h, S*w) are weighted by the lesion's share, and 0 where there is none."""
+    """Return lesion fraction and HU of the lesion's substance, (2, f*H, f*W) float32, with f x f values (``fineness``)
+    for each pixel of ``window``. Means of ``hu`` (S*h, S*w) are weighted by the lesion fraction; 0 without lesion."""
     factor = SUPERSAMPLING // fineness
     weight = block_mean(shape.fraction, factor)
     mean = block_mean(shape.fraction * hu, factor) / np.maximum(weight, np.float32(1e-6))

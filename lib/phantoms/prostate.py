@@ -1,7 +1,7 @@
 """Embedded PROMISE12: simulated transversal T2-weighted MR of the prostate, with a known truth.
 
-Each patient has one gland, cut by fourteen slices from base to apex. Signals follow what T2 weighting shows. Lengths in
-mm, signals in arbitrary units; x grows to the patient's left, y to the back.
+Each patient has one gland, cut by fourteen slices from base to apex. Signals are those of T2 weighting. Lengths in mm,
+signals in arbitrary units; x grows to the patient's left, y to the back.
 """
 
 from functools import lru_cache
@@ -19,18 +19,18 @@ PATIENTS, SLICES, SIZE, SPACING_MM = 50, 14, 256, 0.625
 FAT, MUSCLE, BLADDER, RECTUM, MARROW, BONE = 0.78, 0.22, 1.0, 0.38, 0.62, 0.10
 PERIPHERAL, TRANSITION, CAPSULE = 0.80, 0.43, 0.22
 
-_HAND_MM = 0.7  # how far the annotator strays from the true outline
+_HAND_MM = 0.7  # deviation of the annotator from the true outline
 
 
 class Gland:
-    """One patient: a gland of 20 to 110 ml, scanner and surroundings. Lengths in mm."""
+    """Gland of 20 to 110 ml of one patient, with scanner and surroundings. Lengths in mm."""
 
     def __init__(self, rng: Generator) -> None:
-        rng.uniform()  # a length that no slice shows; drawn, as all draws after it would change
+        rng.uniform()  # an unused length; still drawn, because all later draws would otherwise change
         self.half_width = rng.uniform(20, 29)  # left-right
         self.half_depth = rng.uniform(13, 21)  # front-back
         self.square = rng.uniform(2.0, 2.7)  # exponent of the outline, 2 an ellipse
-        self.zone = rng.uniform(0.5, 0.75)  # share of the depth that the transition zone takes
+        self.zone = rng.uniform(0.5, 0.75)  # share of the depth occupied by the transition zone
         # (4, 2) sizes and phases of the outline's harmonics 2 to 5, relative to the radius
         self.waves = np.column_stack([rng.normal(0, 0.018, 4), rng.uniform(0, 2 * np.pi, 4)])
         self.noise = rng.uniform(0.025, 0.06)  # standard deviation
@@ -40,10 +40,10 @@ class Gland:
 
 
 class EmbeddedPromise12(Embedded):
-    """Fifty patients, as the challenge has for training, of fourteen slices, 256 x 256 pixels of 0.625 mm.
+    """Fifty patients, as in the training set of the challenge, of fourteen slices of 256 x 256 pixels of 0.625 mm.
 
     ``alpha`` is the share of each pixel's volume, through the slice's thickness, that is prostate; the one reader marks
-    what is at least half prostate with a hand that strays. ``image`` is scaled by :func:`signal_range`.
+    pixels that are at least half prostate, with random deviations. ``image`` is scaled by :func:`signal_range`.
     """
 
     origin = "simulated T2-weighted MR"
@@ -67,8 +67,8 @@ class EmbeddedPromise12(Embedded):
 def signal_range(patient: str) -> tuple[float, float]:
     """Return the 1st and 99th percentile of the patient's middle slice, which become 0 and 1 in its images.
 
-    Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`), which would cost
-    all slices. The middle one has no bladder: the upper end lies some hundredths to a tenth below the volume's.
+    Real volumes are scaled by the percentiles of the whole volume (:mod:`softmask.data.promise12`), which would
+    require all slices. The middle slice has no bladder: its upper end is some hundredths to a tenth below the volume's.
     """
     signal, _, _ = draw_slice(patient, SLICES // 2)
     low, high = np.percentile(signal, PERCENTILES)
@@ -80,13 +80,13 @@ def draw_slice(patient: str, number: int) -> tuple[np.ndarray, np.ndarray, np.nd
     [0, 1], and bool."""
     names = ("promise12", patient)
     gland = Gland(generator(*names))
-    # what all slices of the patient share, and the rest
+    # draws shared by all slices of the patient, and draws of this slice
     body, rng = generator(*names, "body"), generator(*names, f"{number:03d}")
     height = (number + 0.5) / SLICES * 2 - 1  # -1 base, 1 apex
     centre = body.normal(0, 4, 2)
     x, y = _coordinates(1, centre)
     distance = _outline(gland, height, x, y)
-    # the surface's slope makes the outline move while the slice is crossed
+    # the outline moves within the thickness of the slice, by the slope of the surface
     scale = _scale(height)
     slope = gland.half_width * abs(_scale(height + 1 / SLICES) - _scale(height - 1 / SLICES))
     fade = max(slope, SPACING_MM / SUPERSAMPLING)
@@ -118,7 +118,7 @@ def _fraction(gland: Gland, height: float, distance: np.ndarray, fade: float, ce
 
 
 def _coordinates(factor: int, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return x (1, W) and y (H, 1) in mm from the gland's centre, ``factor`` points a pixel, float32."""
+    """Return x (1, W) and y (H, 1) in mm from the gland's centre, ``factor`` points per pixel, float32."""
     position = ((np.arange(factor * SIZE, dtype=np.float32) + 0.5) / factor - SIZE / 2) * np.float32(SPACING_MM)
     return (position - np.float32(centre[0]))[None, :], (position - np.float32(centre[1]))[:, None]
 
@@ -129,7 +129,7 @@ def _scale(height: float) -> float:
 
 
 def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return about the signed distance to the gland's outline in mm, float32."""
+    """Return the approximate signed distance to the gland's outline in mm, float32."""
     scale = np.float32(_scale(height))
     u, v = x / (np.float32(gland.half_width) * scale), y / (np.float32(gland.half_depth) * scale)
     v = v + np.float32(0.12) * np.exp(-((3 * u) ** 2)) * (v > 0)  # the rectum dents the back
@@ -142,12 +142,12 @@ def _outline(gland: Gland, height: float, x: np.ndarray, y: np.ndarray) -> np.nd
 
 
 def _gland_signal(gland: Gland, scale: float, x, y, distance, rng: Generator) -> np.ndarray:
-    """Return the signal of the gland: zones, urethra, capsule; in one of three a lesion."""
+    """Return the signal of the gland: zones, urethra, capsule, and a lesion in about one slice of three."""
     shape = distance.shape
     zone_depth, zone_width = gland.half_depth * gland.zone, gland.half_width * (0.45 + 0.4 * gland.zone)
     zone = np.hypot(x / (zone_width * scale), (y + 0.32 * gland.half_depth * scale) / (zone_depth * scale))
     transition = np.clip((1 - zone + 0.08 * smooth_field(shape, 8, rng)) * 8, 0, 1)
-    # benign nodules: rounded patches of either signal with dark rims
+    # benign nodules: rounded patches of high or low signal with dark rims
     patches = smooth_field(shape, 9, rng)
     mixed = TRANSITION + 0.15 * np.tanh(2 * patches) - 0.10 * np.exp(-((patches / 0.18) ** 2))
     mixed = mixed + 0.04 * smooth_field(shape, 3, rng)

@@ -1,7 +1,7 @@
-"""What surrounds a nodule: lung parenchyma with vessels and airways, pleura, chest wall with ribs, mediastinum.
+"""Surroundings of a nodule: lung parenchyma with vessels and airways, pleura, chest wall with ribs, mediastinum.
 
 Lengths are in mm in the image's plane, values in HU. A vessel is a chain of points on its centre line. A pixel at
-distance d from it sees a chord of ``2 sqrt(r^2 - d^2)``, whose part of the slice's thickness is the vessel's share.
+distance d from it sees a chord of ``2 sqrt(r^2 - d^2)``; the chord over the slice's thickness is the vessel's share.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ _STEP_MM = 0.4
 
 
 class Patient:
-    """What all slices of one patient share: half have contrast agent, one in five has emphysema."""
+    """Properties of all slices of one patient. Half of the patients have contrast agent, one in five has emphysema."""
 
     def __init__(self, rng: Generator) -> None:
         self.parenchyma_hu = rng.normal(-862, 22)
@@ -37,7 +37,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """(H, W) float32 layers, from the lesion's bed outwards: each covers the ones before it."""
+    """(H, W) float32 layers, from the lung around the lesion outwards: each covers the previous ones."""
 
     lung_hu: np.ndarray  # parenchyma
     vessel: np.ndarray  # share of each pixel that is vessel or airway wall
@@ -47,8 +47,8 @@ class Surroundings:
 
 
 class Scene:
-    """The image's grid, ``fineness`` pixels for each of the slice's along an axis, a nodule, and the lung's ellipse,
-    whose wall stands ``wall_mm`` outwards from the nodule's centre."""
+    """Grid of the image (``fineness`` pixels per pixel of the slice along each axis), nodule, and ellipse of the lung,
+    whose wall is ``wall_mm`` outwards from the nodule's centre."""
 
     def __init__(self, plan: Plan, fineness: int, patient: Patient, centre_mm, radius_mm: float, wall_mm: float):
         self.patient, self.place, self.thickness = patient, plan.place, plan.thickness
@@ -59,7 +59,7 @@ class Scene:
         # (H, 1) and (1, W) mm from the first pixel
         self.rows = np.arange(self.shape[0], dtype=np.float32)[:, None] * np.float32(self.spacing)
         self.columns = np.arange(self.shape[1], dtype=np.float32)[None, :] * np.float32(self.spacing)
-        # the wall is met at a right angle; position in the ellipse, in half axes
+        # ``outward`` is normal to the wall; row and column are positions in the ellipse, in half axes
         half, outward = np.array([patient.half_height_mm, patient.half_width_mm]), plan.place.outward
         middle = centre_mm + wall_mm * outward - half**2 * outward / np.linalg.norm(half * outward)
         y = self.row = (self.rows - np.float32(middle[0])) / np.float32(half[0])
@@ -73,7 +73,7 @@ class Scene:
         return np.hypot(self.rows - np.float32(point_mm[0]), self.columns - np.float32(point_mm[1]))
 
     def share(self, inside_mm: np.ndarray) -> np.ndarray:
-        """Return the (H, W) share of each pixel inside a surface, from the distance below it."""
+        """Return the (H, W) share of each pixel inside a surface, from the depth below the surface."""
         return np.clip(inside_mm / np.float32(self.spacing) + 0.5, 0, 1)
 
     def field(self, scale_mm: float, rng: Generator) -> np.ndarray:
@@ -82,7 +82,7 @@ class Scene:
 
 
 def draw_surroundings(scene: Scene, slab: Generator, nodule: Generator) -> Surroundings:
-    """Draw the thorax around a nodule; ``slab`` draws what differs between slices, ``nodule`` what they share."""
+    """Draw the thorax around a nodule; ``slab`` is the generator of the slice, ``nodule`` that of the nodule."""
     waves = scene.field(14, nodule)
     away = np.hypot(scene.rows - scene.centre_mm[0], scene.columns - scene.centre_mm[1]) - scene.radius_mm
     scene.depth = scene.depth + np.float32(0.9) * waves * np.clip(away / np.float32(8), 0, 1)
@@ -121,7 +121,7 @@ def _wall(scene: Scene, rng: Generator) -> np.ndarray:
     patient, place = scene.patient, scene.place
     grain, fold = scene.field(5, rng), scene.field(16, rng)
     muscle = np.float32(MUSCLE_HU) + np.float32(9) * grain
-    # sheets of fat between the layers of muscle, where the folds let them be seen
+    # sheets of fat between the layers of muscle, wider where ``fold`` is larger
     sheet = np.float32(1.1) + np.float32(0.8) * fold - np.abs(scene.depth - np.float32(11) - 3 * grain)
     chest = muscle + np.clip(sheet, 0, 1) * (np.float32(FAT_HU + 15) - muscle)
     chest = _ribs(scene, chest, grain, rng)
@@ -194,7 +194,7 @@ def _dome(scene: Scene, wall: np.ndarray, wall_hu: np.ndarray, rng: Generator) -
 
 
 def _airways(scene: Scene, tissue: np.ndarray, share: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return the parenchyma and the vessels' share with bronchi: rings of wall around air, next to a vessel."""
+    """Return the parenchyma and the vessels' share with added bronchi: rings of wall around air, next to a vessel."""
     for _ in range(rng.poisson(1.0)):
         point = rng.uniform(0, np.array(scene.shape) * scene.spacing)
         size = rng.uniform(1.0, 2.6)
@@ -222,7 +222,7 @@ class Tubes:
 
 
 def grow_vessels(extent_mm: tuple[float, float], outward: np.ndarray, rng: Generator, starts: np.ndarray) -> Tubes:
-    """Return vessels that run mostly along ``outward`` (2,), a unit vector from hilum to pleura, thin out and branch;
+    """Return vessels that run mostly along ``outward`` (2,), a unit vector from hilum to pleura, taper and branch;
     some start at ``starts`` (K, 2) in mm."""
     area = extent_mm[0] * extent_mm[1]
     count = rng.poisson(area / 130)
@@ -243,7 +243,7 @@ def grow_vessels(extent_mm: tuple[float, float], outward: np.ndarray, rng: Gener
         chains.append(chain)
         if generation == 2:
             break
-        # children leave anywhere along their parents, to either side, three quarters as wide
+        # children branch off anywhere along their parents, to either side, with 0.72 times the radius
         children = rng.integers(0, len(chain.radius), rng.poisson(0.9 * len(radius) + 0.1))
         begin, height = chain.points[children], chain.height[children]
         radius = 0.72 * chain.radius[children]
@@ -279,14 +279,14 @@ def cross_vessels(extent_mm: tuple[float, float], rng: Generator) -> Tubes:
 def share_of_tubes(tubes: Tubes, shape: tuple[int, int], spacing: float, thickness: float) -> np.ndarray:
     """Return the (H, W) float32 share of each pixel's volume that is vessel."""
     total = np.zeros((_FACTOR * shape[0], _FACTOR * shape[1]), np.float32)
-    # each layer knows only the nearest centre line, so thick vessels must not hide behind thin neighbours
+    # a layer uses only the nearest centre line: in a common layer, thin vessels would hide thick neighbours
     for layer in (tubes.radius >= 0.9, tubes.radius < 0.9):
         np.maximum(total, _layer(tubes, layer, total.shape, spacing / _FACTOR, thickness), out=total)
     return block_mean(total, _FACTOR)
 
 
 def _layer(tubes: Tubes, chosen: np.ndarray, shape: tuple[int, int], step: float, thickness: float) -> np.ndarray:
-    """Return the share of the ``chosen`` points: each cell sees the chord of the nearest one."""
+    """Return the vessels' share from the ``chosen`` points: each cell uses the chord of the nearest point."""
     cells = np.rint(tubes.points / step).astype(int)
     chosen = chosen & (cells >= 0).all(axis=1) & (cells < shape).all(axis=1)
     order = np.flatnonzero(chosen)[np.argsort(tubes.radius[chosen], kind="stable")]  # the widest point of a cell wins
