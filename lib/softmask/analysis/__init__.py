@@ -1,4 +1,4 @@
-"""What the notebooks compute, one module for one study: samples in, a tidy table of numbers out.
+"""Analyses of the notebooks, one module for each study: from samples or finished runs to tidy tables and figures.
 
-The analyses stand above ``data``, ``label`` and ``measure``; they draw nothing and write nothing.
+The analyses build on ``data``, ``label``, ``measure`` and ``experiments``, and draw and write by means of ``report``.
 """

@@ -1,8 +1,8 @@
-"""Soft labels beyond the papers: predictions against the readers themselves, not against one mask cut at 0.5; and the
-soft mask compared with every other label.
+"""Soft labels beyond the papers: predictions compared with the readers themselves, not with one mask binarised at 0.5;
+and the soft mask compared with every other label.
 
-Everything is computed from the predictions that records keep and the readers' masks of the data set, so that runs of
-any age are measured alike; nothing is trained, and no network is needed.
+Everything is computed from the predictions kept in the records and the readers' masks of the data set, so that runs of
+any age are measured in the same way; nothing is trained, and no network is needed.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 NETWORKS = ("improved_backbone", "unet")
 
 IN_THE_PAPERS = ("no_soft_label", "soft_mask_loss", "softgan", "kats_dilation", "gros_interpolation", "unet")
-"""Rows that the papers' tables have, too."""
+"""Rows that are also in the papers' tables."""
 
 LOW = {CONSENSUS: False, "ged": True, "ece_vote": True}
-"""Measures in which the soft mask is compared with other labels, and whether low values are good ones."""
+"""Measures by which the soft mask is compared with other labels, and whether lower values are better."""
 
 _PAIRS = {
     "soft_mask_cross_entropy": ("binary_cross_entropy", *RIVALS, READERS_MEAN),
@@ -67,15 +67,15 @@ PAIRS: Mapping[str, Mapping[str, Sequence[str]]] = {
         ],
     },
 }
-"""By network, a row of the soft mask and the rows compared with it: those under its loss; and the binary mask under the
-Dice loss, this one's temperature scaling, and SoftSeg, which has a loss of its own, with the soft-mask loss."""
+"""Rows of the soft mask and the rows compared with each, by network: rows with the same loss; for the soft-mask loss
+also the binary mask with the Dice loss, the temperature scaling of its network, and SoftSeg, which has its own loss."""
 
 BETTER, WORSE, OPEN = "better", "worse", "not shown"
 
 
 def wanted(config: Config) -> Wanted:
-    """Return the runs that are compared. In the small profiles they are those that the papers' tables have anyway, and
-    the pair :data:`~softmask.experiments.rows.ILLUSTRATED` on LIDC."""
+    """Return the runs that are compared. In the small profiles, these are only the rows of the papers' tables and, on
+    LIDC, the pair :data:`~softmask.experiments.rows.ILLUSTRATED`."""
     runs: dict[tuple[str, str], Sequence[RunSpec]] = {}
     for network in NETWORKS:
         for dataset in NODULES:
@@ -90,13 +90,14 @@ def wanted(config: Config) -> Wanted:
 class AgainstReaders:
     """Measures of finished runs against the readers of their test images (:mod:`softmask.measure.readers`).
 
-    One of :data:`softmask.analysis.table.Values`. NaN for images whose prediction the record does not keep (in the
-    small profiles it keeps eight) and that no reader marked. Opens each data set once; measures are kept in the cache.
+    A function of the type :data:`softmask.analysis.table.Values`. The values are NaN for images whose prediction the
+    record does not keep (small profiles keep eight) or that no reader marked. Readers' masks are read once, and
+    measures are kept in the cache.
 
     Raises:
-        MissingData: real data that is not there.
-        DataError: a metric that is none of these, seeds with different test images, images that the data set lacks, or
-            no image with a reader.
+        MissingData: if real data is missing.
+        DataError: for an unknown metric, seeds with different test images, images that are missing from the data set,
+            or no image with a reader.
     """
 
     def __init__(self, config: Config) -> None:
@@ -117,12 +118,12 @@ class AgainstReaders:
         return of_runs(fitted, [(*place, metric) for place in fitted for metric in measures.MEASURES], self)
 
     def reliability(self, runs: Sequence[Run]) -> Calibration:
-        """Return the calibration against the votes of all kept images and ``runs`` together."""
+        """Return the calibration against the readers' votes, over all kept images of all ``runs`` together."""
         _, predictions, readers = zip(*map(self._pairs, runs), strict=True)
         return measures.reliability(chain(*predictions), chain(*readers))
 
     def _measured(self, run: Run) -> pd.DataFrame:
-        """Return a line for each test image, a column for each measure."""
+        """Return a table with a line for each test image and a column for each measure."""
         if run.spec in self._measures:
             return self._measures[run.spec]
         names, *pairs = self._pairs(run)
@@ -138,7 +139,7 @@ class AgainstReaders:
         return self._measures[run.spec]
 
     def _pairs(self, run: Run) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
-        """Return the images that have a prediction and readers: names, soft masks (S, S), readers (R, S, S)."""
+        """Return names, soft masks (S, S) and readers' masks (R, S, S) of the images with a prediction and readers."""
         from softmask.data import open_dataset
 
         spec, kept = run.spec, recorded_soft_masks(run.record)
@@ -181,7 +182,7 @@ def run_cells(fitted: Fitted) -> list[Cell]:
 
 
 def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
-    """Return the measures against readers, and in simulated images the error against the true alpha."""
+    """Return the cells of the measures against readers and, for simulated images, the error against the true alpha."""
     alphas = [(*place, "mae_alpha") for place, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
     readable = judged_by_readers(fitted)
     parts = [with_consensus(readable), against.table(readable), of_runs(fitted, alphas)]
@@ -190,7 +191,7 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
 
 
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
-    """Return the values of :data:`LOW`, times 100."""
+    """Return the scores by the measures of :data:`LOW`, times 100."""
     by_key = {}
     for (row, dataset), runs in judged_by_readers(fitted).items():
         for metric in LOW:
@@ -201,10 +202,10 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
 
 
 def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
-    """Return every pair of :data:`PAIRS` that is run, on each data set and in each measure.
+    """Return the comparison of each pair of :data:`PAIRS` that has scores, on each data set and by each measure.
 
-    Differences are in favour of the soft mask, with their intervals over patients and seeds. ``p_holm`` of an outcome
-    is two-sided and corrected for all of these pairs together; NaN for pairs that are not judged.
+    Positive differences are in favour of the soft mask; intervals are over patients and seeds. ``p_holm`` of an outcome
+    is two-sided and corrected for all of these pairs together; it is NaN for pairs that are not judged.
     """
     rows = [(better, worse) for by_row in PAIRS.values() for better, rivals in by_row.items() for worse in rivals]
     judged, p = [], []
@@ -224,8 +225,8 @@ def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
 
 
 def shown(judged: Judged) -> str:
-    """Return what a pair shows at the corrected level of 5 %: that the soft mask is better, worse, or neither; or why
-    it is not judged."""
+    """Return whether the soft mask of a pair is better, worse or neither at the corrected level of 5 %; or why the pair
+    is not judged."""
     p, difference = judged.outcome.p_holm, judged.outcome.difference
     if np.isnan(p):
         few = judged.outcome.verdict == INCONCLUSIVE
@@ -247,7 +248,7 @@ def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
 
 def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
     """Return a figure of the differences on a data set: a panel for each measure, a line for each comparison."""
-    from softmask.report.forest import Interval, intervals  # matplotlib takes its time
+    from softmask.report.forest import Interval, intervals  # matplotlib is slow to import
 
     points = [
         Interval(
@@ -279,13 +280,13 @@ QUESTIONS = {
     "binary masks": ("no_soft_label", "binary_cross_entropy"),
     "temperature scaling of the binary mask's network": ("temperature_scaling",),
 }
-"""What the soft mask is compared with in :func:`conclusions`, and the rows of the improved backbone behind it."""
+"""Labels with which :func:`conclusions` compares the soft mask, and their rows for the improved backbone."""
 
 
 def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
-    """Return in plain sentences how the soft mask compares with each of :data:`QUESTIONS`: how many comparisons go
-    which way; on each data set and with each network, in every measure, the row that does best against it; and what is
-    not finished."""
+    """Return sentences on the soft mask compared with each of :data:`QUESTIONS`: the number of comparisons with each
+    outcome; for each data set, network and measure, the row that is best against the soft mask; and the comparisons
+    that are not finished."""
     sentences, waiting = [], []
     for question, rows in QUESTIONS.items():
         places = []
@@ -313,7 +314,7 @@ def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
 
 
 def _row(row: str, network: str) -> str:
-    """The row of a network that corresponds to one of the improved backbone."""
+    """Return the row of ``network`` that corresponds to ``row`` of the improved backbone."""
     if network != "unet":
         return row
     return "unet" if row == "no_soft_label" else f"unet_{row}"

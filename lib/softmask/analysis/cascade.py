@@ -1,6 +1,6 @@
-"""What notebooks 4 and 6 show of CasGAN and DSNet besides tables.
+"""Figures, diagrams and scores of CasGAN and DSNet for notebooks 4 and 6, besides tables.
 
-Functions between a module's layers (a product, a mean) do not show in a diagram: :class:`Drawn` makes them boxes.
+Functions between a module's layers (a product, a mean) do not appear in a diagram: :class:`Drawn` makes them boxes.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ BEYOND_NODULES = ("isbi2012", "promise12")
 
 @dataclass(frozen=True, eq=False)
 class Fed:
-    """A training image as the network sees it, and the first four as a batch.
+    """First training image with the network's input, and the first four images as a batch.
 
-    ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1].
+    ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1], except channels that are features.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Fed:
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
-    """Return the first training image of a run, interpolated without a super-resolution network."""
+    """Return the first training images of a run; without a trained super-resolution network, they are interpolated."""
     data = example_of(spec, config)
     whole = data.train
     labels = {name: label[:4] for name, label in whole.soft.items()}
@@ -81,7 +81,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
 
 
 class _Interpolating(nn.Module):
-    """Stand-in for a super-resolution run without a network, and for the network."""
+    """Stand-in for a super-resolution run without weights, and for its network."""
 
     needs, failed = (), False
 
@@ -102,7 +102,7 @@ class _Interpolating(nn.Module):
 
 
 PARTS = {"generator": "super-resolution network, frozen", "segmentor": "segmentor"}
-"""The parts of :class:`Cascade` as diagrams name them."""
+"""Names of the parts of :class:`Cascade` in diagrams."""
 
 
 class Cascade(nn.Module):
@@ -120,7 +120,7 @@ class Cascade(nn.Module):
 
 
 def prior_diagram(spec: RunSpec) -> Figure:
-    """Draw CasGAN figure 5: the soft mask of ``spec.prior`` becomes a channel."""
+    """Draw CasGAN figure 5: the soft mask of ``spec.prior`` becomes an input channel."""
     prior, size, network = spec.prior, spec.size, display("rows", spec.network)
     large, seen = size * prior.scale, size * spec.scale
     boxes = [
@@ -136,15 +136,15 @@ def prior_diagram(spec: RunSpec) -> Figure:
 
 
 def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
-    """Return, for a table's details, the cut of every run that has one of its own, by name."""
+    """Return, for a table's details, the threshold of each run that has its own, by name."""
     runs = [run for run in distinct(fitted) if run.spec.label == SOFTENED]
     return {"thresholds": {run.spec.name: run.record.threshold for run in runs}}
 
 
 def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return Dice with the 50 % consensus, of the network (a row) and of each doctor, on its images of ``lidc-500``.
+    """Return Dice of the network (a row) and of each doctor with the 50 % consensus, on the images of ``lidc-500``.
 
-    The curves of the network's training count, which is one of ``known``.
+    The network's training curves are those of its training run, which is in ``known``.
     """
     runs = fitted.get((network, "lidc-500"))
     if not runs:
@@ -157,7 +157,7 @@ def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None
 
 
 def pictured(run: Run, config: Config) -> list[list[Panel]]:
-    """Return rows of CasGAN figure 8; without data, the predictions alone."""
+    """Return rows of CasGAN figure 8; without data, they show only the predictions."""
     data, rows = data_of(run.spec, config), []
     for name, prediction in list(run.record.shown().items())[:3]:
         predicted, absent = Panel(prediction / 255.0, bar=SOFT_MASK), Panel(None, note="image not\nat hand")
@@ -172,7 +172,7 @@ def pictured(run: Run, config: Config) -> list[list[Panel]]:
 
 
 def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
-    """Draw CasGAN figure 8 of a row's first seed, on :data:`BEYOND_NODULES`."""
+    """Draw CasGAN figure 8 for a row's first seed, on :data:`BEYOND_NODULES`."""
     rows, names = [], []
     for dataset in BEYOND_NODULES:
         for run in firsts(fitted, [row], dataset).values():
@@ -183,11 +183,11 @@ def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
 
 
 SIZE = 64
-"""Height and width of the image that goes through a diagram."""
+"""Height and width of the image passed through a network to trace its diagram."""
 
 
 def attention(run: Run, images: np.ndarray) -> np.ndarray:
-    """Return the first CBAM block's weights of places (N, S, S) for ``images`` (N, 1, S, S)."""
+    """Return the first CBAM block's spatial attention weights (N, S, S) for ``images`` (N, 1, S, S)."""
     network = run.network()
     weights: list[torch.Tensor] = []
 
@@ -205,7 +205,7 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -> list[Look]:
-    """Return where the networks of two rows look on three test images."""
+    """Return the spatial attention of the networks of two rows on three test images."""
     runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
@@ -219,7 +219,7 @@ def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -
 
 
 class Step(nn.Module):
-    """A function as a box of its own, called ``label``."""
+    """Function as a box of its own in a diagram, with the name ``label``."""
 
     def __init__(self, label: str, function: Callable[..., torch.Tensor]) -> None:
         super().__init__()
@@ -227,7 +227,7 @@ class Step(nn.Module):
 
 
 class Drawn(nn.Module):
-    """A module with forward pass ``run(module, steps, *inputs)``; ``steps`` are function calls with labels."""
+    """Module with the forward pass ``run(module, steps, *inputs)``; ``steps`` are functions with labels."""
 
     def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ class Drawn(nn.Module):
 
 
 def drawn_cbam(block: CBAMBlock) -> Drawn:
-    """Return a CBAM block step by step, on features (B, C, H, W)."""
+    """Return a CBAM block with each step as a box, for features (B, C, H, W)."""
 
     def run(block: CBAMBlock, steps: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:
         perceptron = block.channel_attention.perceptron
@@ -262,7 +262,7 @@ def drawn_cbam(block: CBAMBlock) -> Drawn:
 
 
 def drawn_transfer(transfer: Transfer) -> Drawn:
-    """Return a transfer step by step, on two images (B, 1, H, W) and features."""
+    """Return a transfer with each step as a box, for two images (B, 1, H, W) and features."""
 
     def run(
         transfer: Transfer, steps: nn.ModuleDict, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor
@@ -291,8 +291,8 @@ def drawn_transfer(transfer: Transfer) -> Drawn:
 
 
 def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
-    """Draw DSNet's figure 3 (both versions) at full width; ``module`` is the transfer."""
-    with torch.device("meta"):  # shapes are enough: at full width, numbers would take seconds
+    """Draw DSNet's figure 3 (both versions) at full width; ``module`` is the name of the transfer."""
+    with torch.device("meta"):  # shapes are enough: at full width, computing values would take seconds
         built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
         built.module.label = module
         parts = {"generator": PARTS["generator"], "network": PARTS["segmentor"]}

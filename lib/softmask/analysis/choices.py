@@ -1,8 +1,8 @@
-"""The ledger of ambiguities: what a choice changes that the papers leave open. Nothing is trained for it.
+"""Ledger of ambiguities: the effect of each choice that the papers leave open. Nothing is trained for it.
 
 Choice and alternative are compared on the same images, with a 95 % bootstrap interval that draws whole patients. A
-label is measured by its error against the true alpha, else by Dice with the readers whom it has not seen; tests of
-networks come from the records of finished runs.
+label is measured by its error against the true alpha or, if that is unknown, by its Dice with the consensus of the
+readers from whom it was not made; tests of networks come from the records of finished runs.
 """
 
 from __future__ import annotations
@@ -35,41 +35,41 @@ from softmask.parallel import map_samples
 from softmask.report.result import Cell
 from softmask.train.losses import by_tanh
 
-CROP = 64  # side of what networks see
+CROP = 64  # height and width of the networks' input, in pixels
 
 
 class Choice(NamedTuple):
-    """One choice against one alternative."""
+    """Comparison of a choice with an alternative."""
 
     where: str  # the open point
     choice: str
     instead: str  # the alternative
-    measure: str  # of both, with its unit
-    chosen: float  # the measure with the choice
-    other: float  # and with the alternative
+    measure: str  # the measure of both, with its unit
+    chosen: float  # value with the choice
+    other: float  # value with the alternative
     low: float  # 95 % interval of other - chosen
     high: float
-    n: int  # images, or as ``measure`` says
+    n: int  # number of images, or of what ``measure`` names
     source: str  # real or embedded
 
 
 def compared(
     words: Sequence[str], a: Sequence, b: Sequence, groups: Sequence[str], source: str, weights=None
 ) -> Choice:
-    """Return the two means of ``a`` and ``b``, and the interval of their difference.
+    """Return the means of ``a`` and ``b``, and the interval of their difference.
 
     Args:
         words: where, choice, instead and measure of a :class:`Choice`.
-        a, b: (N,) values with the choice and with the alternative, NaN for what is left out of either mean.
+        a, b: (N,) values with the choice and with the alternative, NaN where left out of the mean.
         groups: (N,) patients.
-        weights: (N,) of the alternative's values.
+        weights: (N,) weights of the alternative's values.
     """
     means = mean_difference(np.asarray(a, float), np.asarray(b, float), BASE_SEED, list(groups), weights)
     return Choice(*words, *means, len(groups), source)
 
 
 def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
-    """Return the measures of :func:`reader_choices`, slice by slice, as :func:`of_four_readers` reads them."""
+    """Return the measures for :func:`reader_choices`, a line for each slice that :func:`of_four_readers` reads."""
     measured = of_four_readers(_slice, dataset, rows, "choices about a consensus need", "readers' masks")
     about = dataset.index.iloc[list(measured)].reset_index(drop=True)
     nodules = about["patient"] + "/" + about["nodule"]
@@ -78,7 +78,7 @@ def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
 
 
 def _slice(masks: np.ndarray) -> dict[str, float]:
-    """Measures of one slice's masks (4, H, W)."""
+    """Return the measures of one slice's masks (4, H, W)."""
     votes, sizes = masks.sum(axis=0), masks.sum(axis=(1, 2))
     matrix = dice_of_pairs(np.stack([*masks, votes >= 2, votes >= 3]))  # (6, 6)
     box = tuple(slice(max(0, (side - CROP) // 2), (side - CROP) // 2 + CROP) for side in masks.shape[1:])
@@ -101,7 +101,7 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
 
 
 def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
-    """Return Dice of two doctors of each nodule on its largest, middle and worst slice."""
+    """Return, for each nodule, Dice of two doctors on its largest, middle and worst slice, and the mean over slices."""
     lines = []
     for nodule, lines_of in slices.groupby("nodule", sort=False):
         pairs = lines_of["pairs"].to_numpy()
@@ -150,9 +150,10 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def label_lines(sample: Sample) -> list[dict]:
-    """Return a record for each alternative in the making of a label: words, measure with the choice (a) and without.
+    """Return a record for each alternative way of making a label: its words, and the measure with the choice (a) and
+    with the alternative (b).
 
-    Every label is made from the first reader's mask; Dice is with the consensus of the others.
+    Every label is made from the first reader's mask; Dice is with the consensus of the other readers.
     """
     mask, image = first_mask(sample), sample.image
     axes = recist.axes_from_mask(mask)
@@ -175,7 +176,7 @@ def label_lines(sample: Sample) -> list[dict]:
     stretched = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
     of_stretched = closed_form_alpha(stretched, trimap.from_mask(mask))
     grey, trimaps = "as the data set has them", f"{trimap.BAND:g} of the mask's radius"
-    of_label = [  # where, choice, instead, the label with either
+    of_label = [  # where, choice, instead, label with the choice, label with the alternative
         *(("trimap from a mask", trimaps, f"{share:g} of it", alpha, band(share)) for share in (0.1, 0.2, 0.3)),
         ("Kats, radius of the band", "1 pixel", "2 pixels", dilated, soft_labels.kats_dilation(mask, radius=2)),
         ("Kats, probability of the band", "0.3", "0.5", dilated, soft_labels.kats_dilation(mask, probability=0.5)),
@@ -194,7 +195,7 @@ def label_lines(sample: Sample) -> list[dict]:
 
 
 def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
-    """Return the choices behind the records of :func:`label_lines`."""
+    """Return the choices from the records of :func:`label_lines`."""
     return [
         compared(words, records["a"], records["b"], records["patient"], source)
         for words, records in lines.groupby(["where", "choice", "instead", "measure"], sort=False)
@@ -202,7 +203,7 @@ def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
-    """Return Dice between the truth as it is shown and the value at each pixel centre."""
+    """Return Dice between the truth as the networks see it and the truth sampled at the pixel centres."""
     mask, lines = first_mask(sample), []
     places = (np.arange(size) + 0.5) / size
     for crop in crops(dataset, sample, size):
@@ -214,7 +215,7 @@ def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
 
 
 def cells(choices: Iterable[Choice]) -> list[Cell]:
-    """Return a numbered row for each choice."""
+    """Return the cells of a table with a numbered row for each choice."""
     cells = []
     for number, (where, choice, instead, measure, chosen, other, low, high, n, source) in enumerate(choices, start=1):
         values = {"choice_and_alternative": f"{choice} / {instead}", "measure": measure, "chosen": chosen}
@@ -224,7 +225,7 @@ def cells(choices: Iterable[Choice]) -> list[Cell]:
 
 
 def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice]:
-    """Return every choice that needs no training; ``slices`` are of :func:`read_slices`."""
+    """Return every choice that needs no training; ``slices`` come from :func:`read_slices`."""
     four = selection.four_reader_rows(lidc.index)
     few = spread(selection.largest_per_nodule(lidc.index, four), 2 * config.profile.cap("matting"))
     lines = pd.DataFrame(map_samples(label_lines, lidc, few, title="choices about labels"))
@@ -250,7 +251,7 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
 
 
 def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the run's records by data set, without failed training runs."""
+    """Return the run's records that contain Dice, by data set, without failed training runs."""
     kept: dict[str, list[Record]] = {}
     for name in datasets:
         records = map(Record.read, sorted(records_folder(config).glob(f"{name}-*.json")))
@@ -264,7 +265,7 @@ def _values(records: Sequence[Record], metric: str) -> np.ndarray:
 
 
 def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
-    """Return choices about testing networks on nodules."""
+    """Return the choices in testing networks on nodules."""
     if not records:
         return []
     choices: list[Choice] = []
@@ -301,7 +302,7 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
 
 
 def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
-    """Return whether slices without lung count in LGAN's means."""
+    """Return the choice whether slices without lung count in LGAN's means."""
     if not records:
         return []
     patients = [group for record in records for group in record.groups]
@@ -312,7 +313,7 @@ def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
 
 
 def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
-    """Return, for each network, Dice at each cut and the error of either head; LabelError without readers."""
+    """Return, for each network, Dice at each threshold and the error of each head; raise LabelError without readers."""
     truth = consensus.fifty_percent(sample.masks)
     alpha = soft_mask(sample.image, readers=sample.masks).alpha
     lines = []
@@ -330,7 +331,7 @@ def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
 
 
 def kept_choices(lines: Sequence[dict], dataset: str, source: str) -> list[Choice]:
-    """Return the choices behind the lines of :func:`kept_lines`; few images, many networks."""
+    """Return the choices from the lines of :func:`kept_lines`, of few images and many networks."""
     if not lines:
         return []
     frame = pd.DataFrame(lines)

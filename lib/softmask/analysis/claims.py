@@ -1,4 +1,4 @@
-"""The papers' claims judged by what was measured, and the audit of printed numbers."""
+"""Verdicts on the papers' claims from measured values, and the audit of printed numbers."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from softmask.report.result import PRINTED, Cell, Key
 from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
 
 ELSEWHERE = ("soft_roi", "soft_half")
-"""Rows of claims that notebooks 9 and 2 judge."""
+"""Rows whose claims are judged in notebooks 9 and 2."""
 
 
 def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
-    """Return a question of the workbook's own about pairs: better, worse, data set, metric."""
+    """Return a claim of the workbook itself about ``pairs``: better, worse, data set, metric."""
     return Claim(words, tuple(Pair(*names, delta=LARGEST_DELTA) for names in pairs))
 
 
@@ -49,7 +49,7 @@ def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:
     """Return the verdict on a claim by the rule of :mod:`softmask.measure.verdicts`.
 
     Raises:
-        DataError: two methods measured on different test images; names the pair.
+        DataError: if two methods were measured on different test images; names the pair.
     """
     unit = UNITS[claim.unit]
     if not claim.judged:
@@ -72,7 +72,7 @@ def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
 
 
 def metrics(paper: str, *questions: Claim) -> list[str]:
-    """Return what claims and further questions compare, and Dice with the readers' consensus."""
+    """Return the metrics of the paper's claims and of further ``questions``, and Dice with the readers' consensus."""
     asked = [*papers.load(paper).claims, *questions]
     return list(dict.fromkeys([*(pair.metric for claim in asked for pair in claim.pairs), CONSENSUS]))
 
@@ -80,10 +80,10 @@ def metrics(paper: str, *questions: Claim) -> list[str]:
 def judge_paper(
     paper: str, scores: Mapping[Key, Scores], config: Config, reported: Sequence[Verdict] = ()
 ) -> tuple[list[Verdict], list[Verdict]]:
-    """Judge every claim in a paper's file by the scores of :func:`metrics`, and write the verdicts for the report.
+    """Judge a paper's claims, except those of :data:`ELSEWHERE`, by :func:`metrics`; write the verdicts for the report.
 
     Returns:
-        The verdicts, then those that are only ``reported``; and those by the readers' consensus on LNSM.
+        Verdicts, followed by the ``reported`` ones; and the verdicts by the readers' consensus on LNSM.
     """
     asked = [claim for claim in papers.load(paper).claims if claim.judged and claim.pairs[0].better not in ELSEWHERE]
     judged = [*(judge(claim, scores) for claim in asked), *reported]
@@ -94,7 +94,7 @@ def judge_paper(
 
 
 def find(paper: str, words: str) -> Claim:
-    """Return the claim of a paper that contains ``words``; ConfigError unless it is one."""
+    """Return the only claim of a paper that contains ``words``; raise ConfigError for none or several."""
     claims = [claim for claim in papers.load(paper).claims if words in claim.words]
     if len(claims) != 1:
         raise ConfigError(f"{paper} has {len(claims)} claims with {words!r}, not one")
@@ -102,40 +102,40 @@ def find(paper: str, words: str) -> Claim:
 
 
 def reported(claim: Claim, why: str) -> Verdict:
-    """Return what was measured for a claim that is not judged, in words."""
+    """Return the verdict on a claim that is not judged; ``why`` says what was measured."""
     return Verdict(claim.words, REPORTED, why, unit=UNITS[claim.unit])
 
 
 def against_readers(claim: Claim) -> Claim:
-    """Return the claim's comparisons of Dice on LNSM, by Dice with the readers' consensus."""
+    """Return the claim with only its comparisons of Dice on LNSM, by Dice with the readers' consensus."""
     pairs = [pair for pair in claim.pairs if (pair.dataset, pair.metric) == ("lnsm", "dice")]
     return replace(claim, pairs=tuple(replace(pair, metric=CONSENSUS) for pair in pairs))
 
 
 def by_dice(verdict: Verdict) -> Verdict:
-    """Return the verdict with its comparisons of Dice alone."""
+    """Return the verdict with only its comparisons of Dice."""
     pairs = tuple(judged for judged in verdict.pairs if judged.pair.metric.startswith("dice"))
     return replace(verdict, pairs=pairs, deciding=None)
 
 
 def of_unit(judged: Sequence[Verdict], unit: str) -> list[Verdict]:
-    """Return the verdicts, without the pairs of those in another unit."""
+    """Return the verdicts, with the pairs removed from verdicts in another unit."""
     return [verdict if verdict.unit == UNITS[unit] else replace(verdict, pairs=(), deciding=None) for verdict in judged]
 
 
 NODULES = 500
-"""Nodules behind the papers' matrices of doctors."""
+"""Number of nodules in the papers' matrices of doctors."""
 
 DOCTORS = "doctors"
 
 
 def every_check(nodules: pd.DataFrame) -> list[Check]:
-    """Return all checks of the printed numbers; ``nodules`` tell how far doctors agree."""
+    """Return all checks of the printed numbers; ``nodules`` has the agreement of doctors on each nodule."""
     return [*audit.run(), check_doctors(nodules)]
 
 
 def check_doctors(nodules: pd.DataFrame) -> Check:
-    """Check the printed mean Dice of two doctors against the annotations."""
+    """Check the printed mean Dice between two doctors against the annotations."""
     largest = nodules["largest"].to_numpy()
     low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
     least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
@@ -157,14 +157,14 @@ def check_doctors(nodules: pd.DataFrame) -> Check:
 
 
 def counts(checks: Sequence[Check]) -> dict[str, int]:
-    """Return how many sets of numbers were checked, fail, and fail a rule that must hold."""
+    """Return how many sets of numbers were checked, how many fail, and how many fail a rule that must hold."""
     hard = [check for check in checks if check.level == MUST_HOLD]
     total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
     return {"total": total, "failing": failing, "hard": sum(len(check.findings) for check in hard)}
 
 
 def check_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell]:
-    """Return one row for each check; ``source`` and ``nodules`` are of the annotations."""
+    """Return one row for each check; ``source`` and ``nodules`` (their number) describe the annotations."""
     cells: list[Cell] = []
     for check in checks:
         values = {"expected": f"{check.rule}. ({check.level})"}
@@ -174,7 +174,7 @@ def check_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell
 
 
 def finding_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell]:
-    """Return one row for each finding; arguments as of :func:`check_cells`."""
+    """Return one row for each finding; arguments as in :func:`check_cells`."""
     cells: list[Cell] = []
     findings = [(check, finding) for check in checks for finding in check.findings]
     for number, (check, finding) in enumerate(findings, start=1):
@@ -189,7 +189,7 @@ def finding_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Ce
 
 
 def gain_cells(gains: Sequence[Gain]) -> list[Cell]:
-    """Return one row for each pair of printed means; what is not known is left out."""
+    """Return one row for each pair of printed means; unknown values are left out."""
     cells: list[Cell] = []
     for number, gain in enumerate(gains, start=1):
         better, worse = (
@@ -214,5 +214,5 @@ def gain_cells(gains: Sequence[Gain]) -> list[Cell]:
 
 
 def _over(check: Check, source: str, nodules: int) -> tuple[int, int, str]:
-    """Images, seeds and source of a check; only that of doctors has looked at images."""
+    """Return images, seeds and source of a check; only the check of doctors uses images."""
     return (nodules, 1, source) if check.name == DOCTORS else (0, 1, PRINTED)

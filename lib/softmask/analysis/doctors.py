@@ -1,7 +1,7 @@
-"""How far four readers agree with one another, with a consensus of them, and with networks, nodule by nodule.
+"""Agreement of four readers with each other, with their consensus, and with networks, for each nodule.
 
-The printed consensus contains the doctor it is compared with: a leave-one-out consensus and STAPLE stand beside it.
-LIDC does not say who is "doctor 1": neither does ``any_doctor``, the mean over all orders of the readers.
+The printed consensus includes the doctor who is compared with it, so a leave-one-out consensus and STAPLE are also
+given. LIDC does not say who is "doctor 1", so ``any_doctor`` is the mean over all orders of the readers.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ RATERS = (*DOCTORS, CONSENSUS)
 REFERENCES = ("dice_any_other", "dice_consensus50", "dice_consensus_others", "dice_staple")
 
 EVERY_SLICE, LARGEST_SLICE, TESTED = "lidc-every-slice", "lidc-largest", "lidc-500"
-"""Sets of slices: all that four readers marked; the largest of each nodule; of those, the 500 that are tested on."""
+"""Sets of slices: all that four readers marked; the largest slice of each nodule; the 500 of these used for testing."""
 
 PAIRS = np.triu_indices(4, 1)
-"""Of doctors, in a matrix."""
+"""Indices of the pairs of doctors in a matrix."""
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Dice of every image: ``matrix`` between :data:`RATERS`; each doctor (N, 4) against the consensus of the
-    ``others``, and against ``staple`` of all, binarised at 0.5."""
+    """Dice of every image: ``matrix`` between :data:`RATERS`; each doctor (N, 4) with the consensus of the ``others``,
+    and with ``staple`` of all readers, binarised at 0.5."""
 
     ids: list[str]
     matrix: DiceMatrix = field(repr=False)
@@ -56,7 +56,7 @@ class Agreement:
         return len(self.ids)
 
     def references(self) -> dict[str, np.ndarray]:
-        """(N, 4) for each of :data:`REFERENCES`: every doctor against them."""
+        """Return the Dice (N, 4) of every doctor with each of :data:`REFERENCES`."""
         doctors = self.matrix.values[:, :4, :4]
         any_other = (doctors.sum(axis=2) - 1) / 3  # without the doctor's own Dice with themselves
         values = (any_other, self.matrix.values[:, :4, 4], self.others, self.staple)
@@ -66,7 +66,7 @@ class Agreement:
 def of_four_readers(
     measure: Callable[[np.ndarray], Any], dataset: Dataset, rows: Iterable[int], purpose: str, title: str
 ) -> dict[int, Any]:
-    """Return ``measure`` of the masks (4, H, W) of each of ``rows``, by row; DataError when no row is left.
+    """Return ``measure`` of the masks (4, H, W) of each of ``rows``, by row; raise DataError if none is left.
 
     A row that cannot be read or measured, or that not all four readers marked, is left out and listed in
     ``dataset.problems``.
@@ -101,7 +101,7 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
 
 
 def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
-    """Return the rows of samples by name; DataError for a name that is missing."""
+    """Return the rows of the samples with these ``ids``; raise DataError if one is missing."""
     rows = {dataset.name_of(row): row for row in range(len(dataset))}
     ids = list(ids)
     missing = [name for name in ids if name not in rows]
@@ -111,14 +111,15 @@ def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
 
 
 def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str = "ids") -> list[int]:
-    """Return the rows of LIDC that networks are tested on, or whose ``predictions`` are kept."""
+    """Return the rows of LIDC that the first run is tested on, or whose ``predictions`` it keeps; without runs, the
+    test rows of :data:`TESTED`."""
     for run in (run for runs in networks for run in runs):
         return rows_named(dataset, getattr(run.record, part))
     return split_rows(TESTED, dataset)["test"].tolist()
 
 
 def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
-    """Return (6, 6): :data:`RATERS`, and the network of ``runs``; DataError for other test images."""
+    """Return the matrix (6, 6) of :data:`RATERS` and a network; raise DataError for other test images."""
     if list(runs[0].record.ids) != agreed.ids:
         raise DataError(f"{runs[0].spec.name}: was not tested on the images that the doctors are compared on")
     values = np.ones((len(agreed), 6, 6))
@@ -141,7 +142,7 @@ def matrix_cells(
 
 
 def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
-    """Return the cells of the papers' matrix, with the network where it has runs."""
+    """Return the cells of the papers' matrix, with the network if it has runs."""
     raters, matrix = ((*RATERS, name), with_network(agreed, runs)) if runs else (RATERS, agreed.matrix)
     return [
         replace(cell, n_seeds=len(runs)) if name in (cell.row, cell.metric.removeprefix("dice_with_")) else cell
@@ -150,7 +151,7 @@ def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str
 
 
 def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.DataFrame:
-    """Return Dice with the consensus, and how often the network is nearer to it than a doctor."""
+    """Return Dice with the consensus, and how often the network is nearer to the consensus than each doctor."""
     frames = {}
     for name, runs in networks.items():
         if runs:
@@ -162,7 +163,7 @@ def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.Dat
 
 
 def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, np.ndarray]:
-    """Return the kept soft masks (H, W); 0 outside what the network saw."""
+    """Return the kept soft masks (H, W) of the first run; 0 outside the network's crop."""
     masks = {}
     for run in runs[:1]:
         size, kept = run.spec.size, run.record.predictions
@@ -175,13 +176,13 @@ def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, n
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int]) -> dict[str, Sample]:
-    """Return the first of ``rows`` of each nodule kind that occurs."""
+    """Return the first sample among ``rows`` of each nodule kind that occurs."""
     kinds = dataset.index["kind"].to_numpy()[list(rows)]
     return {kind: dataset[rows[int(np.argmax(kinds == kind))]] for kind in KINDS if (kinds == kind).any()}
 
 
 def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
-    """Return each doctor, and ``any_doctor``, against :data:`REFERENCES`."""
+    """Return the cells of each doctor, and ``any_doctor``, compared with :data:`REFERENCES`."""
     references = agreed.references()
     rows = {doctor: {name: values[:, i] for name, values in references.items()} for i, doctor in enumerate(DOCTORS)}
     rows["any_doctor"] = {name: values.mean(axis=1) for name, values in references.items()}
@@ -189,7 +190,7 @@ def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
 
 
 def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: str) -> list[Cell]:
-    """Mean and spread over images of values (N,) by row and metric."""
+    """Return mean and spread over images of values (N,), by row and metric."""
     cells = []
     for row, values in rows.items():
         records = pd.DataFrame(values).assign(row=row)
@@ -198,14 +199,14 @@ def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: s
 
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
-    """Return the printed Dice in [0, 1] between :data:`RATERS` (5, 5), or NaN."""
+    """Return the printed Dice (5, 5) between :data:`RATERS`, in [0, 1]; NaN where none is printed."""
     cells = papers.load(paper).table(table).cells()
     printed = {(cell.row, cell.metric): cell.mean / SCALES[cell.unit] for cell in cells}
     return np.array([[printed.get((row, f"dice_with_{column}"), np.nan) for column in RATERS] for row in RATERS])
 
 
 def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
-    """Return kinds of nodules, and which of ``rows`` of LIDC are of them, (N,) bool; one nodule is in several.
+    """Return groups of nodules by name: which of ``rows`` of LIDC belong to each, (N,) bool; the groups overlap.
 
     Readers' median ``texture`` (LIDC): 5 is solid, 3 part-solid, 1 non-solid.
     """
@@ -268,7 +269,7 @@ def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str,
 def group_cells(
     networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
 ) -> list[Cell]:
-    """Return number of nodules and Dice with ``reference`` for each group."""
+    """Return the number of nodules and the Dice with ``reference``, for each group."""
     values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
     cells = []
     for group, inside in members.items():

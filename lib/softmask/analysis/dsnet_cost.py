@@ -1,6 +1,6 @@
-"""What DSNet's transfer costs when a trained network is used (DSNet, TNNLS 2023, table 8).
+"""Inference cost of DSNet's transfer (DSNet, TNNLS 2023, table 8).
 
-Both networks are timed in turns, with fresh weights, of the profile's widths and of the publication's.
+Both networks are timed in turns, with fresh weights, at the profile's widths and at the published widths.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from softmask.train import seeded
 
 WITHOUT, HAVING = "without_transfer", "with_transfer"
 ROUNDS = (7, 200)
-"""The fewest and the most measurements of each network; with fewer a median has no 95 % interval."""
+"""Minimum and maximum number of measurements of each network; with fewer than six, a median has no 95 % interval."""
 SECONDS: Mapping[str, float] = {"smoke": 1.0, "cpu": 5.0, "night": 5.0, "full": 10.0}
-"""By profile, how long is measured for each device and batch, where the fewest rounds do not take longer."""
+"""Measuring time for each device and batch, by profile, unless the minimum number of rounds takes longer."""
 BATCHES = (1, 32)
 UNITS = {"parameters": "count", "multiply_adds": "millions"} | {
     f"{device}_{batch}": "ms" for device in ("cpu", "cuda") for batch in BATCHES
@@ -46,7 +46,7 @@ UNITS = {"parameters": "count", "multiply_adds": "millions"} | {
 
 
 class Cost(NamedTuple):
-    """Two networks of one width."""
+    """Cost of two networks of one width."""
 
     width: str  # ``full``, or the profile's name
     parts: pd.DataFrame  # row, part, its parameters, and its multiply-adds for one image (adds)
@@ -62,13 +62,13 @@ def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
 
 
 def chosen(cost: Cost) -> pd.DataFrame:
-    """Return the times of the paper's number: one image, on the GPU if there is one."""
+    """Return the times that correspond to the paper's: one image, on the GPU if there is one."""
     single = cost.times[cost.times["batch"] == 1]
     return single[single["device"] == ("cuda" if "cuda" in set(single["device"]) else "cpu")]
 
 
 def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str, nn.Module]:
-    """Return both networks of table 8 with fresh weights; ``full``: at published widths and scale."""
+    """Return both networks of table 8 with fresh weights, at the published widths and scale if ``full``."""
     with seeded(BASE_SEED):
         generator = build(having.sr.network, None if full else having.sr.width)
         scale, reduction = (SCALE, SCALE) if full else (having.scale, having.reduction)
@@ -79,7 +79,7 @@ def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str,
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
-    """Return multiply-adds of the convolutions and dense layers in ``call()``."""
+    """Return the number of multiply-adds of the convolutions and dense layers in ``call()``."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         call()
     return counter.get_total_flops() // 2
@@ -111,9 +111,9 @@ def measure(
     batches: Sequence[int] = BATCHES,
     seconds: float = 10.0,
 ) -> Cost:
-    """Return the cost of networks on images of ``size`` x ``size``, on one core and on the GPU where there is one.
+    """Return the cost of networks on images of ``size`` x ``size``, on one core and on the GPU if there is one.
 
-    Times are kept in the cache folder for a machine, the networks and their code: tables do not change between runs.
+    Times are cached by machine, networks and their code, so that tables do not change between runs.
     """
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     layers = {type(layer) for network in pair.values() for layer in network.modules()}
@@ -137,9 +137,9 @@ def measure(
 def _milliseconds(
     pair: Mapping[str, nn.Module], device: str, batch: int, size: int, seconds: float
 ) -> dict[str, np.ndarray]:
-    """Of each network, milliseconds per image of every round, in turns."""
+    """Return each network's milliseconds per image in every round, in turns."""
     images = torch.rand(batch, 1, size, size, generator=torch.Generator().manual_seed(BASE_SEED)).to(device)
-    # the layout that training and testing use
+    # the memory layout of training and testing
     placed = {row: network.to(device, memory_format=torch.channels_last) for row, network in pair.items()}
     times: dict[str, list[float]] = {row: [] for row in placed}
     wait = torch.cuda.synchronize if images.is_cuda else lambda: None
@@ -155,7 +155,7 @@ def _milliseconds(
     torch.set_num_threads(1)
     try:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            for network in placed.values():  # the first calls choose algorithms and take memory
+            for network in placed.values():  # the first calls choose algorithms and allocate memory
                 timed(network)
             began = perf_counter()
             for i in range(ROUNDS[1]):
@@ -198,7 +198,7 @@ def parts_frame(costs: Sequence[Cost]) -> pd.DataFrame:
 
 
 def _time_cell(row: str, dataset: str, metric: str, values: pd.Series, source: str, note: str = "") -> Cell:
-    """The median of times, and their spread (N - 1)."""
+    """Return a cell with the median of times and their spread (N - 1)."""
     return Cell(row, dataset, metric, float(values.median()), float(values.std()), len(values), 1, source, note)
 
 
@@ -212,7 +212,7 @@ def cells(cost: Cost, source: str) -> list[Cell]:
 
 
 def all_cells(costs: Sequence[Cost], source: str) -> list[Cell]:
-    """Return the workbook's own table: parameters, multiply-adds, every time."""
+    """Return the workbook's own table: parameters, multiply-adds and all times."""
     cells = []
     for cost in costs:
         for row, parts in cost.parts.groupby("row", sort=False):
@@ -225,7 +225,7 @@ def all_cells(costs: Sequence[Cost], source: str) -> list[Cell]:
 
 
 def measured(cost: Cost) -> str:
-    """Return what was measured for the paper's claim about time, by :func:`chosen`, in words."""
+    """Return a sentence on the times of :func:`chosen`, for the paper's claim about time."""
     times = chosen(cost)
     median, low, high = ratio(times)
     where = f"{device_name(times['device'].iloc[0])}, one image at a time, width of {cost.width}"

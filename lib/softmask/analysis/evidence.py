@@ -1,4 +1,4 @@
-"""What stands behind the numbers of a run, collected from its records for the report. Nothing is trained."""
+"""Evidence behind the numbers of a run, collected from its records for the report. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from softmask.report.evidence import Evidence, Pictures, Place, Trained
 from softmask.report.result import Key
 
 BESIDE_DOCTORS: Mapping[str, str] = {"casgan": "casgan", "dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
-"""By paper, the row that is compared with four doctors."""
+"""Row that is compared with four doctors, by paper."""
 
 SIMULATED = "Simulated by this package"
 OUTLINES = f"{SIMULATED} from the outlines of LIDC-IDRI's readers (CC BY 3.0, TCIA)"
 
 
 def collect(config: Config) -> Evidence:
-    """Return what stands behind the printed tables and the claims, as far as the run has records."""
+    """Return the evidence behind the printed tables and the claims, as far as the run has records."""
     recorded = replace(config, recorded=True)
     fitted = finished.fit_tables({paper: _wanted(paper, recorded) for paper in papers.NAMES}, recorded)
     scores: dict[tuple[str, str, str, str], Scores] = {}
@@ -56,7 +56,7 @@ def collect(config: Config) -> Evidence:
 
 
 def _wanted(paper: str, config: Config) -> Wanted:
-    """The runs behind a paper's tables, of its network beside four doctors, and of lungs on real slices."""
+    """Return the runs of a paper's tables, of its network compared with four doctors, and of lungs on real slices."""
     tables = [name for name in TABLES if name.startswith(f"{paper}/")]
     wanted = {place: runs for name in tables for place, runs in specs(name, config).items()}
     if paper in BESIDE_DOCTORS:
@@ -65,7 +65,7 @@ def _wanted(paper: str, config: Config) -> Wanted:
 
 
 def _scores(paper: str, fitted: Fitted, config: Config) -> dict[Key, Scores]:
-    """Values of every measure that a claim or a table of the paper is about."""
+    """Return the scores by every measure in a claim or a table of the paper."""
     others: dict[Key, Scores] = {}
     with suppress(DataError):  # the page names the file
         others = verdicts.read_values(config.results / "claims" / f"{paper}.json")
@@ -99,13 +99,13 @@ def _trained(runs: list[Run]) -> Trained:
 
 
 def _masks(run: Run) -> dict[str, np.ndarray]:
-    """Predictions kept of a run's test images, binarised as in testing."""
+    """Return the kept predictions of a run's test images, binarised as in testing."""
     threshold = 255 * run.record.threshold
     return {name: image >= threshold for name, image in run.record.predictions.items()}
 
 
 def _pictures(run: Run, config: Config) -> Pictures:
-    """The images that a run was tested on, where they are at hand, the same, and free to be shown."""
+    """Return a run's test images if they are available, unchanged and free to be shown, else the reason why not."""
     spec, ids = run.spec, run.record.ids
     credit = SIMULATED if dataset_name(spec.dataset) in ("isbi2012", "promise12") else OUTLINES
     if spec.source == "real":

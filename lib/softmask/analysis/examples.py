@@ -1,4 +1,4 @@
-"""What the data sets hold, how they are divided, and which images are shown: none picked by how well it came out."""
+"""Contents and splits of the data sets, and images to be shown: none is selected by how good its result is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from softmask.errors import DataError, MissingData
 from softmask.report.result import Cell
 
 COUNTS = dict.fromkeys(("patients", "lesions", "images", "four_readers", "nodules", "images_in_the_papers"), "count")
-"""Units of the tables made here."""
+"""Units of the tables of this module."""
 
 
 def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
@@ -28,7 +28,7 @@ def spread(rows: Sequence[int], cap: int | None) -> np.ndarray:
 
 
 def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float, float] = (60, 900)) -> list[Sample]:
-    """Return at most ``n`` readable samples spread over those of fitting area; DataError without any."""
+    """Return at most ``n`` readable samples, spread over ``rows`` of fitting area; raise DataError if there is none."""
     rows = np.asarray(rows, dtype=int)
     areas = dataset.index["area"].to_numpy()[rows]
     fitting = rows[(areas >= area[0]) & (areas <= area[1])]
@@ -44,7 +44,7 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
 
 
 def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]) -> dict[str, Sample]:
-    """Return a sample of each nodule kind, of middle size or else the nearest readable."""
+    """Return a sample of each nodule kind: of median area or, if unreadable, the next larger one, else smaller one."""
     rows = np.asarray(rows, dtype=int)
     index = dataset.index.iloc[rows].assign(row=rows).sort_values("area", kind="stable")
     samples: dict[str, Sample] = {}
@@ -57,7 +57,7 @@ def one_of_each_kind(dataset: Dataset, rows: Sequence[int], kinds: Sequence[str]
 
 
 def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
-    """Return every data set of the run, and where to get each of the others."""
+    """Return the available data sets of the run, and for each missing one where to get it."""
     opened, missing = {}, {}
     for name in datasets.NAMES:
         try:
@@ -68,7 +68,7 @@ def open_all(config: Config) -> tuple[dict[str, Dataset], dict[str, str]]:
 
 
 def _counts(row: str, dataset: Dataset, values: Mapping[str, float]) -> list[Cell]:
-    from softmask.analysis.table import numbers  # it needs PyTorch; the lessons that show examples do without
+    from softmask.analysis.table import numbers  # needs PyTorch, which lessons that show examples do not import
 
     return numbers(row, "", values, len(dataset), 1, data_kind(dataset.name, dataset.source, dataset.origin))
 
@@ -78,7 +78,7 @@ def _lesions(index: pd.DataFrame) -> int:
 
 
 def count_cells(opened: Mapping[str, Dataset]) -> list[Cell]:
-    """Return patients, lesions, images, and images of four readers, of each data set."""
+    """Return the numbers of patients, lesions, images, and images with four readers, of each data set."""
     cells = []
     for name, dataset in opened.items():
         index = dataset.index
@@ -88,7 +88,7 @@ def count_cells(opened: Mapping[str, Dataset]) -> list[Cell]:
 
 
 def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
-    """Return nodules of each kind, and those that four readers marked."""
+    """Return the number of nodules of each kind, and of those that four readers marked."""
     cells = []
     for kind in kinds:
         index = dataset.index[dataset.index["kind"] == kind]
@@ -103,12 +103,12 @@ def splits(opened: Mapping[str, Dataset]) -> dict[str, dict[str, np.ndarray]]:
 
 
 def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mapping[str, Dataset]) -> list[Cell]:
-    """Return images and patients in each part, and the size the papers state."""
+    """Return the numbers of images and patients in each part, and the number of images stated in the papers."""
     cells = []
     for name, chosen in parts.items():
         for part, rows in chosen.items():
             counts = {"images": len(rows), "patients": opened[name].index["patient"].iloc[rows].nunique()}
-            if name not in SCANS:  # LGAN tells scans, not slices
+            if name not in SCANS:  # LGAN states numbers of scans, not of slices
                 counts["images_in_the_papers"] = PAPER_SIZES[name][part]
             cells += _counts(f"{name}_{part}", opened[name], counts)
     return cells

@@ -1,4 +1,4 @@
-"""The interactive bench without its sliders: a nodule, a setting, what that gives, and its pictures."""
+"""Interactive bench without its sliders: a nodule, a setting, the resulting soft mask, and its pictures."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from softmask.measure import segmentation, soft
 from softmask.report import figures, panels
 from softmask.report.panels import Panel
 
-SIZE = 64  # rows and columns of the window round a nodule, as in DSNet's crops
-VIEW = 40  # least height and width of what is shown: the edge of a small nodule is a few pixels wide
+SIZE = 64  # rows and columns of the window around a nodule, as in DSNet's crops
+VIEW = 40  # minimum height and width of the view: the edge of a small nodule is a few pixels wide
 CONSENSUS = "50 % consensus"
 TITLES = ("image, RECIST mark", "trimap", "alpha", "alpha cut, readers")
 AXES = (panels.LONG, panels.SHORT)
@@ -29,8 +29,8 @@ CUT = figures.COLORS[3]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """What a person sets: RECIST axes (axis, end, (row, column)), the trimap's ``radius`` in pixels (None: by the
-    lesion's size), the matting's ``epsilon``, and where alpha is cut."""
+    """Setting of the bench: RECIST axes (axis, end, (row, column)), the trimap's ``radius`` in pixels (None: by the
+    lesion's size), the matting's ``epsilon``, and the ``threshold`` of alpha."""
 
     recist: np.ndarray
     radius: float | None = None
@@ -40,8 +40,8 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a setting gives: soft mask, its cut ``binary`` (H, W), Dice with the readers, and, if known, the error of
-    alpha in the band round the true edge."""
+    """Result of a setting: soft mask, its ``binary`` mask (H, W), Dice with the readers, and, if the truth is known,
+    the error of alpha in the band around the true edge."""
 
     result: SoftMask
     binary: np.ndarray
@@ -50,7 +50,7 @@ class Step:
 
 
 def nodules(dataset: Dataset) -> dict[str, Sample]:
-    """Return one nodule of each kind that four readers marked; DataError without any."""
+    """Return one nodule of each kind that four readers marked; raise DataError if there is none."""
     rows = selection.largest_per_nodule(dataset.index, selection.four_reader_rows(dataset.index))
     samples = examples.one_of_each_kind(dataset, rows, KINDS)
     if not samples:
@@ -62,7 +62,7 @@ def nodules(dataset: Dataset) -> dict[str, Sample]:
 
 
 def cut(sample: Sample) -> Sample:
-    """Return the :data:`SIZE` x :data:`SIZE` pixels round the lesion of a sample."""
+    """Return the :data:`SIZE` x :data:`SIZE` pixels around the lesion of a sample."""
     rows, columns = panels.crop(sample, SIZE)
     arrays = {name: getattr(sample, name) for name in ("image", "readers", "hu", "alpha", "nodules")}
     inside = {name: array[..., rows, columns] for name, array in arrays.items() if array is not None}
@@ -71,12 +71,12 @@ def cut(sample: Sample) -> Sample:
 
 
 def start(sample: Sample) -> Setting:
-    """Return the first setting: the RECIST mark, with ends at half pixels."""
+    """Return the first setting: the RECIST mark, with ends rounded to half pixels."""
     return Setting(np.round(2 * selection.with_recist(sample).recist) / 2)
 
 
 def step(sample: Sample, setting: Setting) -> Step:
-    """Return what a setting gives; LabelError for a mark without length."""
+    """Return a setting's result; raise ConfigError for an invalid threshold, LabelError for a mark without length."""
     if not 0 < setting.threshold <= 1:
         raise ConfigError(f"the threshold must lie above 0 and be at most 1, not {setting.threshold!r}")
     result = soft_mask(sample.image, recist=setting.recist, radius=setting.radius, epsilon=setting.epsilon)
@@ -99,7 +99,7 @@ def code(setting: Setting) -> str:
 
 
 def fixed(sample: Sample) -> dict[str, Setting]:
-    """Return settings by name: the first one, then one change at a time."""
+    """Return settings by name: the first setting, then settings with one change each."""
     first = start(sample)
     middle = first.recist.mean(axis=1, keepdims=True)
     return {
@@ -118,7 +118,7 @@ def view_of(sample: Sample) -> tuple[slice, slice]:
 
 
 def pictures(sample: Sample, setting: Setting, step: Step | None) -> list[Panel]:
-    """Return the panels of :data:`TITLES`; without a soft mask, words."""
+    """Return the panels of :data:`TITLES`; without a ``step``, all except the image hold a note instead."""
     view = view_of(sample)
     spacing = sample.spacing[0] if sample.spacing else None
     image = Panel(sample.image[view], axes=setting.recist - [window.start for window in view], spacing=spacing)
@@ -130,23 +130,23 @@ def pictures(sample: Sample, setting: Setting, step: Step | None) -> list[Panel]
 
 
 def color_of(reader: int) -> str:
-    """Return the colour of a reader's outline, counted from 0."""
+    """Return the outline colour of a reader, numbered from 0."""
     return panels.DOCTORS[reader % len(panels.DOCTORS)]
 
 
 class Strip:
-    """Panels in two rows, whose layout is computed once, to be drawn again and again."""
+    """Panels in two rows, for repeated drawing with a layout that is computed only once."""
 
     def __init__(self) -> None:
-        # not by pyplot: a notebook would show the figure, and keep it
-        figure = Figure(figsize=(5.8, 6.25), dpi=80, layout="none")  # 464 x 500 pixels: a small screen has room for it
+        # not with pyplot: a notebook would show and keep the figure
+        figure = Figure(figsize=(5.8, 6.25), dpi=80, layout="none")  # 464 x 500 pixels, to fit a small screen
         self._canvas = FigureCanvasAgg(figure)
         self._axes = figure.subplots(2, len(TITLES) // 2).ravel()
         figure.subplots_adjust(left=0.002, right=0.998, bottom=0.005, top=1 - 0.3 / 6.25, wspace=0.02, hspace=0.1)
 
     def at(self, x: float, y: float) -> np.ndarray:
-        """Return (row, column) of the first panel at a share ``x`` of the picture's width and ``y`` of its height, from
-        the top left corner; also beside the panel."""
+        """Return (row, column) in the first panel at the fraction ``x`` of the picture's width and ``y`` of its height,
+        from the top left corner; the position may also be outside the panel."""
         width, height = self._canvas.get_width_height()
         return self._axes[0].transData.inverted().transform((x * width, (1 - y) * height))[::-1]
 
@@ -157,8 +157,8 @@ class Strip:
         for ax, title, panel in zip(self._axes, TITLES, row, strict=True):
             ax.clear()
             ax.set_axis_off()
-            ax.set(xticks=[], yticks=[])  # they are not shown, and would be measured
-            ax.set_title(title, y=1.0)  # a place of its own choice is half of the drawing time
+            ax.set(xticks=[], yticks=[])  # ticks are not shown, but would still be measured
+            ax.set_title(title, y=1.0)  # automatic placement takes half of the drawing time
             panels.draw(ax, panel)
         self._canvas.draw()
         colors = cv2.cvtColor(np.asarray(self._canvas.buffer_rgba()), cv2.COLOR_RGBA2BGR)
@@ -166,7 +166,7 @@ class Strip:
 
 
 def fixed_settings(sample: Sample, settings: Mapping[str, Setting], steps: Mapping[str, Step]) -> Figure:
-    """Draw for each setting a row of :data:`TITLES`, with its name beside it."""
+    """Draw a row of :data:`TITLES` for each setting, with the setting's name beside the row."""
     rows = [pictures(sample, settings[name], step) for name, step in steps.items()]
     fig = panels.grid(rows, TITLES, list(steps), size=3.0)
     colors = {f"reader {i + 1}": color_of(i) for i in np.flatnonzero(sample.present)}

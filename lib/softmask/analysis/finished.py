@@ -1,4 +1,4 @@
-"""Finished runs behind rows: asked for, joined over folds, with their data and where they come from."""
+"""Finished runs of table rows: fitting them, joining folds, their data and their provenance."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Fitted(dict[tuple[str, str], list[Run]]):
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
-    """Return the finished runs behind rows; missing ones are trained unless ``config.recorded``."""
+    """Return the finished runs of ``wanted`` rows; missing runs are trained unless ``config.recorded``."""
     return fit_tables({"": wanted}, config, title)[""]
 
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
-    """Return :func:`fit_rows` of several tables, with all training runs together."""
+    """Return :func:`fit_rows` of several tables, whose missing runs are all trained together."""
     specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     tables = {}
@@ -53,12 +53,12 @@ def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") ->
 
 
 def succeeded(runs: Sequence[Run]) -> list[Run]:
-    """Return those of ``runs`` whose training did not fail to start: they enter means."""
+    """Return the ``runs`` whose training did not fail; only these enter means."""
     return [run for run in runs if not run.record.failed]
 
 
 def firsts(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
-    """Return the first seed of each of ``rows`` that is finished and did not fail."""
+    """Return the run of the first seed that is finished and did not fail, for each of ``rows`` that has one."""
     runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
     return {row: some[0] for row, some in runs.items() if some}
 
@@ -84,14 +84,14 @@ def note_of(fitted: Fitted, row: str, dataset: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Joined(Run):
-    """Runs on the folds of one specimen as one run; its network is the first fold's."""
+    """Runs on the folds of one specimen as one run; its network is that of the first fold."""
 
     folds: tuple[Run, ...] = ()
 
 
 def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
-    """Return ``runs``; where ``wanted`` are on several folds of ISBI 2012, one :class:`Joined`, none until all are
-    finished. Curves are averaged over folds, and it failed if one of the folds did."""
+    """Return ``runs`` or, if they are on several folds of ISBI 2012, one :class:`Joined`, and no run until all
+    ``wanted`` folds are finished. Curves are averaged over folds; the joined run failed if any fold failed."""
     if wanted < 2 or not runs or runs[0].spec.dataset not in SECTION_FOLDS:
         return list(runs)
     if len(runs) < wanted:
@@ -127,12 +127,12 @@ def joined(runs: Sequence[Run], wanted: int) -> list[Run]:
 
 
 def kind_of(run: Run) -> str:
-    """Return what a run was tested on: a key of :data:`softmask.data.sample.WORDS`."""
+    """Return the kind of data that a run was tested on, a key of :data:`softmask.data.sample.WORDS`."""
     return data_kind(run.spec.dataset, run.spec.source, run.record.provenance.origin)
 
 
 def calibration(runs: Sequence[Run]) -> Calibration:
-    """Return the reliability of all seeds together."""
+    """Return the calibration of all ``runs`` together."""
     parts = [run.record.calibration for run in runs]
     counts = np.sum([part.counts for part in parts], axis=0)
 
@@ -145,7 +145,7 @@ def calibration(runs: Sequence[Run]) -> Calibration:
 
 
 def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Run]:
-    """Return the trained runs that ``spec`` builds on; none without weights."""
+    """Return the trained runs that ``spec`` builds on; an empty sequence without weights."""
     return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
 
 
@@ -155,7 +155,7 @@ def folds_of(run: Run) -> Sequence[Run]:
 
 
 def distinct(fitted: Fitted) -> list[Run]:
-    """Return all runs, each once, and every fold of a :class:`Joined`."""
+    """Return all runs, each once; in place of a :class:`Joined`, its folds."""
     return list({fold.spec: fold for runs in fitted.values() for run in runs for fold in folds_of(run)}.values())
 
 
@@ -181,7 +181,7 @@ def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, A
 
 
 def data_of(spec: RunSpec, config: Config) -> Prepared | None:
-    """Return the data of a run, or None where it is missing."""
+    """Return the data of a run, or None if it is missing."""
     try:
         return prepare(spec, config)
     except MissingData:
@@ -189,7 +189,7 @@ def data_of(spec: RunSpec, config: Config) -> Prepared | None:
 
 
 def example_of(spec: RunSpec, config: Config) -> Prepared:
-    """Return :func:`data_of`, or a little embedded data instead."""
+    """Return :func:`data_of`, or a few embedded images instead."""
     if config.recorded and spec.source == "embedded" and spec.n_train is None:
         return prepare(replace(spec, n_train=8), config)
     return data_of(spec, config) or prepare(replace(spec, source="embedded", n_train=8), config)
@@ -204,7 +204,7 @@ def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
 
 
 def sources_of(fitted: Fitted) -> str:
-    """Return data and number of runs for captions, such as ``lidc (simulated)``."""
+    """Return the data and the number of finished runs for captions, such as ``lidc (simulated)``."""
     runs = distinct(fitted)
     words: dict[str, str] = {}
     folds = {run.spec.dataset for run in runs} & set(SECTION_FOLDS)

@@ -1,7 +1,7 @@
-"""How near each way of labelling comes: to the known alpha (embedded data), to the readers (real data).
+"""Labelling methods compared with the known alpha (embedded data) and with the readers (real data).
 
-Every label is made from the first reader's mask, the RECIST mark measured on it, or all readers' masks. Then matting
-alone: other algorithms, other settings, and time; and how well soft labels can be learnt.
+Every label is made from the first reader's mask, the RECIST mark measured on this mask, or all readers' masks. Also
+matting by itself (other algorithms, other settings, and time), and the Dice of perfectly learnt soft labels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ WINDOW_RADII = (1, 2)
 RADII = (1, 2, 3, 5, 8)
 
 PAPER_MILLISECONDS = {"trimap": 5.0, "matting": 15.0}
-"""What the papers state for one 256 x 256 image (CasGAN section 3.1, DSNet section III-A)."""
+"""Times stated in the papers for one 256 x 256 image (CasGAN section 3.1, DSNet section III-A)."""
 
 CEILINGS = {"ceiling": "percent", "ceiling_best": "percent"}
 """Metrics of :func:`ceiling_cells`, with their units."""
@@ -53,7 +53,7 @@ def first_mask(sample: Sample) -> np.ndarray:
 
 
 def labels_of(sample: Sample) -> dict[str, np.ndarray]:
-    """Return every label (H, W) in [0, 1] for a sample; LabelError if none is possible."""
+    """Return every label (H, W) in [0, 1] for a sample; raise LabelError if none is possible."""
     mask, masks, image = first_mask(sample), sample.masks, sample.image
     axes = recist.axes_from_mask(mask)
     from_mask = label.soft_mask(image, mask=mask)
@@ -76,7 +76,7 @@ def labels_of(sample: Sample) -> dict[str, np.ndarray]:
 
 
 def against_alpha(sample: Sample) -> list[dict]:
-    """Return errors of every label against the true alpha; ConfigError without it."""
+    """Return the errors of every label against the true alpha; raise ConfigError if it is unknown."""
     if sample.alpha is None:
         raise ConfigError(f"{sample.id}: real data has no true alpha; compare the labels with the readers instead")
     band, truth = soft.edge_band(sample.alpha), sample.alpha.astype(float)
@@ -97,10 +97,10 @@ def against_alpha(sample: Sample) -> list[dict]:
 
 
 def against_readers(sample: Sample) -> list[dict]:
-    """Return agreement with the readers of every label; LabelError with fewer than two readers.
+    """Return the agreement of every label with the readers; raise LabelError for fewer than two readers.
 
-    ``dice_consensus`` contains the labelling reader, as in the papers, ``dice_others`` does not; ``mae_mean`` is the
-    difference from the mean of all masks where they disagree.
+    The consensus of ``dice_consensus`` includes the labelling reader, as in the papers, that of ``dice_others`` does
+    not; ``mae_mean`` is the difference from the mean of all masks where the masks disagree.
     """
     labels, masks = labels_of(sample), sample.masks
     everyone, others = consensus.fifty_percent(masks), consensus.leave_one_out(masks)[0]
@@ -121,7 +121,7 @@ def against_readers(sample: Sample) -> list[dict]:
 
 
 def halved(sample: Sample) -> list[dict]:
-    """Return Dice of GrabCut's mask after all and half of its iterations (CasGAN 3.1.2)."""
+    """Return Dice of GrabCut's mask after all and half of its iterations, and of alpha after half (CasGAN 3.1.2)."""
     axes = recist.axes_from_mask(first_mask(sample))
     everything, half = (recist.grabcut_mask(sample.image, axes, n) for n in (6, 3))
     soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
@@ -130,7 +130,7 @@ def halved(sample: Sample) -> list[dict]:
 
 
 def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
-    """Agreement of ``alpha`` with the truth, if known, and the consensus."""
+    """Return the agreement of ``alpha`` with the consensus and, if known, with the true alpha."""
     record = {"sample": sample.id, "patient": sample.patient, **names}
     record["dice_consensus"] = float(segmentation.dice(alpha >= 0.5, consensus.fifty_percent(sample.masks)))
     if sample.alpha is not None:
@@ -139,7 +139,7 @@ def _score(sample: Sample, alpha: np.ndarray, **names: object) -> dict:
 
 
 def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares; labels have no seeds."""
+    """Return the scores for :func:`softmask.analysis.claims.judge`; labels have no seeds."""
     return {
         (str(name), dataset, metric): Scores(
             tuple(lines["sample"]), tuple(lines["patient"]), lines[metric].to_numpy()[None], source, fixed=True
@@ -149,8 +149,8 @@ def scores(records: pd.DataFrame, dataset: str, source: str, metric: str) -> dic
 
 
 def compare(records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Return for each (a, b) of ``pairs`` the mean of b - a over samples, with its 95 % bootstrap interval and
-    Wilcoxon's p over patients, also corrected for all lines."""
+    """Return, for each (a, b) of ``pairs``, the mean of b - a over samples, with its 95 % bootstrap interval and
+    Wilcoxon's p value over patients, also corrected for all pairs."""
     wide = records.pivot(index=["sample", "patient"], columns="label", values=metric)
     rows = []
     for a, b in pairs:
@@ -176,7 +176,7 @@ def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
     def on_colour(estimate: Callable, image: np.ndarray, known: np.ndarray) -> np.ndarray:
         colour = np.repeat(np.asarray(image, dtype=np.float64)[..., None], 3, axis=2)
-        with np.errstate(divide="ignore", invalid="ignore"):  # pymatting's solver divides 0 by 0 once it is exact
+        with np.errstate(divide="ignore", invalid="ignore"):  # pymatting's solver divides 0 by 0 at an exact solution
             return estimate(colour, np.asarray(known, dtype=np.float64))
 
     others = {
@@ -190,7 +190,7 @@ def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 
 def compare_algorithms(sample: Sample) -> list[dict]:
-    """Return one record per matting algorithm; ``converged`` is 0 if its solver gave up."""
+    """Return one record per matting algorithm; ``converged`` is 0 if its solver did not converge."""
     mask = first_mask(sample)
     known = trimap.from_mask(mask)
     records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
@@ -219,7 +219,7 @@ def compare_settings(sample: Sample) -> list[dict]:
 
 
 def measured(times: Mapping[str, float]) -> str:
-    """Return the times of :func:`time_labelling` beside the printed ones, in words."""
+    """Return a sentence with the times of :func:`time_labelling` and the printed times."""
     parts = [f"{name} {times[name]:.0f} ms (printed {printed:g})" for name, printed in PAPER_MILLISECONDS.items()]
     return f"On one core of {cpu_model()}: {', '.join(parts)}"
 
@@ -253,7 +253,7 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
-    """Return the mean Dice of each row's soft label with the truth, cut at 0.5 and at its best threshold."""
+    """Return the mean Dice of each row's soft label with the truth, binarised at 0.5 and at its best threshold."""
     rows = []
     opened: dict[str, Prepared | None] = {}
     for row, dataset in places:

@@ -1,6 +1,6 @@
-"""What notebook 7 computes from runs on lungs (LGAN, CMIG 2021, tables 2 to 4 and section 5).
+"""Results of runs on lungs for notebook 7 (LGAN, CMIG 2021, tables 2 to 4 and section 5).
 
-Every measure is taken at the size that the scanner stored (:mod:`softmask.measure.lungs`).
+Every measure is taken at the size that the scanner stores (:mod:`softmask.measure.lungs`).
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from softmask.report.result import Cell, Key
 from softmask.report.verdicts import Verdict
 
 REAL = "lungs-2d"
-"""Real slices, one of each scan, in the place of the paper's collections of whole scans."""
+"""Data set of real slices, one of each scan, in place of the paper's collections of whole scans."""
 
 DICE3D = "dice3d"
 
 LEFT_BLANK = "left_blank"
-"""Whether nothing is found in a slice without lung; the mean of it is a share."""
+"""Metric: whether the prediction of a slice without lung is empty; its mean is a share."""
 
 BEYOND = tuple(f"{statistic}_{name}" for name in ("iou", "hausdorff", DICE3D) for statistic in ("mean", "median"))
 SHARES = ("nodules_inside", "nodules_at_wall_inside", LEFT_BLANK)
@@ -55,7 +55,7 @@ def real_rows(config: Config) -> dict[tuple[str, str], list[RunSpec]]:
 
 
 def scans_of(run: Run) -> dict[str, float]:
-    """Return 3D Dice of each test scan of a run, in [0, 1], over the slices that are tested."""
+    """Return the 3D Dice, in [0, 1], of each test scan of a run, over its tested slices."""
     measures = run.record.measures
     return dice3d(run.record.groups, *(measures[f"pixels_{name}"] for name in ("true", "found", "common")))
 
@@ -63,8 +63,8 @@ def scans_of(run: Run) -> dict[str, float]:
 def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
     """Return a measure of slices, or 3D Dice of scans, over all seeds (seeds, N).
 
-    It is NaN for slices without lung, on which one wrong pixel would weigh as much as a whole lung elsewhere. A
-    ``mean_`` or ``median_`` before the measure's name is ignored.
+    A measure is NaN for slices without lung, on which one wrong pixel would weigh as much as a whole lung elsewhere;
+    :data:`LEFT_BLANK` is NaN for the other slices. A prefix ``mean_`` or ``median_`` of ``metric`` is ignored.
     """
     metric = metric.removeprefix("mean_").removeprefix("median_")
     if metric == DICE3D:
@@ -76,7 +76,7 @@ def measured(runs: Sequence[Run], metric: str) -> np.ndarray:
 
 
 def _cells(keys: Iterable[Key], fitted: Fitted, extra: bool = True) -> list[Cell]:
-    """``mean_iou`` and so on: over slices or scans with finite values, and seeds."""
+    """Return the cells of ``mean_iou`` and so on, over slices or scans with finite values, and seeds."""
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         yield note_of(fitted, row, dataset)
@@ -90,7 +90,7 @@ def _cells(keys: Iterable[Key], fitted: Fitted, extra: bool = True) -> list[Cell
 def table_cells(table: str, fitted: Fitted) -> list[Cell]:
     """Return the cells of a printed table of LGAN whose row has a finished run.
 
-    Tables 2 and 3, which compare slices, follow once more on :data:`REAL`."""
+    Tables 2 and 3, which compare slices, are also given on :data:`REAL`."""
     printed = papers.load("lgan").table(table).cells()
     keys = [(cell.row, cell.dataset, cell.metric) for cell in printed if (cell.row, cell.dataset) in fitted]
     slices = [cell for cell in printed if not cell.metric.endswith(DICE3D) and (cell.row, REAL) in fitted]
@@ -116,7 +116,7 @@ def all_cells(fitted: Fitted) -> list[Cell]:
 
 
 def share_cells(fitted: Fitted) -> list[Cell]:
-    """Return the critics' share of the generator's gradient: at first, and over all epochs."""
+    """Return the critics' share of the generator's gradient: first, and mean over epochs; zeros are left out."""
     cells = []
     for (row, dataset), every in fitted.items():
         shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(every)]
@@ -128,13 +128,13 @@ def share_cells(fitted: Fitted) -> list[Cell]:
 
 
 def seed_spread(fitted: Fitted) -> dict[str, object]:
-    """Return mean IoU and mean 3D Dice of every seed, and their deviation."""
+    """Return mean IoU and mean 3D Dice of every seed, and their standard deviation."""
     keys = [(*place, "iou") for place in fitted] + [(*place, DICE3D) for place in fitted if place[1] in SCANS]
     return training.seed_spread(keys, fitted, measured)
 
 
 def scores(fitted: Fitted) -> dict[Key, Scores]:
-    """Return the scores by every metric of LGAN's claims."""
+    """Return the scores by all metrics of LGAN's claims."""
     scores = {}
     for (row, dataset), runs in fitted.items():
         known = {*runs[0].record.measures, *([DICE3D] if dataset in SCANS else ())}
@@ -152,7 +152,7 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
 
 
 def on_real(claim: Claim) -> Claim | None:
-    """Return the claim about slices on :data:`REAL`, or None."""
+    """Return the claim with its comparisons of slices made on :data:`REAL`, or None if it has none."""
     pairs = {}
     for pair in claim.pairs:
         if pair.metric.removeprefix("median_") in ("iou", "hausdorff"):
@@ -162,8 +162,8 @@ def on_real(claim: Claim) -> Claim | None:
 
 
 def decided_on_real(judged: Sequence[Verdict], scores: Mapping[Key, Scores]) -> list[Verdict]:
-    """Return ``judged``, but claims about slices of which no comparison is run on the paper's own collections judged by
-    ``scores`` of :data:`REAL`, if there are any."""
+    """Return ``judged``, where claims about slices that are not run on the paper's own collections are judged by the
+    ``scores`` on :data:`REAL`, if there are any."""
     asked = {claim.words: on_real(claim) for claim in papers.load("lgan").claims} if scores else {}
     return [
         replace(claims.judge(asked[verdict.claim], scores), claim=verdict.claim)
@@ -174,7 +174,7 @@ def decided_on_real(judged: Sequence[Verdict], scores: Mapping[Key, Scores]) -> 
 
 
 def against_morphology(rows: Sequence[str]) -> list[Claim]:
-    """Return whether networks trained on real slices are better than morphology."""
+    """Return the claims that networks trained on real slices are better than morphology."""
     words = "A network trained on real slices has a {} than morphology"
     higher = claims.own(words.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
     nearer = claims.own(

@@ -1,4 +1,4 @@
-"""What notebook 7 shows of LGAN: its critics, test slices, activations, and diagrams drawn from the modules."""
+"""LGAN in notebook 7: its critics, test slices, activations, and diagrams drawn from the modules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from softmask.train.losses import Batch, weighted
 from softmask.train.objectives import FASTEST, Segmentation
 
 SIZE = 224
-"""Height and width of a slice as the paper's networks see it."""
+"""Height and width of the slices that the paper's networks take as input."""
 
 INPUTS = {
     "basic": "one channel: a mask, predicted or true",
@@ -41,11 +41,11 @@ INPUTS = {
     "late_fusion": "mask and image in a branch each",
     "regression": "predicted and true mask in a branch each, one number for both",
 }
-"""What each critic is given."""
+"""Input of each critic."""
 
 
 def description_cells(source: str) -> list[Cell]:
-    """Return table 1: words on each critic, and its parameters at full width."""
+    """Return table 1: the input of each critic, and its number of parameters at full width."""
     cells = []
     for cell in papers.load("lgan").table("table-1").cells():
         name = cell.row.removeprefix("lgan_")
@@ -56,9 +56,9 @@ def description_cells(source: str) -> list[Cell]:
 
 
 def sign_frame(part: Part, config: Config) -> pd.DataFrame:
-    """Return for each critic the gap E[D(true)] - E[D(predicted)] before and after one step of it.
+    """Return, for each critic, the gap E[D(true)] - E[D(predicted)] before and after one step of the critic.
 
-    Then E[D(predicted)] before and after a step of the generator. The gap of regression is minus its one number.
+    Also E[D(predicted)] before and after a step of the generator. The gap of the regression critic is minus its output.
     """
     spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
     chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
@@ -100,8 +100,8 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """A test slice (S, S) as the networks see it; as stored (512, 512) its image in [0, 1], true lungs and nodules,
-    and predicted lungs by row."""
+    """Test slice: the networks' input ``seen`` (S, S); at the stored size (512, 512) its ``image`` in [0, 1], true
+    ``lungs`` and ``nodules``, and the ``masks`` of predicted lungs by row."""
 
     name: str
     seen: np.ndarray
@@ -112,7 +112,7 @@ class Slice:
 
 
 def around_nodules(whole: Slice, reach: int = 72) -> Slice:
-    """Return the part of a slice within ``reach`` pixels of its nodules' middle."""
+    """Return the part of a slice within ``reach`` pixels of the centre of its nodules."""
     middle = np.argwhere(whole.nodules).mean(axis=0).round().astype(int)
     first = np.clip(middle - reach, 0, np.array(whole.image.shape) - 2 * reach)
     window = tuple(slice(at, at + 2 * reach) for at in first)
@@ -128,7 +128,7 @@ def slices(
     count: int,
     config: Config,
 ) -> list[Slice]:
-    """Return ``count`` test slices with the masks of the first seed's networks, at the stored size; none without
+    """Return ``count`` test slices with the masks of the first seed's networks, at the stored size; no slices without
     weights or data. ``choose`` is :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`."""
     runs = firsts(fitted, rows, dataset)
     if not runs or any(run.folder is None for run in runs.values()):
@@ -151,18 +151,18 @@ def slices(
 
 
 def spread_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return places of ``count`` test slices that hold lung, evenly spread over all of them."""
+    """Return the indices of ``count`` test slices that contain lung, evenly spread over all such slices."""
     holding = np.flatnonzero(np.array(runs[0].record.measures["pixels_true"]) > 0)
     return holding[np.linspace(0, len(holding) - 1, count + 2).round().astype(int)[1:-1]].tolist()
 
 
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return ``count`` slices of different scans, from the lowest to the highest part of the lungs, each with the least
-    mean IoU of its part."""
+    """Return the indices of ``count`` slices, of different scans where possible: the slice with the lowest mean IoU in
+    each part of the lungs, from the lowest to the highest part."""
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
     true, scans = np.array(runs[0].record.measures["pixels_true"]), np.array(runs[0].record.groups)
     holding = true > 0.05 * true.max()
-    part = np.full(len(true), -1)  # of the scan's slices with lung, in their order
+    part = np.full(len(true), -1)  # number of the part, by the order of the scan's slices with lung
     for scan in dict.fromkeys(scans[holding]):
         places = np.flatnonzero(holding & (scans == scan))
         part[places] = np.arange(len(places)) * count // len(places)
@@ -175,7 +175,7 @@ def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
 
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
-    """Return slices with a nodule on the lung's boundary, of different scans first."""
+    """Return the indices of slices with a nodule at the lung's boundary, of different scans first."""
     values, scans = np.array(runs[0].record.measures["nodules_at_wall_inside"], float), runs[0].record.groups
     places = np.flatnonzero(~np.isnan(values)).tolist()
     first = {scans[place]: place for place in reversed(places)}
@@ -190,7 +190,7 @@ def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _representative(maps: np.ndarray) -> np.ndarray:
-    """The map of (C, h, w) most like the mean of their absolute values."""
+    """Return the map, of (C, h, w), that is most like the mean of their absolute values, scaled to [0, 1]."""
     flat = maps.reshape(len(maps), -1)
     mean = np.abs(flat).mean(axis=0)
     centred = flat - flat.mean(axis=1, keepdims=True)
@@ -201,7 +201,7 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 
 
 def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
-    """Return LGAN figure 5: what a row's network responds to, or None."""
+    """Return LGAN figure 5: activations of a row's network, or None."""
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
         maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
         return lung_panels.activations(shown.seen, maps, shown.masks[row])
@@ -213,11 +213,11 @@ DRAWN = {
     "late_fusion": ("late fusion", ("image", "mask")),
     "regression": ("regression", ("predicted mask", "true mask")),
 }
-"""The critics of figure 3: what each is called, and its inputs."""
+"""Critics of figure 3: the name of each, and its inputs."""
 
 
 class Scored(nn.Module):
-    """A critic without the argument that it does not look at: (B, 1, H, W) to (B, 1)."""
+    """Critic without the arguments that it does not use: (B, 1, H, W) to (B, 1)."""
 
     def __init__(self, critic: Critic, inputs: Sequence[str]) -> None:
         super().__init__()
@@ -230,7 +230,7 @@ class Scored(nn.Module):
 
 
 def pipeline() -> Figure:
-    """Draw figure 1: the generator's mask and the true one before the critic."""
+    """Draw figure 1: the generator's mask and the true mask as inputs of the critic."""
     boxes = [
         Box("CT slice", 1, SIZE, INPUT),
         Box("true mask", 1, SIZE, INPUT),

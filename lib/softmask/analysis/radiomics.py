@@ -1,7 +1,8 @@
-"""Smooth and burr nodules of LNSM and LIDC, and the radiomics features of the regions that their masks give.
+"""Smooth and burr nodules of LNSM and LIDC, and the radiomics features of the regions of their masks.
 
-CasGAN, section 4.3 (2): 93 features inside the binary mask or the soft mask. The soft masks are labels. On LIDC both
-masks are made from all readers; on LNSM from the RECIST mark, the binary mask by a cut at 1/2.
+CasGAN, section 4.3 (2): 93 features inside the binary mask or the soft mask. The soft masks are labels. On LIDC, both
+masks are made from all readers; on LNSM, from the RECIST mark, where the binary mask is the soft mask
+binarised at 1/2.
 """
 
 from __future__ import annotations
@@ -30,28 +31,28 @@ PAPER_NODULES: Mapping[str, int] = {"lnsm": 200, "lidc": 60}
 """Nodules of each data set in CasGAN's table 5, half of them smooth."""
 
 STRATEGIES: Mapping[str, str] = {"lnsm": "recist", "lidc": "readers"}
-"""How each data set's soft masks are labelled (:func:`softmask.label.label_sample`)."""
+"""Labelling strategy for the soft masks of each data set (:func:`softmask.label.label_sample`)."""
 
 SMOOTH, BURR = "smooth", "burr"
 SMOOTH_MOST, SMOOTH_MARGIN, BURR_LEAST = 1.5, 4.0, 2.5
-"""The rule (:func:`class_of`): LIDC's spiculation and lobulation go from 1, none, to 5, marked; its margin from 1,
-poorly defined, to 5, sharp."""
+"""Thresholds of :func:`class_of`: LIDC's ratings of spiculation and lobulation go from 1 (none) to 5 (marked), those of
+the margin from 1 (poorly defined) to 5 (sharp)."""
 
 RATED = ["spiculation", "lobulation", "margin"]
 WHOLE = ("binary_roi", "soft_roi", "dilated_roi")
-"""Regions that every nodule used has: inside either mask, and the binary mask grown to the soft region's area."""
+"""Regions that every nodule used has: inside each mask, and the binary mask dilated to the soft region's area."""
 
 FIRST_ORDER = ("first_order_binary", "first_order_soft", "first_order_weighted")
-"""The 18 first-order features alone: inside either mask, and of all pixels weighted by alpha."""
+"""Sets of only the 18 first-order features: inside each mask, and of all pixels weighted by alpha."""
 
 FEATURE_SETS = (*WHOLE, "band_roi", "all_rois", *FIRST_ORDER, "area")
-"""Input of the classifiers. ``band_roi``: between the two masks; ``all_rois``: binary, soft and band together;
-``area``: the binary mask's area alone."""
+"""Inputs of the classifiers. ``band_roi``: between the two masks; ``all_rois``: binary, soft and band together;
+``area``: only the binary mask's area."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lesion:
-    """A nodule on its slice: ``values`` (H, W) in HU or in [0, 1], ``alpha`` in [0, 1], ``binary`` bool."""
+    """Nodule on its slice: ``values`` (H, W) in HU or in [0, 1], ``alpha`` in [0, 1], ``binary`` bool."""
 
     id: str
     patient: str
@@ -65,7 +66,7 @@ class Lesion:
 
     @property
     def dilated(self) -> np.ndarray:
-        """(H, W) bool: the binary mask grown to the area of the soft mask's region."""
+        """(H, W) bool, the binary mask dilated to the area of the soft mask's region."""
         return radiomics.dilated_to(self.binary, int(self.regions.soft.sum()))
 
 
@@ -74,9 +75,9 @@ class Nodules:
     """Nodules of a data set with their class and features.
 
     Attributes:
-        burr: (N,) bool; the others are smooth.
+        burr: (N,) bool; the other nodules are smooth.
         features: by name of :data:`FEATURE_SETS`, (N, F) with named columns; NaN where a nodule's band is too small.
-        pixels: (N, 3) size of each of :class:`~softmask.measure.radiomics.Regions`.
+        pixels: (N, 3) number of pixels in each of :class:`~softmask.measure.radiomics.Regions`.
         left_out: nodules without features in one of :data:`WHOLE`, or without a soft mask, and why.
     """
 
@@ -93,7 +94,7 @@ class Nodules:
         return len(self.ids)
 
     def rows(self, chosen: Sequence[int]) -> Nodules:
-        """The nodules of these numbers, in this order."""
+        """Return the nodules with the numbers ``chosen``, in this order."""
         return replace(
             self,
             ids=tuple(self.ids[i] for i in chosen),
@@ -104,18 +105,18 @@ class Nodules:
         )
 
     def balanced(self, count: int) -> Nodules:
-        """The first smooth and burr nodules, as many of each, ``count`` at most."""
+        """Return the first smooth and burr nodules, equally many of each, ``count`` at most in total."""
         each = min(count // 2, int(self.burr.sum()), int((~self.burr).sum()))
         chosen = [np.flatnonzero(self.burr == burr)[:each] for burr in (True, False)]
         return self.rows(np.sort(np.concatenate(chosen)))
 
     def having(self, features: str) -> Nodules:
-        """The nodules that have these features."""
+        """Return the nodules that have these features."""
         return self.rows(np.flatnonzero(self.features[features].notna().all(axis=1).to_numpy()))
 
 
 def open_sets(config: Config) -> dict[str, Dataset]:
-    """Return ``lnsm`` and ``lidc``; LIDC's patients replace DeepLesion, which has no ratings."""
+    """Return ``lnsm`` and ``lidc``; DeepLesion, which has no ratings, is replaced by patients of LIDC."""
     opened = {name: datasets.open_dataset(name, config) for name in PAPER_NODULES}
     if not opened["lnsm"].index["n_readers"].any():
         opened["lnsm"] = opened["lidc"]
@@ -130,7 +131,7 @@ def class_of(spiculation: float, lobulation: float, margin: float) -> str:
 
 
 def rated(name: str, dataset: Dataset) -> pd.DataFrame:
-    """Return row, class and mean ratings of each nodule; DataError without ratings."""
+    """Return row, class and mean ratings of each nodule; raise DataError if none is rated."""
     rows = selection.lnsm_rows(dataset.index) if name == "lnsm" else selection.lidc_rows(dataset.index, None)
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
@@ -148,7 +149,7 @@ def rated(name: str, dataset: Dataset) -> pd.DataFrame:
 
 
 def class_counts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return how many nodules of each data set are of each class."""
+    """Return the number of nodules of each class, for each data set."""
     counts = {}
     for name, table in tables.items():
         kinds = table["class"].replace("", "between").mask(table[RATED[0]].isna(), "not rated")
@@ -166,12 +167,12 @@ def lesion_of(sample: Sample, strategy: str) -> Lesion:
 
 
 def bins_of(dataset: Dataset, row: int) -> BinCount | BinWidth:
-    """Return 25 HU for calibrated images, else 32 bins between a region's extremes."""
+    """Return bins of 25 HU for calibrated images, else 32 bins between a region's minimum and maximum."""
     return BinCount() if dataset[row].hu is None else BinWidth()
 
 
 def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
-    """Return at most ``cap`` nodules with their features; DataError without any."""
+    """Return at most ``cap`` nodules with their features; raise DataError if there is none."""
     table = rated(name, dataset)
     table = table[table["class"] != ""]
     if cap is not None:
@@ -204,7 +205,7 @@ def _lesions(sample: Sample, strategy: str) -> list[Lesion]:
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:
-    """Return the tables of :data:`FEATURE_SETS`, and why a lesion has no features."""
+    """Return the tables of :data:`FEATURE_SETS`, and the reason for each lesion without features."""
     masks = {
         "binary_roi": [lesion.regions.binary for lesion in lesions],
         "soft_roi": [lesion.regions.soft for lesion in lesions],

@@ -1,4 +1,4 @@
-"""How well radiomics features tell smooth from burr nodules: CasGAN's table 5 and its controls."""
+"""Classification of smooth and burr nodules by radiomics features: CasGAN's table 5 and its controls."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from softmask.parallel import map_items
 from softmask.report.result import Cell, Key
 
 FAMILIES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
-"""Of pyradiomics' features; their names begin with them."""
+"""Families of pyradiomics' features, whose names begin with the family."""
 
 GOOD_ICC = 0.75
-"""From here an agreement is called good (Koo and Li, Journal of Chiropractic Medicine 15, 2016)."""
+"""ICC from which an agreement is called good (Koo and Li, Journal of Chiropractic Medicine 15, 2016)."""
 
 
 REPETITIONS = {"smoke": 1, "cpu": 4, "night": 4, "full": 8}
-"""Of the cross-validation for each seed, by profile; powers of two, so that shares of them are exact."""
+"""Number of repetitions of the cross-validation for each seed, by profile; powers of two, so that shares are exact."""
 
 PERMUTATIONS = {"smoke": 4, "cpu": 99, "night": 99, "full": 999}
-"""Of the labels, by profile."""
+"""Number of permutations of the labels, by profile."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,18 +49,18 @@ class HeldOut:
     n_seeds: int
 
     def cells(self, row: str, features: str, classifier: str, values: Mapping[str, float]) -> list[Cell]:
-        """Numbers of one of the predictions, by metric."""
+        """Return the cells of ``values``, by metric, of one of the predictions."""
         n = len(self.predictions[features, classifier].labels)
         return numbers(row, self.nodules.name, values, n, self.n_seeds, self.nodules.source)
 
 
 def row_of(features: str, classifier: str) -> str:
-    """Return a table's row: the classifier and its input, in words."""
+    """Return the name of a table's row: the classifier and its input."""
     return f"{display('rows', classifier)}, {display('rows', features)}"
 
 
 def compared(words: str, better: str, worse: str) -> Claim:
-    """Return the question whether ``better`` features are more accurate than ``worse``."""
+    """Return the claim that classifiers are more accurate with ``better`` features than with ``worse``."""
     places = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
     return claims.own(words, *((better, worse, *place) for place in places))
 
@@ -75,16 +75,16 @@ CONTROLS = (
         "first_order_binary",
     ),
 )
-"""Questions beside the paper's claim."""
+"""Claims tested in addition to the paper's."""
 
 
 def seeds_of(config: Config) -> list[int]:
-    """Return the seed of every repetition; those of one seed beside each other."""
+    """Return the seed of every repetition; the repetitions for one seed of the run are adjacent."""
     return [BASE_SEED + i for i in range(config.seeds * REPETITIONS[config.profile.name])]
 
 
 def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
-    """Return cross-validated predictions, for the nodules that have each set of features."""
+    """Return the cross-validated predictions for each set of features, of the nodules that have these features."""
     predict = partial(classification.cross_validate, seeds=seeds_of(config))
     return HeldOut(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
 
@@ -117,7 +117,7 @@ def _at(work: Callable, nodules: Nodules, place: tuple[str, str]) -> Any:
 
 
 def _examples(nodules: Nodules, features: str) -> Examples:
-    """The nodules that have these features."""
+    """Return the nodules that have these features."""
     used = nodules.having(features)
     return Examples(used.features[features].to_numpy(), used.burr, used.patients)
 
@@ -137,7 +137,7 @@ def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
 
 
 def table_cells(tests: Iterable[HeldOut]) -> list[Cell]:
-    """Return CasGAN's table 5, and beside it the binary mask grown to the soft region's area."""
+    """Return CasGAN's table 5, and in addition the binary mask dilated to the soft region's area."""
     cells = []
     for test in tests:
         for classifier in CLASSIFIERS:
@@ -167,7 +167,7 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
 
 
 def drawn_areas(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
-    """Return AUC and interval by (data set, features, classifier)."""
+    """Return :func:`intervals` by (data set, features, classifier)."""
     return {
         (test.nodules.name, *place): intervals(predicted)
         for test in tests
@@ -176,7 +176,7 @@ def drawn_areas(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
 
 
 def printed_areas() -> dict[Key, float]:
-    """Return the AUC that table 5 prints, by (data set, features, classifier)."""
+    """Return the AUC printed in table 5, by (data set, features, classifier)."""
     features = {"auc_binary": "binary_roi", "auc_soft": "soft_roi"}
     printed = papers.load("casgan").table("table-5").cells()
     return {(cell.dataset, features[cell.metric], cell.row): cell.mean for cell in printed if cell.metric in features}
@@ -197,7 +197,7 @@ def auc_cells(tests: Iterable[HeldOut], pairs: Sequence[tuple[str, str]]) -> lis
 
 
 def chance_cells(nodules: Nodules, tests: Mapping[tuple[str, str], Mapping[str, float]]) -> list[Cell]:
-    """Return AUC, the mean AUC over permuted labels, and p."""
+    """Return the AUC, the mean AUC over permuted labels, and the p value."""
     cells = []
     for place, values in tests.items():
         cells += numbers(row_of(*place), nodules.name, values, len(nodules), 1, nodules.source)
@@ -205,7 +205,7 @@ def chance_cells(nodules: Nodules, tests: Mapping[tuple[str, str], Mapping[str, 
 
 
 def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, float]:
-    """Return the fall in AUC when a family of features, or one feature, is shuffled."""
+    """Return the fall in AUC when a family of features, or a single feature, is shuffled."""
     table = nodules.features[features]
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
@@ -243,7 +243,7 @@ def most_important(falls: Mapping[str, Mapping[str, float]], n: int = 8) -> pd.D
 
 
 def patients_on_both_sides(tests: Iterable[HeldOut]) -> int:
-    """Return how many patients were in more than one fold: 0, or the folds leak."""
+    """Return the number of patients in more than one fold; above 0, the folds leak."""
     leaking = set()
     for test in tests:
         for predicted in test.predictions.values():

@@ -1,4 +1,4 @@
-"""What a notebook does with a table or a figure: write it under its caption and show it."""
+"""Tables and figures of a notebook, written with their captions and shown."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
-"""What numbers come from: finished runs by (row, data set), or data sets."""
+"""Origin of numbers: finished runs by (row, data set), or data sets."""
 
 
 class Results:
-    """Tables and figures of one notebook; ``seeds`` are those of what is drawn at random besides training.
+    """Tables and figures of one notebook; ``seeds`` are those of random draws outside training.
 
-    Captions, titles and units stand in ``captions.yaml``. Words in braces are given with the call, but for those of
-    runs: ``{sources}`` (their data), ``{terms}`` (of the comparison) and ``{parameters}`` (of the rows).
+    Captions, titles and units are in ``captions.yaml``. Words in braces are given with the call, except those taken
+    from runs: ``{sources}`` (their data), ``{terms}`` (of the comparison) and ``{parameters}`` (of the rows).
     """
 
     def __init__(self, config: Config, seeds: Sequence[int] = (BASE_SEED,)) -> None:
@@ -47,10 +47,10 @@ class Results:
         details: Mapping[str, Any] | None = None,
         **words: object,
     ) -> Shown:
-        """Write a table and return it as people read it, with what came out; ``details`` go into the JSON beside it.
+        """Write a table and return it for display, with its outcome; ``details`` are added to the table's JSON file.
 
         Raises:
-            ConfigError: for a caption, or a word of it, that is missing.
+            ConfigError: if the caption, or a word of it, is missing.
         """
         cells = list(cells)
         text, title, own = self._caption("tables", name, behind, words, [cell.row for cell in cells])
@@ -58,12 +58,12 @@ class Results:
         return self._write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
 
     def claims(self, name: str, judged: Sequence[Verdict], behind: Behind, **words: object) -> None:
-        """Write the table of every comparison behind verdicts."""
+        """Write the table of all comparisons behind the verdicts."""
         text, title, _ = self._caption("tables", name, behind, words)
         self._write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
 
     def figure(self, name: str, fig: Figure | None, behind: Behind = (), *, missing: str = "", **words: object) -> None:
-        """Write a figure and show it; ``missing`` is what the paper's shows beyond it."""
+        """Write a figure and show it; ``missing`` is the content that only the paper's figure has."""
         import matplotlib.pyplot as plt
 
         text, alt, _ = self._caption("figures", name, behind, words)
@@ -71,7 +71,7 @@ class Results:
         plt.show()
 
     def _write(self, result: ResultTable, behind: Behind) -> Shown:
-        """Write a table with its caption, and return it as people read it."""
+        """Write a table with its caption, and return it for display."""
         if isinstance(behind, Mapping):
             record = finished.provenance_of(behind, self.config, self.started)
         else:
@@ -82,9 +82,9 @@ class Results:
     def _caption(
         self, kind: str, name: str, behind: Behind, words: Mapping[str, object], rows: Iterable[str] = ()
     ) -> tuple[str, str, dict[str, str]]:
-        """The caption filled in; the title or alternative text; the units."""
+        """Return the caption with its words filled in, the title or alternative text, and the units."""
         entries = _captions()[kind]
-        whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # of which name is a part
+        whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # ``name`` is a part of it
         entry = entries.get(name) or entries.get(whole)
         if entry is None:
             raise ConfigError(f"{name} has no caption: add one to {kind} in report/captions.yaml")

@@ -1,7 +1,8 @@
-"""Super-resolution against the images that were made small, and against the true high resolution.
+"""Super-resolution compared with the images before they were reduced, and with the true high resolution.
 
-Test images are averaged over 4 x 4 pixels, upscaled, and compared with themselves. Whether what is added to a whole
-image is there, only simulated CT can tell. Rows are interpolations, and runs of one network with different losses.
+Test images are averaged over 4 x 4 pixels, upscaled, and compared with the originals. Whether details added to an
+original image are true can only be checked in simulated CT. Rows are interpolations, and runs of one network with
+different losses.
 """
 
 from __future__ import annotations
@@ -32,25 +33,25 @@ METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "dec
 """Measures of :func:`softmask.measure.resolution.measure_upscaled`, with their units."""
 
 PAIRS = (("content_only", "bicubic"), ("srgan", "bicubic"), ("srgan", "content_only"))
-"""Rows that are compared, the first less the second."""
+"""Pairs of rows that are compared, the first minus the second."""
 
 SIZE = 64  # rows and columns of the scanned images that are compared with their truth
-MOST = 60  # test images whose true high resolution is drawn
+MOST = 60  # maximum number of test images whose true high resolution is drawn
 
 Measured = Mapping[tuple[str, str], Scores]
-"""By row and measure, the values on the test images."""
+"""Scores on the test images, by row and measure."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """How near the rows come to the true high resolution, and some images."""
+    """Measures of the rows against the true high resolution, and some images."""
 
     measured: Measured
     examples: list[Example]
 
 
 def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
-    """Return the measures of test images made small and large again."""
+    """Return the measures of test images that were reduced and upscaled, by row and measure."""
     asked = {}
     for first, *_ in list(fitted.values())[:1]:
         asked = {(name, metric): ([first], f"{metric}_{name}") for name, metric in product(INTERPOLATIONS, METRICS)}
@@ -62,7 +63,7 @@ def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
 
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
-    """Return test images whose super-resolved images the records keep; none without data."""
+    """Return test images whose super-resolved images are kept in the records; no images without data."""
     runs = {row: seeds[0] for (row, _), seeds in fitted.items()}
     first = next(iter(runs.values()), None)
     data = data_of(first.spec, config) if first else None
@@ -80,7 +81,7 @@ def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
 
 
 def truth(fitted: Fitted, n: int) -> Truth | None:
-    """Return test images upscaled, against their truth; None without truth or networks."""
+    """Return upscaled test images compared with their truth; None without truth or networks."""
     runs = [run for some in fitted.values() for run in some]
     if not runs or any(run.spec.source == "real" or run.folder is None for run in runs):
         return None
@@ -109,7 +110,7 @@ def truth(fitted: Fitted, n: int) -> Truth | None:
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
-    """Return size, final validation PSNR and place of training of each run."""
+    """Return one line for each run: size, final validation PSNR, and where it was trained."""
     lines = [
         {
             "run": run.spec.name,
@@ -138,7 +139,7 @@ def cells(measured: Measured, dataset: str) -> list[Cell]:
 
 
 def differences(measured: Measured) -> pd.DataFrame:
-    """Return mean differences between :data:`PAIRS`, with interval and p over patients."""
+    """Return mean differences between :data:`PAIRS`, with intervals and p values over patients."""
     lines = []
     for (ours, theirs), metric in product(PAIRS, METRICS):
         if (ours, metric) in measured and (theirs, metric) in measured:

@@ -1,4 +1,4 @@
-"""The long table of results, one value a line, and its summary in the cells of printed and written tables."""
+"""Long table of results, one value per line, and its summary as cells of printed and written tables."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from softmask.report.result import Cell, Key
 NAN = float("nan")
 
 COLUMNS = ("row", "dataset", "run", "seed", "image", "patient", "metric", "value", "source", "failed")
-"""Of the long table. A failed training run has one line for each metric, without a value."""
+"""Columns of the long table. A failed training run has one line for each metric, with the value NaN."""
 
 Values = Callable[[Sequence[Run], str], np.ndarray]
-"""Gives the values (seeds, N) of runs and a metric."""
+"""Function that returns the values (seeds, N) of a metric for runs."""
 
 Remarks = Callable[[str, str, str, np.ndarray], Iterable[str]]
-"""Notes on a cell, from its row, data set, metric and all its values."""
+"""Function that yields notes on a cell, from its row, data set, metric and all its values."""
 
 
 def values_of(runs: Sequence[Run], metric: str) -> np.ndarray:
     """Return a measure of runs as (seeds, N).
 
     Raises:
-        DataError: where the seeds were not measured on the same test images, or lack the measure.
+        DataError: if the seeds were not measured on the same test images, or the measure is missing.
     """
     for run in runs:
         if run.record.ids != runs[0].record.ids:
@@ -43,7 +43,7 @@ def of_runs(fitted: Fitted, keys: Iterable[Key], values: Values = values_of) -> 
 
     Args:
         keys: (row, data set, metric), each with a run in ``fitted``.
-        values: where their N is not the number of test images, as for scans, the images are numbered.
+        values: function for the values; if N is not the number of test images, as for scans, the images are numbered.
     """
     parts = []
     for row, dataset, metric in keys:
@@ -84,8 +84,8 @@ def summarise(
     for metrics called ``median_...``.
 
     Args:
-        defined: which of the values enter.
-        remarks: on all values of a cell, also those left out; they become its note.
+        defined: function that returns which of the values are included.
+        remarks: function for the note of a cell, from all its values, including those left out.
         extra: whether the paper does not print these cells.
     """
     cells = []
@@ -106,7 +106,7 @@ def summarise(
 def numbers(
     row: str, dataset: str, values: Mapping[str, float | str], n_images: int, n_seeds: int, source: str
 ) -> list[Cell]:
-    """Return a cell for each value that is no mean over images, such as a count, or text."""
+    """Return a cell for each value that is not a mean over images, such as a count, or text."""
     cells = []
     for metric, value in values.items():
         mean, note = (NAN, value) if isinstance(value, str) else (float(value), "")

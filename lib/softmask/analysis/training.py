@@ -1,4 +1,4 @@
-"""What notebooks compute from training runs of segmentation networks: tables, scores, curves, predictions.
+"""Results of training runs of segmentation networks for notebooks: tables, scores, curves, predictions.
 
 A cell's mean and spread are over test images pooled over seeds. Undefined values (SEN of an empty truth, PPV of an
 empty prediction) are left out and counted.
@@ -42,13 +42,13 @@ BEYOND = dict.fromkeys(
 CONSENSUS = "dice_consensus"
 
 OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
-"""Rows of the journal version beside the printed ones: the forms of its input, and other readings of two rows."""
+"""Rows of the journal version besides the printed ones: forms of its input, and other readings of two rows."""
 
 
 def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return what :func:`softmask.analysis.claims.judge` compares, by (row, data set, metric).
+    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric).
 
-    ``known`` are further runs, whose networks some of ``fitted`` only test.
+    ``known`` are further training runs, whose networks are only tested by some of ``fitted``.
     """
     return {
         (row, dataset, metric): scores_of(runs, metric, [fitted, known or {}])
@@ -59,7 +59,7 @@ def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) 
 
 
 def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), values: Values = values_of) -> Scores:
-    """Return the scores of a row's runs; a tested network's training is in ``known``."""
+    """Return the scores of a row's runs; ``known`` has the training runs of networks that these runs only test."""
     trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
     records = [run.record if run.spec.learns else trained.get(spec) for run, spec in zip(runs, specs, strict=True)]
@@ -81,10 +81,10 @@ def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), va
 
 
 def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] = ()) -> list[Cell]:
-    """Return the cells of a printed table that are run, but for the metrics ``besides``.
+    """Return the cells of a printed table that have finished runs, except the metrics ``besides``.
 
-    Dice with the readers' consensus follows where that is not the truth, and LIDC over the largest slice of each
-    nodule (its first test image): which slices the papers took is open.
+    Dice with the readers' consensus follows where the consensus is not the truth, and LIDC over the largest slice of
+    each nodule (its first test image), because the papers do not say which slices they used.
     """
     printed = papers.load(paper).table(table).cells()
     keys = [
@@ -118,7 +118,7 @@ def with_consensus(fitted: Fitted) -> pd.DataFrame:
 def beyond_cells(fitted: Fitted) -> list[Cell]:
     """Return cells of the measures of :data:`BEYOND`; rows with the same runs are given once.
 
-    ``hd95`` is a mean of finite values, ``hd95_infinite`` counts the others; ``ece`` is over all pixels.
+    ``hd95`` is the mean of the finite values, ``hd95_infinite`` counts the infinite ones; ``ece`` is over all pixels.
     """
     cells, order = [], list(BEYOND)
     named: dict[RunSpec, str] = {}
@@ -135,7 +135,7 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
 
 
 def _remarks(fitted: Fitted) -> Remarks:
-    """Remarks on runs, undefined values, and networks that predict foreground everywhere."""
+    """Return remarks on runs, undefined values, and networks that predict foreground everywhere."""
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
@@ -151,7 +151,7 @@ def _remarks(fitted: Fitted) -> Remarks:
 
 
 def seed_spread(keys: Iterable[Cell | Key], fitted: Fitted, values: Values = values_of) -> dict[str, Any]:
-    """Return mean of every seed of each cell, and their deviation (N - 1)."""
+    """Return the mean of every seed for each cell, and the standard deviation (N - 1) of these means."""
     seeds = {}
     for row, dataset, metric in (key.key if isinstance(key, Cell) else key for key in keys):
         runs = succeeded(fitted.get((row, dataset), []))
@@ -171,7 +171,7 @@ def marks_everything(run: Run) -> bool:
 def overview(fitted: Fitted) -> pd.DataFrame:
     """Return one line for each run: size, training, and where it was trained.
 
-    ``still rising``: called undertrained (:mod:`softmask.measure.verdicts`); ``finds nothing``: Dice below 0.05.
+    ``still rising``: undertrained (:mod:`softmask.measure.verdicts`); ``finds nothing``: validation Dice below 0.05.
     """
     lines = []
     for run in finished.distinct(fitted):
@@ -198,7 +198,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
 
 
 def trained_where(run: Run) -> dict[str, Any]:
-    """Return the last columns of an overview: seconds, device, record or store."""
+    """Return the last columns of an overview: seconds, device, and whether from a record or the store."""
     about = run.record.provenance
     return {"seconds": about.seconds, "device": about.device, "from": "record" if run.folder is None else "store"}
 
@@ -216,14 +216,14 @@ def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[M
 
 
 def with_steps(record: Record) -> dict[str, Sequence[float]]:
-    """Return the curves of a training, and as ``steps`` how many had been taken after each epoch."""
+    """Return the curves of a training run, and as ``steps`` the number of steps after each epoch."""
     each = steps(record.spec) / record.spec.settings.epochs
     epochs = max(map(len, record.curves.values()), default=0)
     return {**record.curves, "steps": [each * epoch for epoch in range(1, epochs + 1)]}
 
 
 def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
-    """Return ``use`` of the successful runs by data set and row."""
+    """Return the result of ``use`` for the successful runs, by data set and row."""
     made: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(dataset for _, dataset in fitted):
         good = {row: succeeded(fitted.get((row, name), [])) for row in rows}
@@ -248,7 +248,7 @@ def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np
 
 
 def other_rows(config: Config) -> Wanted:
-    """Return the runs behind :data:`OTHER`; none in profiles that have no time for them."""
+    """Return the runs behind :data:`OTHER`; none in the short profiles."""
     if not config.profile.long:
         return {}
     return {place: runs for name in NODULES for place, runs in rows_of(OTHER, name, config, "dsnet-v2").items()}
@@ -266,7 +266,7 @@ def other_forms(fitted: Fitted) -> list[Cell]:
 
 
 def longer_rows(paper: str, config: Config) -> Wanted:
-    """Return the runs of rows that are trained once and twice as long."""
+    """Return the runs of rows that are trained both for their usual number of epochs and for twice as many."""
     groups = [group for group in GROUPS if config.profile.long and paper in group.rows]
     return {place: specs for group in groups for place, specs in doubled(group, config).items()}
 
@@ -295,7 +295,7 @@ def longer(fitted: Fitted) -> list[Cell]:
 
 
 def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
-    """Return validation Dice of every learning rate tried, and the rate taken."""
+    """Return validation Dice of every learning rate tried, and the chosen rate."""
     subjects = {subject_of(spec.source, spec.dataset, spec.network, spec.width, spec.losses) for spec in specs}
     lines = {}
     for trial in trials():
