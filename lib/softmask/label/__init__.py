@@ -1,4 +1,4 @@
-"""From annotations to soft masks: RECIST marks, trimaps, closed-form matting, other soft labels, consensus.
+"""Conversion of annotations to soft masks: RECIST marks, trimaps, closed-form matting, other soft labels, consensus.
 
 The papers' automatic labelling (DSNet, "Labeling of Soft Mask"; CasGAN, 3.1.2): a binary mask, several readers' masks
 or a RECIST mark -> trimap -> closed-form matting.
@@ -31,18 +31,18 @@ SETTINGS: tuple[tuple[str, object], ...] = (
         if parameter.default is not inspect.Parameter.empty
     ),
 )
-"""The numbers that decide the labels, by name: part of what identifies a trained run."""
+"""Settings that determine the labels, by name: part of the identity of a trained run."""
 
 
 @dataclass(frozen=True, eq=False)
 class SoftMask:
-    """Soft mask and the trimap it was made from.
+    """Soft mask, and the trimap from which it was made.
 
     Attributes:
         alpha: (H, W) float32 in [0, 1].
         trimap: (H, W) float32 in {0, 0.5, 1}.
-        mask: (H, W) bool, the binary mask that the trimap widens: the one given, or GrabCut's from a RECIST mark;
-            None from several readers.
+        mask: (H, W) bool, the binary mask from which the trimap was made: the given mask, or GrabCut's mask from a
+            RECIST mark; None for several readers.
     """
 
     alpha: np.ndarray
@@ -51,7 +51,7 @@ class SoftMask:
 
     @property
     def binary(self) -> np.ndarray:
-        """(H, W) bool, ``alpha >= 0.5``."""
+        """Binary mask (H, W) bool, ``alpha >= 0.5``."""
         return self.alpha >= 0.5
 
 
@@ -67,13 +67,14 @@ def soft_mask(
     """Return the soft mask of an image from exactly one of ``mask``, ``readers`` and ``recist``.
 
     Args:
-        image: (H, W) in [0, 1], or (H, W, 3) unless from a RECIST mark.
+        image: (H, W) in [0, 1], or (H, W, 3) except with a RECIST mark.
         mask: (H, W) bool, for :func:`softmask.label.trimap.from_mask`.
         readers: (R, H, W) bool, for :func:`softmask.label.trimap.from_readers`; an empty mask stands for an absent
             reader.
         recist: (2, 2, 2) axes in pixels, for GrabCut and :func:`softmask.label.trimap.from_mask_and_axes`.
-        epsilon: of the matting, see :func:`softmask.label.matting.closed_form_alpha`.
-        radius: of erosion and dilation in pixels, for ``mask`` and ``recist``; default in proportion to the lesion.
+        epsilon: ridge term of the matting, see :func:`softmask.label.matting.closed_form_alpha`.
+        radius: radius of erosion and dilation in pixels, only with ``mask`` or ``recist``; by default in proportion to
+            the lesion's size.
 
     Raises:
         LabelError: for none or several of the three, and for input that the trimap or the matting refuses.
@@ -96,11 +97,11 @@ def soft_mask(
 
 
 def label_sample(sample: Sample, strategy: str) -> SoftMask:
-    """Return the soft mask of a sample by one of :data:`STRATEGIES`: from the readers' 50 % consensus (``mask``), their
-    masks (``readers``), or the RECIST mark, by default that of the first reader's mask (``recist``).
+    """Return the soft mask of a sample by one of :data:`STRATEGIES`: from the readers' 50 % consensus (``mask``), the
+    readers' masks (``readers``), or the RECIST mark (``recist``; of the first reader's mask if the sample has none).
 
     Raises:
-        LabelError, DataError: naming the sample.
+        LabelError, DataError: with the sample's id in the message; LabelError also for an unknown strategy.
     """
     if strategy not in STRATEGIES:
         raise unknown("labelling strategy", strategy, STRATEGIES, LabelError)

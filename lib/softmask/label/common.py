@@ -6,7 +6,7 @@ from softmask.errors import LabelError
 
 
 def as_array(value: object, name: str, dtype: type | None = None) -> np.ndarray:
-    """Return ``value`` as an array; LabelError where it is ragged, text, or no numbers."""
+    """Return ``value`` as an array. Raises LabelError for a ragged list, or for text if ``dtype`` is a number."""
     try:
         return np.asarray(value, dtype)
     except (TypeError, ValueError) as error:
@@ -14,7 +14,7 @@ def as_array(value: object, name: str, dtype: type | None = None) -> np.ndarray:
 
 
 def checked_image(image: np.ndarray) -> np.ndarray:
-    """Return the image as float64; LabelError unless it is (H, W) or (H, W, channels), finite and within [0, 1]."""
+    """Return the image as float64. Raises LabelError unless it is (H, W) or (H, W, channels), finite and in [0, 1]."""
     image = as_array(image, "the image", float)
     if image.ndim not in (2, 3) or image.size == 0:
         raise LabelError(f"the image must be (H, W) or (H, W, channels) with pixels in it, not {image.shape}")
@@ -25,7 +25,7 @@ def checked_image(image: np.ndarray) -> np.ndarray:
 
 
 def checked_mask(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
-    """Return the mask as bool; LabelError unless it is (H, W), of bools, 0 and 1 or 0 and 255, and not empty."""
+    """Return the mask as bool. Raises LabelError unless it is (H, W), of bool, 0 and 1 or 0 and 255, and not empty."""
     mask = as_array(mask, name)
     if mask.ndim != 2:
         raise LabelError(f"{name} must be (H, W), not {mask.shape}")
@@ -40,7 +40,7 @@ def checked_mask(mask: np.ndarray, name: str = "the mask") -> np.ndarray:
 
 
 def checked_readers(masks: np.ndarray) -> np.ndarray:
-    """Return reader masks as (P, H, W) bool, P >= 1, none of them empty, else LabelError."""
+    """Return the readers' masks as (P, H, W) bool. Raises LabelError for no mask, an empty mask or different sizes."""
     if len(masks) == 0:
         raise LabelError("no reader is present: leave this sample out")
     masks = [checked_mask(mask, f"the mask of reader {reader}") for reader, mask in enumerate(masks)]

@@ -1,7 +1,7 @@
 """Consensus of several readers.
 
-All functions take the masks of the readers who were present, (P, H, W) bool, and raise LabelError if there is none or
-an empty one among them.
+All functions take the masks of the readers who were present, (P, H, W) bool, and raise LabelError if there is no mask
+or a mask is empty.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from softmask.label.common import checked_readers
 
 
 def fifty_percent(masks: np.ndarray) -> np.ndarray:
-    """Return (H, W) bool: marked by at least half of the readers. Empty where three or more do not overlap."""
+    """Return (H, W) bool: pixels marked by at least half of the readers, none if three or more do not overlap."""
     masks = checked_readers(masks)
     return 2 * masks.sum(axis=0) >= len(masks)
 
@@ -28,8 +28,8 @@ def staple(masks: np.ndarray) -> np.ndarray:
     """Return (H, W) float64, the probability of lesion, with each reader's sensitivity and specificity estimated.
 
     Warfield, Zou, Wells, "Simultaneous truth and performance level estimation (STAPLE)", IEEE Transactions on Medical
-    Imaging 23 (2004) 903-921, as in SimpleITK. Its prior is the share of the image that the readers marked, so it
-    depends on the crop. One reader, or readers who agree on every pixel, give their own mask.
+    Imaging 23 (2004) 903-921, as in SimpleITK. Its prior is the share of the image that the readers marked, so the
+    result depends on the crop. One reader, or readers who agree on every pixel, give their own mask.
     """
     masks = checked_readers(masks)
     if (masks == masks[0]).all():

@@ -1,7 +1,7 @@
 """Closed-form matting: Levin, Lischinski, Weiss, "A closed-form solution to natural image matting", PAMI 2008.
 
-In every window w of the image, alpha is taken to be an affine function of the intensities, alpha_i = a . I_i + b, with
-a ridge term epsilon |a|^2. Eliminating a and b leaves the quadratic J(alpha) = alpha' L alpha with, per window,
+In every window w of the image, alpha is assumed to be an affine function of the intensities, alpha_i = a . I_i + b,
+with a ridge term epsilon |a|^2. Eliminating a and b leaves the quadratic J(alpha) = alpha' L alpha with, per window,
 
     L_w = Id - 1 / |w| - X (X'X + epsilon Id)^-1 X' = Id - 1 / |w| - Q Q'
 
@@ -12,9 +12,10 @@ unknown pixels U. L_UU is positive definite for epsilon > 0: J = 0 forces a = 0,
 and windows overlap all the way to a known pixel.
 
 The unknown pixels mostly form a ring. They are numbered along it, so that pixels of one window have similar numbers:
-every row of L_UU begins close to its diagonal, and so does every row of its Cholesky factor F, L_UU = F F'. Rows of
-the lower triangle are held from there on, as the profile: entry (i, j) is ``profile[row[i] + j]``, j >= ``first[i]``.
-F replaces them. The right side b = -L_UK alpha_K is one more row, n, which the same elimination turns into F^-1 b.
+every row of L_UU begins close to its diagonal, and so does every row of its Cholesky factor F, L_UU = F F'. The rows of
+the lower triangle are stored from there on, as the profile: entry (i, j) is ``profile[row[i] + j]``, j >= ``first[i]``.
+F overwrites L_UU. The right-hand side b = -L_UK alpha_K is one more row, n, which the same elimination turns into
+F^-1 b.
 """
 
 from collections.abc import Callable
@@ -29,9 +30,9 @@ from softmask.label.common import as_array, bounding_box, checked_image
 
 @cache
 def compiled(function: Callable) -> Callable:
-    """Return the function compiled by numba: in seconds at the first call, afterwards from ``__pycache__`` or the
-    user's cache folder (each time anew only where neither can be written)."""
-    from numba import njit  # takes a third of a second: not before an alpha is computed
+    """Return the function compiled by numba: in seconds at the first call, later loaded from ``__pycache__`` or the
+    user's cache folder (compiled again in every process only if neither can be written)."""
+    from numba import njit  # takes a third of a second, so only when an alpha is computed
 
     options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "reassoc"}}
     try:
@@ -41,18 +42,18 @@ def compiled(function: Callable) -> Callable:
 
 
 def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float = 1e-7, radius: int = 1) -> np.ndarray:
-    """Return the alpha matte of an image whose trimap says where it is known.
+    """Return the alpha matte of an image from a trimap.
 
     Args:
         image: (H, W) or (H, W, channels), in [0, 1].
         trimap: (H, W), 0 background, 1 foreground, 0.5 unknown.
         epsilon: ridge term, above 0; larger smooths more. A constant image gives a smooth ramp between the known
             regions.
-        radius: windows have (2 radius + 1)^2 pixels and lie wholly inside the image.
+        radius: half size of the windows, which have (2 radius + 1)^2 pixels and lie completely inside the image.
 
     Returns:
-        (H, W) float64 in [0, 1], equal to the trimap where that is known. The quadratic has no bounds and overshoots
-        (by 0.2 in noise) where the affine model extrapolates beyond the known intensities: the solution is clipped.
+        (H, W) float64 in [0, 1], equal to the trimap at known pixels. The solution is clipped, because the quadratic
+        is unbounded and overshoots (by 0.2 in noise) where the affine model extrapolates beyond the known intensities.
 
     Raises:
         LabelError: shapes that do not match, values outside the ranges above, NaN, an image smaller than a window, a
@@ -68,7 +69,7 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
 
 
 def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image as (H, W, channels) and trimap as (H, W), both float64, or LabelError."""
+    """Return image (H, W, channels) and trimap (H, W), both float64. Raises LabelError for invalid arguments."""
     image, trimap = checked_image(image), as_array(trimap, "the trimap", float)
     if trimap.shape != image.shape[:2]:
         raise LabelError(f"trimap of size {trimap.shape} on an image of size {image.shape[:2]}: they must be the same")
@@ -87,8 +88,8 @@ def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int)
 
 
 def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilon: float, radius: int) -> np.ndarray:
-    """Alpha, not yet clipped. Compiled functions get flat images, always contiguous and writable: they are compiled for
-    each type of array."""
+    """Return alpha before clipping. The compiled functions get flat images, always contiguous and writable, because
+    they are compiled for each type of array."""
     _, width, channels = image.shape
     touching = cv2.dilate(unknown.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)).astype(bool)
     walk = compiled(_walk)(touching.flatten(), width)
@@ -100,7 +101,7 @@ def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilo
     windows = number, np.flatnonzero(touching), tuple(y * width + x for y in offsets for x in offsets)
 
     first = np.minimum.accumulate(compiled(_first)(*windows, pixels.size)[::-1])[::-1]
-    first[-1] = 0  # the right side has all columns
+    first[-1] = 0  # the right-hand side has all columns
     first, end = np.repeat(first, 4), np.repeat(4 * np.arange(first.size) + 4, 4)
     length = np.cumsum(end - first)
     row, profile = length - end, np.zeros(length[-1])
@@ -111,7 +112,7 @@ def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilo
 
 
 def _walk(ahead: np.ndarray, width: int) -> np.ndarray:
-    """Pixels of ``ahead``, which is used up, breadth first: round a ring it runs both ways (Cuthill and McKee)."""
+    """Return the pixels of ``ahead``, which is cleared, breadth first: both ways round a ring (Cuthill and McKee)."""
     walk = np.empty(ahead.sum(), np.int64)
     done = found = 0
     for start in np.flatnonzero(ahead):
@@ -132,7 +133,7 @@ def _walk(ahead: np.ndarray, width: int) -> np.ndarray:
 
 
 def _first(number: np.ndarray, centres: np.ndarray, shifts: tuple[int, ...], n: int) -> np.ndarray:
-    """For every four rows (:func:`_solve` goes by fours), the first column of the windows that end there."""
+    """Return the first column of the windows that end in each block of four rows, as :func:`_solve` uses them."""
     first = 4 * np.arange(n // 4 + 1)
     for centre in centres:
         low, high = n, 0
@@ -148,10 +149,10 @@ def _add_windows(number, centres, shifts, pixels, alpha, epsilon, row, profile) 
     """Add L_UU and b to the profile, window by window.
 
     Args:
-        number: (P,) of the unknown pixels; -1 for the known ones.
-        centres, shifts: central pixels of the windows, and steps from there to all their pixels.
+        number: (P,) numbers of the unknown pixels; -1 for known pixels.
+        centres, shifts: central pixels of the windows, and offsets from them to all pixels of a window.
         pixels: (P, channels) intensities.
-        alpha: (P,), 0 where it is unknown.
+        alpha: (P,), 0 for unknown pixels.
     """
     area, channels, n = len(shifts), pixels.shape[1], number.max() + 1
     x, q, weight = np.empty(area), np.empty((channels, area)), np.empty(area)
@@ -197,9 +198,10 @@ def _add_windows(number, centres, shifts, pixels, alpha, epsilon, row, profile) 
 def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> np.ndarray:
     """Replace the profile by F, with 1 / F_ii on its diagonal, and F^-1 b; return F'^-1 F^-1 b.
 
-    F is made in blocks of 4 x 4. Their 16 products of rows are summed together: each number loaded is used four times.
+    F is computed in blocks of 4 x 4. Their 16 products of rows are summed together: each loaded number is used four
+    times.
     """
-    for i in range(n, row.size):  # from the right side on, pivots are without meaning, and rows stay 0
+    for i in range(n, row.size):  # from the right-hand side on, pivots have no meaning, and rows stay 0
         profile[row[i] + i] = np.inf
     for i in range(0, row.size, 4):
         for j in range(first[i], i + 4, 4):
@@ -225,7 +227,7 @@ def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> n
                         value -= profile[here + k] * profile[there + k]
                     if here != there:
                         profile[here + q] = value * profile[there + q]
-                    elif value > 1e-13:  # the diagonal of L_UU is about 8, and less than this is a rounding error
+                    elif value > 1e-13:  # the diagonal of L_UU is about 8, so that a smaller value is a rounding error
                         profile[here + q] = 1 / np.sqrt(value)
                     else:
                         raise LabelError("the matting system is numerically singular: raise epsilon")

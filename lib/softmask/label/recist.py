@@ -1,4 +1,4 @@
-"""RECIST marks, the long axis of a lesion and the longest one perpendicular to it, and GrabCut from them.
+"""RECIST marks (the long axis of a lesion and the longest axis perpendicular to it), and GrabCut from RECIST marks.
 
 Axes are (2, 2, 2) arrays, (axis, end, (row, column)), in pixels, the long axis first; (0, 0) is the centre of the first
 pixel. Source: Eisenhauer et al., "RECIST guideline (version 1.1)", European Journal of Cancer 45 (2009) 228-247.
@@ -20,7 +20,7 @@ __all__ = ["axes_from_mask", "axes_pixels", "ellipse_mask", "grabcut_mask", "val
 
 # distances from the mark, as shares of the long axis:
 BOX_MARGIN = 0.1  # (at least 2 pixels), beyond which pixels are background
-CROP_MARGIN = 0.6  # (at least 8 pixels), beyond which they are not used, so that colours are those of the surroundings
+CROP_MARGIN = 0.6  # (at least 8 pixels), beyond which pixels are ignored, so that the colours are from the surroundings
 
 
 def validate(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -29,8 +29,8 @@ def validate(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     A short axis may have zero length (a lesion one pixel wide); a long axis may not.
 
     Raises:
-        LabelError: not of shape (2, 2, 2), NaN, an end outside the image of ``shape`` (H, W), a long axis of zero
-            length.
+        LabelError: for axes not of shape (2, 2, 2), NaN, an end outside the image of ``shape`` (H, W), or a long axis
+            of zero length.
     """
     axes = as_array(axes, "RECIST axes", float)
     if axes.shape != (2, 2, 2) or not np.isfinite(axes).all():
@@ -54,7 +54,7 @@ def validate(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def ellipse_mask(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return (H, W) bool: the ellipse whose extents along and across the long axis are those of the mark.
 
-    An end is the centre of a pixel of the lesion, so the half axes are half a pixel longer than half the marks.
+    An end is the centre of a lesion pixel, so the semi-axes are half a pixel longer than half the marked axes.
     """
     axes = validate(axes, shape)
     half = np.linalg.norm(axes[:, 1] - axes[:, 0], axis=1) / 2
@@ -79,14 +79,14 @@ def axes_pixels(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np.ndarray:
     """Return the binary lesion mask, (H, W) bool, from its RECIST axes.
 
-    The axes are certain lesion, the rest of their quadrilateral probable; outside an enlarged box is certain
-    background, the rest probable. Of the result, the parts that touch the axes are kept and their holes filled. It is
-    never empty, since it contains the axes, and the same at every call.
+    The axes are certain lesion, and the rest of their quadrilateral is probable lesion. Pixels outside an enlarged box
+    are certain background, and the rest is probable background. Parts of the result that touch the axes are kept, and
+    their holes filled. The mask contains the axes, so it is never empty, and it is the same at every call.
 
     Args:
-        image: (H, W) in [0, 1]; the cut sees it in 256 grey levels.
+        image: (H, W) in [0, 1]; GrabCut uses 256 grey levels.
         axes: (2, 2, 2) (axis, end, (row, column)) in pixels.
-        iterations: of the colour models and the cut.
+        iterations: number of iterations of the colour models and the cut.
 
     Raises:
         LabelError: an unusable image or mark (:func:`validate`), an image that is constant around the mark, or a mark
@@ -106,7 +106,7 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
 
     state = np.full(image.shape, cv2.GC_BGD, np.uint8)
     state[_box(axes, max(2, BOX_MARGIN * length), image.shape)] = cv2.GC_PR_BGD
-    # the quadrilateral whose diagonals are the axes, its corners in order round it
+    # the quadrilateral whose diagonals are the axes, with its corners in circular order
     quadrilateral = _corners(axes, image.shape).transpose(1, 0, 2).reshape(4, 2).astype(np.int32)
     cv2.fillPoly(state, [quadrilateral[:, ::-1].copy()], cv2.GC_PR_FGD)
     marked = axes_pixels(axes, image.shape)
@@ -126,12 +126,12 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
 
 
 def _corners(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(2, 2, 2) int: the pixels in the image nearest to the ends of the axes."""
+    """Return (2, 2, 2) int: the pixels in the image nearest to the ends of the axes."""
     return np.clip(np.rint(axes), 0, np.array(shape) - 1).astype(int)
 
 
 def _box(axes: np.ndarray, margin: float, shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Slices of the pixels whose centres lie within ``margin`` of the axes' bounding box."""
+    """Return slices of the pixels whose centres lie within ``margin`` of the axes' bounding box."""
     low = np.maximum(np.ceil(axes.min(axis=(0, 1)) - margin), 0).astype(int)
     high = np.minimum(np.floor(axes.max(axis=(0, 1)) + margin), np.array(shape) - 1).astype(int)
     return slice(low[0], high[0] + 1), slice(low[1], high[1] + 1)

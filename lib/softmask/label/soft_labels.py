@@ -1,8 +1,8 @@
-"""Soft labels besides the soft mask: those that the papers compare with, and what else is in use.
+"""Soft labels other than the soft mask: those with which the papers compare, and others in common use.
 
-Each takes a mask (H, W), one of them the image, too, or the readers' masks, and returns (H, W) float32 in [0, 1];
-LabelError for an empty mask. Binarised at 0.5, the label of a mask is the mask, but for :func:`gros_interpolation`, and
-for single pixels in :func:`svls`, which become 0.5.
+Each function takes a mask (H, W), :func:`geodesic` also the image, or the readers' masks, and returns (H, W) float32 in
+[0, 1]. It raises LabelError for an empty mask. Binarised at 0.5, the label of a mask is the mask, except with
+:func:`gros_interpolation`, and except for single pixels with :func:`svls`, which become 0.5.
 """
 
 import math
@@ -22,23 +22,23 @@ def kats_dilation(mask: np.ndarray, radius: float = 1, probability: float = 0.3)
 
     Kats, Goldberger, Greenspan, "Soft labeling by distilling anatomical knowledge for improved MS lesion segmentation",
     ISBI 2019: brain lesions are grown (to 110 % - 140 % of their size in the comparison there), and the added voxels
-    get one value below 1. The papers print neither number for lung nodules: one pixel (117 % to 144 % of the area at
-    radii of 12 to 5 pixels) and 0.3, below the threshold, are this project's choice.
+    get one value below 1. The papers print neither number for lung nodules. This project uses a radius of one pixel
+    (117 % to 144 % of the area at lesion radii of 12 to 5 pixels) and a probability of 0.3, below the threshold.
 
     Args:
-        radius: of the dilating disc in pixels, at least 1.
-        probability: of the band, in [0, 1].
+        radius: radius of the dilating disc in pixels, at least 1.
+        probability: value of the band, in [0, 1].
     """
     mask = checked_mask(mask)
     return np.where(mask, 1, np.where(distance_inside(~mask) <= radius, probability, 0)).astype(np.float32)
 
 
 def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
-    """Return the mask resampled with linear interpolation and not made binary again.
+    """Return the mask resampled with linear interpolation and not binarised again.
 
     Gros, Lemay, Cohen-Adad, "SoftSeg: advantages of soft versus binary training for image segmentation", Medical Image
-    Analysis 71 (2021) 102038, keep the values between 0 and 1 that resampling to the network's grid leaves. Here the
-    grid does not change, so the mask goes to one ``factor`` (above 1) times coarser and back, both bilinear.
+    Analysis 71 (2021) 102038, keep the values between 0 and 1 that resampling to the network's grid produces. Here the
+    grid does not change, so the mask is resampled to a grid ``factor`` (above 1) times coarser and back, bilinearly.
     """
     import cv2
 
@@ -53,10 +53,10 @@ def label_smoothing(mask: np.ndarray, smoothing: float = 0.1) -> np.ndarray:
     """Return 1 - ``smoothing`` / 2 in the mask and ``smoothing`` / 2 elsewhere.
 
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016, section 7, with two classes
-    and their 0.1, which Mueller, Kornblith and Hinton, "When Does Label Smoothing Help?", NeurIPS 2019, take, too.
+    and their 0.1, which Mueller, Kornblith and Hinton, "When Does Label Smoothing Help?", NeurIPS 2019, also use.
 
     Args:
-        smoothing: in [0, 1], the share of the label that is spread evenly over both classes.
+        smoothing: share of the label that is spread evenly over both classes, in [0, 1].
     """
     return np.where(checked_mask(mask), 1 - smoothing / 2, smoothing / 2).astype(np.float32)
 
@@ -65,8 +65,8 @@ def svls(mask: np.ndarray, sigma: float = 1) -> np.ndarray:
     """Return spatially varying label smoothing: the weighted mean of the mask over 3 x 3 pixels.
 
     Islam and Glocker, "Spatially Varying Label Smoothing: Capturing Uncertainty from Expert Annotations", IPMI 2021:
-    the weights are a Gaussian's of ``sigma`` pixels, but that of the middle is the sum of its eight neighbours'. Pixels
-    of the edge are repeated beyond it. Theirs is 3 x 3 x 3 for volumes; this is their two-dimensional form.
+    the weights are a Gaussian of ``sigma`` pixels, except the central weight, which is the sum of its eight neighbours.
+    Edge pixels are repeated beyond the border. The paper's 3 x 3 x 3 weights are for volumes; these are its 2D form.
     """
     from scipy.ndimage import correlate
 
@@ -80,11 +80,11 @@ def signed_distance(mask: np.ndarray, width: float | None = None) -> np.ndarray:
     """Return a ramp over the signed distance s to the mask's outline, 1/2 + s / (2 ``width``), clipped to [0, 1].
 
     The outline lies half a pixel from the pixels beside it. Soft labels by distance are common under many names; this
-    plain form is the geometry of a soft mask without the image.
+    simple form has the geometry of a soft mask, without the image.
 
     Args:
-        width: of the ramp on each side, in pixels; default :func:`softmask.label.trimap.default_radius`, as wide as the
-            unknown band of a trimap of the mask.
+        width: width of the ramp on each side, in pixels; default :func:`softmask.label.trimap.default_radius`, as wide
+            as the unknown band of a trimap of the mask.
 
     Raises:
         LabelError: for an empty mask, or one that covers the whole image.
@@ -95,18 +95,18 @@ def signed_distance(mask: np.ndarray, width: float | None = None) -> np.ndarray:
 
 
 def geodesic(mask: np.ndarray, image: np.ndarray, width: float | None = None, contrast: float = 10) -> np.ndarray:
-    """Return the ramp of :func:`signed_distance` over the geodesic distance to the outline, which the image decides.
+    """Return the ramp of :func:`signed_distance` over the geodesic distance to the outline, which depends on the image.
 
-    A path costs its length times 1 + ``contrast`` |grad I|, in units of the mean beside the outline: the ramp is
-    steeper than that of :func:`signed_distance` across strong edges, and flatter where the image is flat. SimpleITK's
-    fast marching finds the distances. After Vasudeva, Dolz and Lombaert, "GeoLS: Geodesic Label Smoothing for Image
-    Segmentation", MIDL 2023, who mix the binary label with exp(-distance) from the mask's skeleton, in units of its
-    mean; here the distance is from the outline.
+    The cost of a path is its length times 1 + ``contrast`` |grad I|, in units of the mean cost beside the outline: the
+    ramp is steeper than that of :func:`signed_distance` across strong edges, and flatter where the image is flat.
+    SimpleITK's fast marching computes the distances. After Vasudeva, Dolz and Lombaert, "GeoLS: Geodesic Label
+    Smoothing for Image Segmentation", MIDL 2023, who mix the binary label with exp(-distance), where the distance is
+    from the mask's skeleton, in units of its mean; here it is from the outline.
 
     Args:
         image: (H, W) in [0, 1].
         width: see :func:`signed_distance`.
-        contrast: length in pixels that a change of the grey level by 1 is worth.
+        contrast: length in pixels with the same cost as a change of the grey level by 1.
 
     Raises:
         LabelError: as :func:`signed_distance`, and for an image of another size.
@@ -117,7 +117,7 @@ def geodesic(mask: np.ndarray, image: np.ndarray, width: float | None = None, co
     width = default_radius(mask) if width is None else width
     costs = 1 + contrast * np.hypot(*np.gradient(image))
     costs /= costs[_beside_outline(mask) | _beside_outline(~mask)].mean()
-    box = bounding_box(mask, math.ceil(width / costs.min()) + 1)  # beyond it the ramp is 0
+    box = bounding_box(mask, math.ceil(width / costs.min()) + 1)  # outside the box the ramp is 0
     label = np.zeros(mask.shape, np.float32)
     distances = (_from_outline(region, costs[box], width) for region in (mask[box], ~mask[box]))
     label[box] = _ramp(*distances, mask[box], width)
@@ -125,9 +125,9 @@ def geodesic(mask: np.ndarray, image: np.ndarray, width: float | None = None, co
 
 
 def readers_mean(masks: np.ndarray) -> np.ndarray:
-    """Return the share of the readers who marked each pixel, of the masks (P, H, W) bool of those who were present.
+    """Return the share of the readers who marked each pixel, from the masks (P, H, W) bool of the readers present.
 
-    LabelError if there is none, or an empty mask.
+    Raises LabelError if there is no mask, or an empty mask.
     """
     return checked_readers(masks).mean(axis=0, dtype=np.float32)
 
@@ -140,7 +140,7 @@ def _with_outside(mask: np.ndarray) -> np.ndarray:
 
 
 def _ramp(inside: np.ndarray, outside: np.ndarray, mask: np.ndarray, width: float) -> np.ndarray:
-    """Return the ramp over the distances from a mask's outline, of its pixels ``inside``, of the others ``outside``."""
+    """Return the ramp over the distance from a mask's outline: ``inside`` for its pixels, ``outside`` elsewhere."""
     return (0.5 + np.where(mask, inside, -outside) / (2 * width)).clip(0, 1).astype(np.float32)
 
 
@@ -149,7 +149,7 @@ def _beside_outline(region: np.ndarray) -> np.ndarray:
 
 
 def _from_outline(region: np.ndarray, costs: np.ndarray, most: float) -> np.ndarray:
-    """Return the geodesic distance of the pixels of ``region`` from its outline; at least ``most`` beyond that."""
+    """Return the geodesic distance of the pixels of ``region`` from its outline; beyond ``most``, at least ``most``."""
     import SimpleITK
 
     beside = np.argwhere(_beside_outline(region))
@@ -169,10 +169,10 @@ FROM_MASK: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
         "signed_distance": signed_distance,
     }
 )
-"""By name: rows of experiments can be trained on these labels, and notebook 2 compares them with the true alpha."""
+"""Labels, by name, for training rows of experiments; notebook 2 compares them with the true alpha."""
 
 GEODESIC, READERS_MEAN = "geodesic", "readers_mean"
-"""Labels of the same use that need more than a mask."""
+"""Names of labels for the same use that need more than a mask."""
 
 
 def softened(mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:

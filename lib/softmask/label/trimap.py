@@ -1,4 +1,4 @@
-"""Trimaps: where a lesion is certain (1), where background is (0), and where matting decides (0.5).
+"""Trimaps: certain lesion (1), certain background (0), and unknown pixels, which matting decides (0.5).
 
 Sources: DSNet (Wang et al. 2023, section III-A, strategies 1 to 3, equations 2 to 4) and CasGAN (2020, section 3.1.2).
 All trimaps are (H, W) float32 in {0, 0.5, 1}, with foreground, background and unknown pixels.
@@ -14,16 +14,16 @@ from softmask.label.common import bounding_box, checked_mask, checked_readers
 from softmask.label.recist import axes_pixels, grabcut_mask, validate
 
 BAND = 0.15
-"""Radius of erosion and dilation as a fraction of the mask's own radius (:func:`radius_of`): half as far again as the
-outlines of LIDC readers, which overlap with a Dice of about 0.8, lie from their middle."""
+"""Radius of erosion and dilation as a fraction of the mask's own radius (:func:`radius_of`): 1.5 times the distance of
+the outlines of LIDC readers, which overlap with a Dice of about 0.8, from their mean outline."""
 
 
 def radius_of(mask: np.ndarray) -> float:
-    """Return twice the area over the length of the outline, in pixels, of the mask (H, W) bool or its outside, the
-    smaller one: of a disc its radius, of a long strip about its width, whatever the number of parts.
+    """Return twice the area divided by the length of the outline, in pixels, of the mask (H, W) bool or its outside,
+    whichever is smaller: the radius of a disc, and about the width of a long strip, for any number of parts.
 
-    The outline's length is pi / 4 times its number of pixel edges, right on average over directions (Cauchy and
-    Crofton); the image's border is no outline.
+    The outline's length is pi / 4 times its number of pixel edges, which is correct on average over all directions
+    (Cauchy and Crofton); the image's border does not count as outline.
     """
     edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
     area = min(np.count_nonzero(mask), mask.size - np.count_nonzero(mask))
@@ -36,18 +36,18 @@ def default_radius(mask: np.ndarray) -> int:
 
 
 def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
-    """Return a trimap: the mask eroded is lesion, the outside of its dilation background, the band between unknown.
+    """Return a trimap: the eroded mask is lesion, the outside of its dilation background, the band between unknown.
 
     Each connected part (8-neighbours) that the erosion would empty keeps its core, the pixels farthest from its
     outline; if the dilation leaves no background, the pixels farthest from the lesion stay background. A lesion that
-    the border cuts is not eroded from there.
+    the image's border cuts is not eroded from the border.
 
     Args:
         mask: (H, W) bool.
-        radius: of the disc, in pixels, at least 1; default :func:`default_radius`.
+        radius: radius of the disc, in pixels, at least 1; default :func:`default_radius`.
 
     Raises:
-        LabelError: an empty or full mask, or one that is not two-dimensional; a radius below 1.
+        LabelError: for a mask that is empty, full or not two-dimensional, or a radius below 1.
     """
     mask = checked_mask(mask)
     if mask.all():
@@ -56,7 +56,7 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
     if not 1 <= radius < np.inf:
         raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
     trimap = np.zeros(mask.shape, np.float32)
-    box = bounding_box(mask, math.ceil(radius) + 1)  # beyond it all is background
+    box = bounding_box(mask, math.ceil(radius) + 1)  # outside the box all is background
     outside = distance_inside(~mask[box])
     trimap[box][outside <= min(radius, np.nextafter(outside.max(), 0))] = 0.5
     trimap[box][_eroded(mask[box], radius)] = 1
@@ -64,14 +64,14 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
 
 
 def from_readers(masks: np.ndarray) -> np.ndarray:
-    """Return a trimap: marked by all readers is lesion, by none background (DSNet, eq. 2 to 4).
+    """Return a trimap: pixels marked by all readers are lesion, pixels marked by none background (DSNet, eq. 2 to 4).
 
     - One reader: :func:`from_mask`.
-    - No pixel that all marked: the erosion, as in :func:`from_mask`, of the pixels with the most votes is lesion.
-    - Readers that agree on every pixel: a band of one pixel.
+    - No pixel marked by all readers: the pixels with the most votes, eroded as in :func:`from_mask`, are lesion.
+    - Readers who agree on every pixel: a band of one pixel is unknown on each side of the outline.
 
-    ``masks`` (P, H, W) bool are those of the readers who were present. LabelError if there is none, an empty mask, or
-    no pixel that none marked.
+    ``masks`` (P, H, W) bool are those of the readers who were present. Raises LabelError if there is no mask or an
+    empty mask, or if every pixel was marked by a reader.
     """
     masks = checked_readers(masks)
     if len(masks) == 1:
@@ -94,10 +94,10 @@ def from_recist(image: np.ndarray, axes: np.ndarray, radius: float | None = None
 
 
 def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
-    """Return :func:`from_mask` with the pixels on the RECIST axes lesion, as a reader drew them through it.
+    """Return :func:`from_mask` with the pixels on the RECIST axes as lesion: a reader drew the axes through the lesion.
 
-    Otherwise matting removes some of the lesion at their ends; notebook 02 shows the effect on the Dice. Arguments and
-    errors are those of :func:`from_mask` and :func:`softmask.label.recist.validate`.
+    Otherwise matting removes some of the lesion at the ends of the axes; notebook 02 shows the effect on the Dice.
+    Arguments and errors are those of :func:`from_mask` and :func:`softmask.label.recist.validate`.
     """
     trimap = from_mask(mask, radius)
     trimap[axes_pixels(validate(axes, trimap.shape), trimap.shape)] = 1
@@ -105,7 +105,7 @@ def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None 
 
 
 def _eroded(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Erosion by a disc that leaves each 8-connected part at least its innermost pixels."""
+    """Return ``mask`` eroded by a disc; each 8-connected part keeps at least its innermost pixels."""
     import cv2
 
     depth = distance_inside(mask)

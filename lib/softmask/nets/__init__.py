@@ -1,4 +1,4 @@
-"""Networks: one file each, found by name in the registry."""
+"""Networks, one per file, looked up by name in the registry."""
 
 from softmask.nets.base import SegmentationNet
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, Entry, build, entry, n_parameters

@@ -1,4 +1,4 @@
-"""Base of all networks, and the building blocks and initial weights that several of them share."""
+"""Base class of all networks, and building blocks and initial weights that several networks share."""
 
 import math
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from softmask.errors import ConfigError
 class SegmentationNet(nn.Module):
     """Network from images to one map of logits; a subclass implements :meth:`outputs`.
 
-    A subclass takes ``width``, the channels of its first level or stage (doubled at each of the next ones unless its
-    docstring says otherwise), and, where it can, ``inputs``, the channels of its images, and ``reduction``, the ratio
-    of their size to that of its logits (:func:`softmask.nets.registry.build`).
+    A subclass takes ``width``, the number of channels of its first level or stage (doubled at each following level
+    unless its docstring says otherwise). Some subclasses also take ``inputs``, the number of channels of the images,
+    and ``reduction``, the ratio of the images' size to the logits' size (:func:`softmask.nets.registry.build`).
 
     Attributes:
-        STRIDE: number whose multiples the input's height and width must be.
-        SMALLEST: least height and width.
-        FULL_WIDTH: ``width`` of the publication.
-        PARAMETERS: number of parameters of the publication (or its authors' code) at full width, for one input channel
-            and one output map; None if unknown.
+        STRIDE: number of which the input's height and width must be multiples.
+        SMALLEST: least height and width of the input.
+        FULL_WIDTH: ``width`` in the publication.
+        PARAMETERS: number of parameters in the publication (or in its authors' code) at full width, with one input
+            channel and one output map; None if unknown.
         CHANNELS: least number of channels of the images.
-        WEIGHT_DECAY: L2 penalty of Adam, where the paper that trains the network states one.
-        inputs: channels of the images. The first is the measured image, which a discriminator sees.
+        WEIGHT_DECAY: L2 penalty of Adam, if the paper that trains the network states one.
+        inputs: number of channels of the images. The first channel is the measured image, which a discriminator sees.
     """
 
     STRIDE: int = 1
@@ -40,9 +40,9 @@ class SegmentationNet(nn.Module):
         self.inputs = inputs
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Return the main logits (B, 1, H, W), then those of deep supervision, of the same shape.
+        """Return the main logits (B, 1, H, W), followed by the logits for deep supervision, of the same shape.
 
-        Training takes the mean of the loss over all of them; in evaluation mode the first alone is enough.
+        The training loss is the mean over all outputs; in evaluation mode, only the first output is needed.
         """
         raise NotImplementedError
 
@@ -63,7 +63,7 @@ class SegmentationNet(nn.Module):
 
 
 def conv_bn(inputs: int, channels: int, kernel: int = 3, stride: int = 1, *, relu: bool = True) -> list[nn.Module]:
-    """Return a convolution without bias, batch normalisation and ReLU."""
+    """Return a convolution without bias, batch normalisation and, if ``relu``, ReLU."""
     conv = nn.Conv2d(inputs, channels, kernel, stride, padding=kernel // 2, bias=False)
     return [conv, nn.BatchNorm2d(channels), *([nn.ReLU(inplace=True)] if relu else [])]
 
@@ -74,7 +74,7 @@ def conv_bn_relu(inputs: int, channels: int, count: int = 1) -> nn.Sequential:
 
 
 def levels_of(width: int, count: int) -> list[int]:
-    """Return the channels of ``count`` levels, from fine to coarse, doubled at each."""
+    """Return the numbers of channels of ``count`` levels, from fine to coarse, doubled at each level."""
     return [width * 2**level for level in range(count)]
 
 
@@ -95,9 +95,9 @@ class UShape(SegmentationNet):
     Logits: head(y_1).
 
     Args:
-        block: makes the layers of a level, from its numbers of input and output channels.
-        halve: makes the layers that halve height and width, from their number of channels.
-        double: makes the layer that doubles them, from its numbers of input and output channels.
+        block: function from the numbers of input and output channels of a level to its layers.
+        halve: function from a number of channels to the layers that halve height and width.
+        double: function from the numbers of input and output channels to the layer that doubles height and width.
         head: kernel size of the last convolution.
     """
 
@@ -146,14 +146,14 @@ def gaussian(network: nn.Module, slope: float = 0.0, std: float | None = None) -
     He, Zhang, Ren and Sun, "Delving Deep into Rectifiers", ICCV 2015, equation 15.
 
     Args:
-        slope: of the rectifier for negative values.
-        std: standard deviation; None for sqrt(2 / ((1 + slope^2) n)), n the number of terms that an output sums.
+        slope: slope of the rectifier for negative values.
+        std: standard deviation; None for sqrt(2 / ((1 + slope^2) n)), where an output is a sum of n terms.
     """
     for layer in network.modules():
         if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
         summed = layer.weight[0].numel()
-        if isinstance(layer, nn.ConvTranspose2d):  # (in, out, k, k), of which an output sees one in stride^2
+        if isinstance(layer, nn.ConvTranspose2d):  # (in, out, k, k); an output sums one term in stride^2
             summed = layer.weight[:, 0].numel() // math.prod(layer.stride)
         nn.init.normal_(layer.weight, 0.0, std or math.sqrt(2 / ((1 + slope**2) * summed)))
         if layer.bias is not None:

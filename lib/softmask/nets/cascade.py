@@ -1,8 +1,9 @@
-"""Super-resolution and segmentation in cascade: the interpolated image, the super-resolved one, and F_SR, the features
-that the generator's last convolution reads, as channels of a segmentor's input.
+"""Cascade of super-resolution and segmentation.
 
-In training they are made once and kept (:mod:`softmask.experiments.inputs`) or, at full size, batch by batch
-(:class:`Transferring`); in use, tile by tile, so that memory is bounded (:func:`enlarge`).
+The segmentor's input channels are the interpolated image, the super-resolved image, and F_SR, the features that the
+generator's last convolution reads. In training, these channels are computed once and kept
+(:mod:`softmask.experiments.inputs`) or, at full size, batch by batch (:class:`Transferring`); at inference, tile by
+tile, so that memory is bounded (:func:`enlarge`).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ TRANSFERRED = ("bilinear", "super_resolved", "detail")
 
 
 def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
-    """Return ``images`` (N, 1, H, W) ``scale`` times as high and wide, by bilinear interpolation."""
+    """Return ``images`` (N, 1, H, W) enlarged ``scale`` times in height and width by bilinear interpolation."""
     if scale == 1:
         return images
     batch = torch.from_numpy(np.ascontiguousarray(images))
@@ -29,8 +30,8 @@ def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
 
 
 def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callable[[str], np.ndarray]) -> np.ndarray:
-    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S), from channels by
-    name: ``image``, ``bilinear``, and others, which ``made`` returns, (N, c, s, s) each."""
+    """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S): the channels in
+    ``names``, which are ``image``, ``bilinear``, and others, which ``made`` returns by name, (N, c, s, s) each."""
     parts = []
     for name in names:
         if name == "image":
@@ -43,9 +44,9 @@ def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callabl
 def transferred(generator: Generator, images: Tensor, scale: int = SCALE) -> Tensor:
     """Return the channels :data:`TRANSFERRED` of ``images`` (B, 1, S, S) in [0, 1]: (B, 2 + width, s, s), s = scale S.
 
-    One pass of the generator gives image and features, averaged if ``scale`` is less than its own.
+    One pass of the generator gives both image and features, which are averaged if ``scale`` is less than :data:`SCALE`.
     """
-    if not images.is_cuda and len(images) > 1:  # the maps of one image, of 16 times its pixels, just fit into caches
+    if not images.is_cuda and len(images) > 1:  # the maps of one image, with 16 times its pixels, just fit into caches
         return torch.cat([transferred(generator, part, scale) for part in images.split(1)])
     super_resolved, detail = generator.features(images)
     super_resolved = super_resolved.clamp(0, 1)
@@ -56,8 +57,8 @@ def transferred(generator: Generator, images: Tensor, scale: int = SCALE) -> Ten
 
 
 class Transferring(SegmentationNet):
-    """Segmentor on ``scale`` times enlarged :data:`TRANSFERRED` channels behind a frozen generator, as one network of
-    grey images."""
+    """Frozen generator and a segmentor on its :data:`TRANSFERRED` channels at ``scale`` times the size, as one network
+    for grey images."""
 
     def __init__(self, generator: Generator, network: SegmentationNet, scale: int = SCALE) -> None:
         super().__init__()
@@ -82,8 +83,8 @@ class Transferring(SegmentationNet):
 def enlarge(generator: Generator, image: np.ndarray, scale: int = SCALE, tile: int = 128) -> np.ndarray:
     """Return :func:`transferred` of ``image`` (H, W) in [0, 1], of any size: (2 + width, scale H, scale W) float32.
 
-    Every tile is read with a margin as wide as the receptive field: its size in pixels makes no difference but for
-    rounding.
+    Every tile is read with a margin as wide as the receptive field, so that ``tile``, its size in pixels, changes the
+    result only by rounding.
     """
     image = np.asarray(image, dtype=np.float32)
     (height, width), weight = image.shape, generator.last.weight
@@ -92,7 +93,7 @@ def enlarge(generator: Generator, image: np.ndarray, scale: int = SCALE, tile: i
     generator.eval()
     for top in range(0, height, tile):
         for left in range(0, width, tile):
-            # of the tile: pixels read, pixels kept of the result, and their place in the whole
+            # slices of the pixels read, of the part of their result that is kept, and of its place in the whole result
             margins = [(start, min(start, REACH)) for start in (top, left)]
             read = tuple(slice(start - margin, start + tile + REACH) for start, margin in margins)
             kept = tuple(slice(scale * margin, scale * (margin + tile)) for _, margin in margins)

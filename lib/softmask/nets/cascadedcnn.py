@@ -1,14 +1,15 @@
-"""Cascaded CNN: a classifier of two pathways, then another that also sees the output of the first.
+"""Cascaded CNN: two classifiers of two pathways each, of which the second also sees the output of the first.
 
 Havaei, Davy, Warde-Farley, Biard, Courville, Bengio, Pal, Jodoin and Larochelle, "Brain tumor segmentation with deep
 neural networks", Medical Image Analysis 35, 2017: InputCascadeCNN (figure 3a), two TwoPathCNNs (figure 2).
 
 Differs from the publication: one grey channel and one output map instead of four sequences and five classes; both
 networks are trained at once, with deep supervision of the first; batch normalisation before maxout, no dropout; dense
-at the borders, too (:mod:`softmask.nets.dense`).
+also at the borders (:mod:`softmask.nets.dense`).
 
-The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN: one of the two kernels of each
-maxout unit, no biases, and the cascade's second network alone. Counted that way, the kernels here are as many.
+The figures print 651,488 parameters for TwoPathCNN and 802,368 for InputCascadeCNN. These numbers include only one of
+the two kernels of each maxout unit, no biases, and only the second network of the cascade. Counted in the same way, the
+numbers of this implementation are equal.
 """
 
 import torch
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 from softmask.nets.base import SegmentationNet
 from softmask.nets.dense import Branches, Conv, MaxPool, Window, dense, larger
 
-PIECES = 2  # linear pieces, each with its own kernel, of a maxout unit
+PIECES = 2  # linear pieces of a maxout unit, each with its own kernel
 
 
 class Maxout(Window):
-    """Maximum of the pieces: (B, 2C, H, W) -> (B, C, H, W)."""
+    """Maximum over the pieces: (B, 2C, H, W) -> (B, C, H, W)."""
 
     def __init__(self) -> None:
         super().__init__(size=1)
@@ -31,7 +32,7 @@ class Maxout(Window):
 
 
 class SpectralConv(Window):
-    """Convolution to one map by the Fourier transform, at a rate of 1: many times faster for 21 x 21 places."""
+    """Convolution to one map by the Fourier transform, for a rate of 1 only: many times faster for 21 x 21 windows."""
 
     def __init__(self, inputs: int, size: int) -> None:
         super().__init__(size)
@@ -40,7 +41,7 @@ class SpectralConv(Window):
     def look(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         kernel = torch.fft.rfft2(self.kernel.weight, s=(height, width))  # (1, C, H, W/2 + 1)
-        # The correlation theorem. It wraps around, but not where the window fits.
+        # The correlation theorem. The result wraps around, except where the window fits.
         product = (torch.fft.rfft2(x) * kernel.conj()).sum(1, keepdim=True)  # (B, 1, H, W/2 + 1)
         response = torch.fft.irfft2(product, s=(height, width))
         return response[..., : height - self.size + 1, : width - self.size + 1] + self.kernel.bias[:, None, None]
@@ -60,7 +61,7 @@ def two_pathways(width: int, inputs: int) -> nn.Sequential:
 
 
 class CascadedCNN(SegmentationNet):
-    """InputCascadeCNN; ``width`` channels in the local pathway, two and a half times as many in the global one."""
+    """InputCascadeCNN; ``width`` channels in the local pathway, 2.5 times as many in the global pathway."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -3,8 +3,8 @@
 Gu et al., "CE-Net: Context Encoder Network for 2D Medical Image Segmentation", IEEE Transactions on Medical Imaging
 38(10), 2019.
 
-Differs from the publication: He's random weights instead of ImageNet's; a pooling kernel larger than the map covers the
-whole map (2x2 for images of 64x64, where the four pools are one).
+Differs from the publication: He's random weights instead of ImageNet's; a pooling kernel larger than the map is reduced
+to the size of the map (2x2 for images of 64x64, for which the four poolings are equal).
 """
 
 from itertools import pairwise
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from softmask.nets.base import SegmentationNet, conv_bn, levels_of
 
 DEPTHS = (3, 4, 6, 3)  # blocks in each stage of ResNet-34
-POOLS = (2, 3, 5, 6)  # kernels of the residual multi-kernel pooling
+POOLS = (2, 3, 5, 6)  # kernel sizes of the residual multi-kernel pooling
 
 
 class ResidualBlock(nn.Module):
@@ -45,14 +45,14 @@ class DenseAtrousConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         first, third, fifth = self.dilated
-        rate_1 = first(x)  # (B, C, H, W), as all below
+        rate_1 = first(x)  # (B, C, H, W), as all maps below
         rates_1_3 = third(rate_1)
         cascades = F.relu(self.point(third(x))) + F.relu(self.point(rates_1_3)) + F.relu(self.point(fifth(rates_1_3)))
         return x + F.relu(rate_1) + cascades
 
 
 class MultiKernelPooling(nn.Module):
-    """RMP: four max poolings, each reduced to one channel and enlarged, before the input: (B, 4 + C, H, W)."""
+    """RMP: four max poolings, each reduced to one channel and enlarged, followed by the input: (B, 4 + C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class MultiKernelPooling(nn.Module):
 
 
 def decoder_block(inputs: int, channels: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, 2H, 2W) by 1x1, transposed 3x3 and 1x1 convolutions."""
+    """Return layers (B, inputs, H, W) -> (B, channels, 2H, 2W): 1x1, transposed 3x3 and 1x1 convolutions."""
     inner = max(inputs // 4, 1)
     return nn.Sequential(
         *conv_bn(inputs, inner, 1),
@@ -81,7 +81,7 @@ class CENet(SegmentationNet):
     """CE-Net."""
 
     STRIDE = 32
-    SMALLEST = 64  # at 32 the last stage has one pixel: nothing to normalise
+    SMALLEST = 64  # at 32 the last stage has one pixel, too few for batch normalisation
     PARAMETERS = 28_996_821  # the authors' code
 
     def __init__(self, width: int, inputs: int = 1) -> None:

@@ -3,12 +3,12 @@
 Wang, Zhou, Liu, Liu, Gu, Zang, Dong, Gevaert and Tian, "Central focused convolutional neural networks: Developing a
 data-driven model for lung nodule segmentation", Medical Image Analysis 40, 2017.
 
-Differs from the publication: only the two-dimensional of its two branches; dense (:mod:`softmask.nets.dense`), so that
-the windows of central pooling grow with the distance from the place that the next convolution looks at, not from the
-patch's centre; separate layers for the two scales up to the fully connected ones.
+Differs from the publication: only the two-dimensional one of its two branches; dense (:mod:`softmask.nets.dense`), so
+that the windows of central pooling grow with the distance from the position where the next convolution is centred, not
+from the patch's centre; separate layers for the two scales up to the fully connected layers.
 
-Chosen here: windows of 3, 1 and 3 places; channels and hidden units; batch normalisation and ReLU; the second scale,
-71 x 71 pixels at half the resolution (published: 65 x 65, resized). No parameter count is known.
+Chosen here: windows of 3, 1 and 3 positions; numbers of channels and hidden units; batch normalisation and ReLU; the
+second scale, 71 x 71 pixels at half the resolution (published: 65 x 65, resized). No parameter count is known.
 """
 
 import torch
@@ -19,13 +19,13 @@ from softmask.nets.base import SegmentationNet
 from softmask.nets.dense import Conv, Window, conv, dense, largest, shrink
 
 SCALES = (1, 2)
-SIDE = 3  # places in an outer window of central pooling; the inner one has a single place
+SIDE = 3  # positions in an outer window of central pooling; the inner window has a single position
 
 
 class CentralPoolConv(Window):
-    """Central max pooling of 7 x 7 places to 3 x 3, by windows of 3, 1 and 3, and the 3x3 convolution that follows.
+    """Central max pooling of 7 x 7 positions to 3 x 3, by windows of 3, 1 and 3, and the 3x3 convolution that follows.
 
-    They are one layer, because only the convolution knows where its centre is.
+    Pooling and convolution are one layer, because only the convolution knows where its centre is.
     """
 
     def __init__(self, inputs: int, channels: int) -> None:
@@ -37,12 +37,12 @@ class CentralPoolConv(Window):
         for rows, row_taps in self.windows(x, -2):
             for pooled, column_taps in self.windows(rows, -1):
                 weight = self.kernel.weight[..., row_taps, :][..., column_taps]
-                # From the start of one outer window to that of the other: SIDE places of it, and the centre.
+                # From the start of one outer window to that of the other: its SIDE positions, and the centre.
                 parts.append(F.conv2d(pooled, weight, stride=self.stride, dilation=(SIDE + 1) * self.rate))
         return sum(parts[1:], start=parts[0])
 
     def windows(self, x: Tensor, axis: int) -> list[tuple[Tensor, slice]]:
-        """Return the map pooled along ``axis`` for the kernel's outer taps, and for its middle one, with the taps."""
+        """Return the maps for the kernel's outer taps (pooled along ``axis``) and for its middle tap, with the taps."""
         inner = x.narrow(axis, SIDE * self.rate, x.shape[axis] - 2 * SIDE * self.rate)
         return [(largest(x, axis, SIDE, self.rate), slice(0, 3, 2)), (inner, slice(1, 2))]
 
@@ -53,11 +53,11 @@ def central(inputs: int, channels: int) -> nn.Sequential:
 
 
 def branch(width: int, scale: int) -> nn.Sequential:
-    """Return the features (B, 68/36 w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    """Return layers for the features (B, 68/36 w, 1, 1) of patches of 35 x 35 positions ``scale`` pixels apart."""
     second, third = width * 48 // 36, width * 68 // 36
     return nn.Sequential(
         *shrink(scale),
-        conv(1, width, 3),  # 33 x 33 places
+        conv(1, width, 3),  # 33 x 33 positions
         conv(width, width, 3),  # 31 x 31
         central(width, second),  # 13 x 13
         conv(second, second, 3),  # 11 x 11
@@ -67,7 +67,7 @@ def branch(width: int, scale: int) -> nn.Sequential:
 
 
 class CFCNN(SegmentationNet):
-    """Central focused CNN, its two-dimensional branch at two scales; ``width`` channels in the first convolutions."""
+    """Two-dimensional branch of the central focused CNN at two scales; ``width`` channels in the first convolutions."""
 
     FULL_WIDTH = 36
 

@@ -1,19 +1,21 @@
-"""Segmentors that are not networks: max-flow, level sets and morphology behind one interface, found by name.
+"""Segmentors that are not networks: max-flow, level sets and morphology, behind one interface, looked up by name.
 
 Graph cut: Boykov and Funka-Lea, "Graph Cuts and Efficient N-D Image Segmentation", IJCV 2006, by PyMaxflow. Differs
-from the publication: training images instead of a user's strokes give the histograms of grey values and a prior of
-place (how often a training mask covers the pixel); the weight of the edges is the one of a few that segments them best.
+from the publication: the histograms of grey values and a spatial prior (how often a training mask covers the pixel)
+come from training images instead of a user's strokes; the weight of the edges is chosen from a few values by the mean
+Dice on the training images.
 
 Deep graph cut: Mukherjee, Huang and Bhagalia, "Lung nodule segmentation using deep learned prior based graph cut", ISBI
-2017, as the CasGAN paper summarises it. Differs from the publication: two dimensions, and the map of any network alone
-in the links to source and sink. The weight of the edges is fixed, since a network's probabilities on its training
-images are too good to choose by.
+2017, as the CasGAN paper summarises it. Differs from the publication: two dimensions; the links to source and sink
+depend only on the probabilities, which may come from any network. The weight of the edges is fixed, because a network's
+probabilities on its training images are too accurate to choose the weight by.
 
 Level set: Roy, Chakraborti and Chowdhury, "A deep learning-shape driven level set synergism for pulmonary nodule
 segmentation", Pattern Recognition Letters 2019, as the CasGAN paper summarises it; morphological Chan-Vese evolution
 (Márquez-Neila, Baumela and Álvarez, PAMI 2014) by scikit-image. The shape term is this workbook's: the two-phase model
-divides the sum of the grey value, scaled to 0 outside and 1 inside the network's mask, and of a ramp that falls from 1
-to 0 across that mask's contour and counts twice as much, so that a bright neighbour is included only near the contour.
+segments the sum of two images, the grey values, with means scaled to 0 outside and 1 inside the network's mask, and a
+ramp with twice the weight that falls from 1 to 0 across the mask's contour. A bright neighbour is thus included only
+near the contour.
 """
 
 from collections.abc import Mapping
@@ -25,24 +27,24 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from softmask.errors import DataError, unknown
 from softmask.measure.segmentation import dice
 
-NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # half of the eight, so that each pair of pixels occurs once
+NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # half of the eight neighbours, so that each pair of pixels occurs once
 SMOOTHNESS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # weights of the edges to choose from
-BINS = 32  # of the histogram of grey values
-PLACE_SIGMA = 2.0  # pixels; few training masks leave the prior of place ragged
+BINS = 32  # number of bins of the histogram of grey values
+PLACE_SIGMA = 2.0  # pixels; smooths the spatial prior, which is ragged with few training masks
 DEEP_SMOOTHNESS = 1.0
-CERTAINTY = 0.99  # bound of a network's probabilities: otherwise no edge could overrule a saturated network
-REACH = 2  # half the width of the ramp, in pixels; chosen, like its weight, on simulated training nodules
-SHAPE_WEIGHT = 2.0  # of the ramp, against the grey value's 1
-STEPS = 8  # of about one pixel; even, as scikit-image's smoothing alternates between two operators from call to call
+CERTAINTY = 0.99  # bound of a network's probabilities: otherwise no edge could override a saturated network
+REACH = 2  # half the width of the ramp, in pixels; chosen, like SHAPE_WEIGHT, on simulated training nodules
+SHAPE_WEIGHT = 2.0  # weight of the ramp; that of the grey value is 1
+STEPS = 8  # steps of about one pixel; even, because scikit-image alternates two smoothing operators across calls
 
 
 class ClassicalSegmentor:
     """Base of the classical segmentors: a subclass implements :meth:`segment`, and :meth:`learn` if it learns.
 
     Attributes:
-        NEEDS_PROBABILITIES: whether it starts from a network's probabilities.
+        NEEDS_PROBABILITIES: whether the segmentor starts from a network's probabilities.
         LEARNS: whether :meth:`fit` must come before :meth:`predict`.
-        NATIVE: whether it is given lung slices at the size that the scanner stored.
+        NATIVE: whether lung slices are given at the size that the scanner stored.
     """
 
     NEEDS_PROBABILITIES = False
@@ -53,7 +55,7 @@ class ClassicalSegmentor:
         """Learn from training images (N, H, W) in [0, 1] and their masks (N, H, W) bool."""
 
     def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
-        """Return the lesion (H, W) bool in ``image`` (H, W), from the network's ``probability`` (H, W) if needed."""
+        """Return the lesion mask (H, W) bool of ``image`` (H, W), from a network's ``probability`` (H, W) if needed."""
         raise NotImplementedError
 
     def fit(self, images: np.ndarray, masks: np.ndarray) -> None:
@@ -61,21 +63,21 @@ class ClassicalSegmentor:
         self.learn(_unit(images), masks[:, 0].astype(bool))
 
     def predict(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
-        """Return the lesion (N, 1, H, W) float32 of {0, 1} in each of ``images`` (N, 1, H, W) in [0, 1], with a
-        network's ``probabilities`` (N, 1, H, W)."""
+        """Return the lesion masks (N, 1, H, W) float32 of {0, 1} of ``images`` (N, 1, H, W) in [0, 1], from a network's
+        ``probabilities`` (N, 1, H, W) if needed."""
         starts = _unit(probabilities) if self.NEEDS_PROBABILITIES else [None] * len(images)
         lesions = [self.segment(image, start) for image, start in zip(_unit(images), starts, strict=True)]
         return np.stack(lesions)[:, None].astype(np.float32)
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
-    """(N, H, W) float64 in [0, 1] of (N, 1, H, W), which resampling in float32 may leave a little outside."""
+    """Return (N, 1, H, W) as (N, H, W) float64, clipped to [0, 1], which resampling in float32 may slightly exceed."""
     return np.asarray(values, dtype=float)[:, 0].clip(0, 1)
 
 
 def contrast_of(images: np.ndarray) -> float:
-    """Return the root mean square difference of neighbouring pixels in ``images`` (N, H, W). Raises DataError where all
-    are flat."""
+    """Return the root mean square difference of neighbouring pixels in ``images`` (N, H, W). Raises DataError if all
+    images are constant."""
     rows, columns = np.diff(images, axis=-2), np.diff(images, axis=-1)
     contrast = float(np.sqrt((np.sum(rows**2) + np.sum(columns**2)) / (rows.size + columns.size)))
     if not contrast:
@@ -86,9 +88,9 @@ def contrast_of(images: np.ndarray) -> float:
 def cut(log_odds: np.ndarray, image: np.ndarray, contrast: float, smoothness: float) -> np.ndarray:
     """Return the labelling L (H, W) bool that minimises E(L), exactly.
 
-    E(L) = sum over pixels p outside L of max(o_p, 0), and inside of max(-o_p, 0), + smoothness times the sum over
-    neighbours p, q that L separates of exp(-(I_p - I_q)^2 / (2 contrast^2)) / |p - q|, with the log odds of lesion
-    against background o and the image I, (H, W) each.
+    E(L) is the sum of max(o_p, 0) over all pixels p outside L, and of max(-o_p, 0) over all pixels p inside L, plus
+    ``smoothness`` times the sum of exp(-(I_p - I_q)^2 / (2 contrast^2)) / |p - q| over all neighbours p, q that L
+    separates, where o are the log odds of lesion against background and I is the image, (H, W) each.
     """
     import maxflow
 
@@ -107,7 +109,7 @@ def cut(log_odds: np.ndarray, image: np.ndarray, contrast: float, smoothness: fl
 
 
 class GraphCut(ClassicalSegmentor):
-    """Max-flow with the likelihoods of grey values and places learned from training images, all of one size."""
+    """Max-flow with likelihoods of grey values and positions, learned from training images of the same size."""
 
     def learn(self, images: np.ndarray, masks: np.ndarray) -> None:
         grey = _bins(images)
@@ -125,7 +127,7 @@ class GraphCut(ClassicalSegmentor):
         self.smoothness = max(SMOOTHNESS, key=training_dice)
 
     def log_odds(self, image: np.ndarray) -> np.ndarray:
-        """Return the log odds (H, W) of lesion against background, from grey value and place."""
+        """Return the log odds (H, W) of lesion against background, from grey value and position."""
         return self.grey_odds[_bins(image)] + self.place_odds
 
     def segment(self, image: np.ndarray, probability: np.ndarray | None) -> np.ndarray:
@@ -133,7 +135,7 @@ class GraphCut(ClassicalSegmentor):
 
 
 def _bins(images: np.ndarray) -> np.ndarray:
-    """Histogram bin of each pixel of images in [0, 1]."""
+    """Return the histogram bin of each pixel of images in [0, 1]."""
     return np.minimum((images * BINS).astype(int), BINS - 1)
 
 
@@ -170,7 +172,7 @@ class DeepLevelSet(ClassicalSegmentor):
 def evolve(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return ``mask`` (H, W) bool, not empty, after the evolution of its contour on ``image`` (H, W).
 
-    ``mask`` itself, if there is no background or smoothing removes the whole of a small lesion.
+    The result is ``mask`` itself if there is no background, or if smoothing removes a small lesion completely.
     """
     from skimage.segmentation import morphological_chan_vese
 
@@ -178,7 +180,7 @@ def evolve(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return mask
     inside, outside = image[mask].mean(), image[~mask].mean()
     grey = np.clip((image - outside) / (inside - outside), 0, 1) if inside != outside else np.zeros(image.shape)
-    # half a pixel less, since distances are to the nearest pixel's centre and the contour runs between pixels
+    # half a pixel less, because distances are to the nearest pixel's centre and the contour runs between pixels
     outwards = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
     shape = np.clip(0.5 - outwards / (2 * REACH), 0, 1)
     evolved = morphological_chan_vese(grey + SHAPE_WEIGHT * shape, STEPS, init_level_set=mask, smoothing=1) > 0
@@ -205,7 +207,7 @@ CLASSICAL: Mapping[str, type[ClassicalSegmentor]] = MappingProxyType(
 
 
 def classical(name: str) -> ClassicalSegmentor:
-    """Return a segmentor that has learned nothing yet. Raises ConfigError, listing the valid names, for others."""
+    """Return an untrained segmentor. Raises ConfigError, listing the valid names, for an unknown name."""
     if name not in CLASSICAL:
         raise unknown("classical segmentor", name, sorted(CLASSICAL))
     return CLASSICAL[name]()

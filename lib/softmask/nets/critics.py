@@ -33,7 +33,7 @@ def block(inputs: int, channels: int, kernel: int = 4, stride: int = 2, *, norm:
 
 
 def branch(width: int, *, deep: bool) -> nn.Sequential:
-    """(B, 1, H, W) -> (B, 2w, H/4, W/4): two blocks, each followed by a further convolution if ``deep``."""
+    """Return layers (B, 1, H, W) -> (B, 2w, H/4, W/4): two blocks, each followed by a further convolution if ``deep``."""
     layers: list[nn.Module] = []
     for inputs, channels in ((1, width), (width, 2 * width)):
         layers += block(inputs, channels, norm=channels > width)
@@ -43,7 +43,7 @@ def branch(width: int, *, deep: bool) -> nn.Sequential:
 
 
 def judge(inputs: int, width: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, 1): two blocks of 4w and 8w channels and a dense layer."""
+    """Return layers (B, inputs, H, W) -> (B, 1): two blocks of 4w and 8w channels and a dense layer."""
     blocks = [*block(inputs, 4 * width), *block(4 * width, 8 * width)]
     return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, 1))
 
@@ -70,7 +70,7 @@ class Critic(nn.Module):
 
 
 class Basic(Critic):
-    """Sees the mask alone."""
+    """Critic of the mask alone."""
 
     INPUTS = 1
 
@@ -85,15 +85,15 @@ class Basic(Critic):
 
 
 class Product(Basic):
-    """Sees the image inside the mask, and 0 elsewhere; so for the true mask, too: equation 8 omits the image there,
-    section 3.2 does not."""
+    """Critic of the product of image and mask, also for the true mask: section 3.2 multiplies it by the image, equation
+    8 does not."""
 
     def seen(self, images: Tensor, masks: Tensor, truth: Tensor) -> Tensor:
         return images * masks
 
 
 class EarlyFusion(Basic):
-    """Sees mask and image as two channels."""
+    """Critic of mask and image as two channels."""
 
     INPUTS = 2
 
@@ -102,7 +102,7 @@ class EarlyFusion(Basic):
 
 
 class LateFusion(Critic):
-    """Mask and image go through branches of their own, the image through the deeper one."""
+    """Critic with a branch for the mask and a deeper branch for the image."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -116,11 +116,11 @@ class LateFusion(Critic):
 
 
 class Regression(Critic):
-    """Sees the predicted and the true mask at once; its number stands for the signed distance of the two.
+    """Critic of the predicted and the true mask together; its output is an estimate of their signed distance.
 
-    Equation 11 has the critic lower E[D(G(x), y)], which stands for E[D(G(x))] - E[D(y)], as the other critics lower
-    that difference; the generator's loss, BCE - E[D(.)], raises the same number. The sentence that closes section 3.5
-    has the two the other way round: the loss ``wasserstein_regression_reversed`` (:mod:`softmask.train.losses`).
+    By equation 11, the critic minimises E[D(G(x), y)] in place of the difference E[D(G(x))] - E[D(y)] that the other
+    critics minimise; the generator's loss, BCE - E[D(.)], maximises the same number. The last sentence of section 3.5
+    exchanges the two roles: the loss ``wasserstein_regression_reversed`` (:mod:`softmask.train.losses`).
     """
 
     def __init__(self, width: int) -> None:

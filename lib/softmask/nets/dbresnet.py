@@ -5,7 +5,7 @@ Computing 86, 2020.
 
 Differs from the publication: two-dimensional slices, so that one branch sees the patch and the other a patch of twice
 the size at half the resolution, instead of three orthogonal slices and three scales; dense
-(:mod:`softmask.nets.dense`): convolutions are unpadded, and a shortcut takes the middle of its map.
+(:mod:`softmask.nets.dense`): convolutions are unpadded, and a shortcut is cropped to the middle of its map.
 
 Chosen here: the layers of a branch; central intensity pooling as the centre's grey level and the means of the 3 x 3 and
 5 x 5 pixels around it, next to the convolutional features. No parameter count is known.
@@ -19,11 +19,11 @@ from softmask.nets.base import SegmentationNet
 from softmask.nets.dense import Branches, Conv, conv, dense, shrink
 
 SCALES = (1, 2)
-CENTRES = (1, 3, 5)  # sizes, in pixels, of the centre whose mean grey level is a feature
+CENTRES = (1, 3, 5)  # sizes in pixels of the central squares whose mean grey levels are features
 
 
 def residual(inputs: int, channels: int, stride: int = 1) -> nn.Sequential:
-    """Return a basic block of two 3x3 convolutions, with a strided shortcut whose windows have the same centres."""
+    """Return a basic block of two 3x3 convolutions; a strided shortcut has windows with the same centres."""
     body = nn.Sequential(
         conv(inputs, channels, 3, stride), Conv(channels, channels, 3, bias=False), nn.BatchNorm2d(channels)
     )
@@ -33,10 +33,10 @@ def residual(inputs: int, channels: int, stride: int = 1) -> nn.Sequential:
 
 
 def branch(width: int, scale: int) -> nn.Sequential:
-    """Return the features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    """Return layers for the features (B, 2w, 1, 1) of patches of 35 x 35 positions ``scale`` pixels apart."""
     return nn.Sequential(
         *shrink(scale),
-        conv(1, width, 5),  # 31 x 31 places
+        conv(1, width, 5),  # 31 x 31 positions
         residual(width, width),  # 27 x 27
         residual(width, 2 * width, stride=2),  # 11 x 11
         residual(2 * width, 2 * width),  # 7 x 7
@@ -45,7 +45,7 @@ def branch(width: int, scale: int) -> nn.Sequential:
 
 
 def central_intensities(image: Tensor) -> Tensor:
-    """Return (B, 3, H, W): mean grey levels around each pixel of ``image`` (B, 1, H, W), its border repeated."""
+    """Return (B, 3, H, W): mean grey levels around each pixel of ``image`` (B, 1, H, W), with its border repeated."""
     padded = [F.pad(image, (size // 2,) * 4, mode="replicate") for size in CENTRES]
     return torch.cat([F.avg_pool2d(x, size, stride=1) for x, size in zip(padded, CENTRES, strict=True)], dim=1)
 

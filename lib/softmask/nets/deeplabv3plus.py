@@ -5,9 +5,10 @@ Segmentation", ECCV 2018, built as in section 4.1: ResNet-101 with output stride
 low-level features from stride 4; a stem of three 3x3 convolutions, as in the authors' code. The publication prints no
 number of parameters.
 
-Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet, one of them instead of
-two in the decoder, its upsampling with aligned corners (all as in the package); no dropout; random weights instead of
-ImageNet's; in training on a single image, the pooled features are normalised with the running statistics.
+Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet, one separable
+convolution instead of two in the decoder, and upsampling with aligned corners (all as in the package); no dropout;
+random weights instead of ImageNet's; when training on a single image, the pooled features are normalised with the
+running statistics.
 """
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from softmask.nets.base import SegmentationNet, levels_of
 
 
 class NormOfSeveral(nn.BatchNorm2d):
-    """Batch normalisation that uses the running statistics if there is one number for each channel."""
+    """Batch normalisation that uses the running statistics if there is only one value per channel."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.numel() == x.shape[1]:
@@ -26,8 +27,8 @@ class NormOfSeveral(nn.BatchNorm2d):
 
 
 class DeepLabV3Plus(SegmentationNet):
-    """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4. ``width`` counts channels before
-    the bottleneck's factor of four; a width other than 64 scales all channels but the 48 of the low-level features."""
+    """ResNet-101 with dilation, an atrous spatial pyramid, and one skip from stride 4. ``width`` is the number of
+    channels before the bottleneck's factor of four; it scales all channels except the 48 of the low-level features."""
 
     STRIDE = SMALLEST = 16
 
@@ -36,7 +37,7 @@ class DeepLabV3Plus(SegmentationNet):
         import segmentation_models_pytorch as smp
 
         self.model = smp.DeepLabV3Plus(
-            "tu-resnet101",  # "tu-": timm's, whose channels can be chosen
+            "tu-resnet101",  # "tu-": from timm, where the numbers of channels can be chosen
             encoder_weights=None,
             encoder_output_stride=16,
             decoder_channels=4 * width,

@@ -1,18 +1,18 @@
-"""From a classifier of patches to a network for whole images.
+"""Conversion of a patch classifier to a network for whole images.
 
-A patch classifier decides whether the centre pixel of a patch belongs to the lesion. One pass over the image gives the
-same numbers for all pixels (Giusti, Ciresan, Masci, Gambardella and Schmidhuber, "Fast image scanning with deep
-max-pooling convolutional neural networks", ICIP 2013).
+A patch classifier decides whether the centre pixel of a patch belongs to the lesion. The converted network returns the
+outputs for the patches around all pixels in one pass over the image (Giusti, Ciresan, Masci, Gambardella and
+Schmidhuber, "Fast image scanning with deep max-pooling convolutional neural networks", ICIP 2013).
 
-A layer f with a window of k places and stride s turns a map x of a patch into y[p] = f(x[s p + j], 0 <= j < k). Give
-each map a *rate* r, the distance in pixels between its neighbouring places within one patch; 1 for the image. If a
+A layer f with a window of k positions and stride s turns a map x of a patch into y[p] = f(x[s p + j], 0 <= j < k). Each
+map has a *rate* r, the distance in pixels between neighbouring positions of one patch; the rate of the image is 1. If a
 dense map X holds the map of the patch with corner c as x[p] = X[c + r p], then
 
     y[p] = f(X[c + r (s p + j)]) = Y[c + r s p]    with    Y[q] = f(X[q + r j]):
 
-the dense layer has stride 1 and dilation r, and the rate after it is r s. A fully connected layer on n x n places is a
-convolution with an n x n window. Layers shorten a dense map by their reach (k - 1) r, which zeros around each map make
-up for: the output at a pixel is exactly that of the patch around it, if the patch lies inside the image.
+the dense layer has stride 1 and dilation r, and the rate after it is r s. A fully connected layer on n x n positions is
+a convolution with an n x n window. A layer shortens a dense map by its reach (k - 1) r; padding with zeros compensates
+for this. The output at a pixel is exactly that of the patch around the pixel, if the patch lies inside the image.
 """
 
 import torch
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 
 class Window(nn.Module):
-    """Layer with a window of size x size places, strided and unpadded at first; a subclass implements :meth:`look`."""
+    """Layer with a window of size x size positions, first strided and unpadded; a subclass implements :meth:`look`."""
 
     def __init__(self, size: int, stride: int = 1) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class Window(nn.Module):
     def densify(self, reach: int, rate: int) -> tuple[int, int]:
         """See :func:`densify`."""
         reach_after, rate_after = reach + (self.size - 1) * rate, rate * self.stride
-        # Even windows have no middle: half a pixel missing before one is added before the next.
+        # Even windows have no middle: half a pixel that is missing before one map is added before the next map.
         before = reach_after // 2 - reach // 2
         self.stride, self.rate, self.pads = 1, rate, (before, reach_after - reach - before)
         return reach_after, rate_after
 
     def look(self, x: Tensor) -> Tensor:
-        """Return the result on a padded map (B, C, H, W): every ``stride``-th window of places ``rate`` apart."""
+        """Return the result on a padded map (B, C, H, W): every ``stride``-th window of positions ``rate`` apart."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Window(nn.Module):
 
 
 class Conv(Window):
-    """Convolution; ``(size - 1) rate`` must be even, as torch pads both sides alike."""
+    """Convolution; ``(size - 1) rate`` must be even, because torch pads both sides equally."""
 
     def __init__(self, inputs: int, channels: int, size: int, stride: int = 1, bias: bool = True) -> None:
         super().__init__(size, stride)
@@ -56,7 +56,7 @@ class Conv(Window):
 
 
 class MaxPool(Window):
-    """Max pooling, one axis after the other: torch's own is slow where windows overlap."""
+    """Max pooling, one axis after the other, because torch's max pooling is slow where windows overlap."""
 
     def look(self, x: Tensor) -> Tensor:
         x = largest(largest(x, -2, self.size, self.rate), -1, self.size, self.rate)
@@ -64,8 +64,8 @@ class MaxPool(Window):
 
 
 class Shrink(Window):
-    """Mean over windows ``scale`` pixels apart, before any stride: patches as many times as large become as large as
-    the first ones. The windows' size is odd, so that the middle pixel stays in the middle."""
+    """Mean over windows ``scale`` pixels apart, before any strided layer: patches ``scale`` times as large are reduced
+    to the size of those at scale 1. The window size is odd, so that the middle pixel stays in the middle."""
 
     def __init__(self, scale: int) -> None:
         super().__init__(scale // 2 * 2 + 1, scale)
@@ -75,15 +75,15 @@ class Shrink(Window):
 
 
 class Branches(nn.Module):
-    """Layers side by side on one map, whose outputs are joined as channels or ``summed``. Patchwise, outputs are
-    cropped to the middle of the smallest."""
+    """Parallel layers on one map, whose outputs are concatenated as channels or ``summed``. On patches, all outputs are
+    cropped to the middle, to the size of the smallest output."""
 
     def __init__(self, *branches: nn.Module, summed: bool = False) -> None:
         super().__init__()
         self.branches, self.summed = nn.ModuleList(branches), summed
 
     def densify(self, reach: int, rate: int) -> tuple[int, int]:
-        """See :func:`densify`; the greatest reach and rate of all."""
+        """See :func:`densify`; return the greatest reach and rate of all branches."""
         reaches, rates = zip(*(densify(branch, reach, rate) for branch in self.branches), strict=True)
         return max(reaches), max(rates)
 
@@ -96,8 +96,8 @@ class Branches(nn.Module):
 
 
 def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
-    """Turn strided layers into their dense form, in place, and return reach and rate of their output, for an input map
-    of ``rate``, each place of which depends on ``reach`` + 1 pixels along an axis."""
+    """Convert strided layers to their dense form, in place, and return reach and rate of their output. The input map
+    has the given ``rate``, and each of its positions depends on ``reach`` + 1 pixels along an axis."""
     if isinstance(layer, Window | Branches):
         return layer.densify(reach, rate)
     children = list(layer.children())
@@ -109,7 +109,7 @@ def densify(layer: nn.Module, reach: int = 0, rate: int = 1) -> tuple[int, int]:
 
 
 def dense(classifier: nn.Sequential) -> nn.Sequential:
-    """Make a ``classifier`` of patches (B, C, P, P) -> (B, K, 1, 1) take images: (B, C, H, W) -> (B, K, H, W)."""
+    """Convert a ``classifier`` of patches, (B, C, P, P) -> (B, K, 1, 1), in place to (B, C, H, W) -> (B, K, H, W)."""
     densify(classifier)
     return classifier
 
@@ -122,12 +122,12 @@ def conv(inputs: int, channels: int, size: int, stride: int = 1) -> nn.Sequentia
 
 
 def shrink(scale: int) -> list[nn.Module]:
-    """Return the first layers of a branch that looks at ``scale``; none where that is 1."""
+    """Return the first layers of a branch at ``scale``; none for a scale of 1."""
     return [] if scale == 1 else [Shrink(scale)]
 
 
 def largest(x: Tensor, axis: int, size: int, rate: int) -> Tensor:
-    """Return the largest of ``size`` places ``rate`` apart, along one axis, at every place where they fit."""
+    """Return the maximum of ``size`` positions ``rate`` apart along one axis, wherever all of these positions exist."""
     length = x.shape[axis] - (size - 1) * rate
     result = x.narrow(axis, 0, length)
     for place in range(1, size):
@@ -136,5 +136,5 @@ def largest(x: Tensor, axis: int, size: int, rate: int) -> Tensor:
 
 
 def larger(a: Tensor, b: Tensor) -> Tensor:
-    """Return the larger at each place; the gradient of torch.maximum is slower, because of ties."""
+    """Return the maximum at each position; the gradient of torch.maximum is slower, because of ties."""
     return a + F.relu(b - a)

@@ -4,7 +4,7 @@
 section III-B, figures 3 and 5, equations 9 to 14; and its earlier version (an update of arXiv 2007.14556), figure 4,
 with other modules in place of the transfer.
 
-The input is an image enlarged by interpolation, the same super-resolved, and the features F_SR that the last layer of
+The input is an image enlarged by interpolation, the same image super-resolved, and the features F_SR that the last layer of
 the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them in two steps:
 
     F_d = F_SR * sigmoid(C_h(F_SR) - C_l(F_SR))          detail texture enhancement (9, 10)
@@ -15,8 +15,8 @@ with C_h a 1x1 and C_l a dilated 3x3 convolution, and F_c the context branch's f
 
 Chosen here: the context branch is one 3x3 convolution with ReLU, with as many channels as F_SR; the ablations without
 selection weigh both branches alike; down-sampling blocks as in the backbone bring the transfer's output to the image's
-size, since a backbone at the enlarged size would add more than the third of inference time that the paper reports. With
-a reduction of 1 the whole works at the enlarged size (:data:`softmask.experiments.rows.FORMS`).
+size, because a backbone at the enlarged size would add more than the third of inference time that the paper reports.
+With a reduction of 1, the backbone works at the enlarged size (:data:`softmask.experiments.rows.FORMS`).
 """
 
 from math import log2
@@ -33,7 +33,7 @@ PICTURES = 2
 
 
 def context_branch(channels: int, inputs: int = PICTURES) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, H, W)."""
+    """Return layers (B, inputs, H, W) -> (B, channels, H, W)."""
     return nn.Sequential(nn.Conv2d(inputs, channels, 3, padding=1), nn.ReLU(inplace=True))
 
 
@@ -115,8 +115,8 @@ def edrfm(channels: int) -> nn.Module:
 
 
 class OnEnlarged(SegmentationNet):
-    """SoftGAN's backbone on the output of ``module``, (B, inputs, H, W) to (B, channels, H, W), for enlarged images,
-    which ``reduction``, a power of 2, reduces."""
+    """SoftGAN's backbone on the output of ``module``, (B, inputs, H, W) -> (B, channels, H, W), for enlarged images;
+    strided convolutions reduce this output by ``reduction``, a power of 2."""
 
     SMALLEST = ImprovedBackbone.SMALLEST
 
@@ -130,7 +130,7 @@ class OnEnlarged(SegmentationNet):
         self.backbone = ImprovedBackbone(width, channels)
 
     def reduced(self, image: Tensor) -> Tensor:
-        """(B, inputs, reduction H, reduction W) -> (B, C, H, W)."""
+        """Return the input of the backbone: (B, inputs, reduction H, reduction W) -> (B, C, H, W)."""
         # the maps of one image of 16 times the pixels just fit into caches
         if len(self.reduce) > 1 and len(image) > 1 and not image.is_cuda:
             return torch.cat([self.reduced(single) for single in image.split(1)])
@@ -175,12 +175,12 @@ class WithoutDRTM(DSNet):
 
 
 class DSNetV1(DSNet):
-    """The earlier version."""
+    """DSNet, earlier version, with the selective module."""
 
     transfer = staticmethod(sdrfm)
 
 
 class EfficientDSNetV1(DSNet):
-    """The earlier version's ablation."""
+    """DSNet, earlier version, with the efficient module (ablation)."""
 
     transfer = staticmethod(edrfm)

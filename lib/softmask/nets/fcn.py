@@ -1,12 +1,12 @@
 """FCN-8s, the segmentor of fusion_gnet.
 
 Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015. LGAN's table 4 names
-"Fusion gNet" of Zhao et al. (ISBI 2018) and describes it as a fully convolutional network under the original GAN loss;
-their multi-instance loss is not described there, and omitted.
+"Fusion gNet" of Zhao et al. (ISBI 2018) and describes it as a fully convolutional network with the original GAN loss.
+The multi-instance loss of Zhao et al. is not described there, and is omitted here.
 
 Differs from the publication: one input channel and one map of logits; batch normalisation after every 3x3 convolution
-and random first weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column, so
-that any size fits; no constant factors on the skips.
+and random initial weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column,
+so that any size fits; no constant factors on the skips.
 """
 
 import torch
@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 from softmask.nets.base import SegmentationNet, conv_bn_relu
 
-# of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions
+# stages of VGG16, from fine to coarse: channels as a multiple of the width, number of convolutions
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))
-DENSE = 64  # channels of the two layers that were VGG16's dense ones, as a multiple of the width: 4096
+DENSE = 64  # channels of the two layers that replace VGG16's dense layers, as a multiple of the width: 4096
 
 
 class FCN(SegmentationNet):
-    """VGG16 as convolutions; scores at 1/32 of the image's size are joined by those of stages 4 and 3."""
+    """Fully convolutional VGG16; the scores of stages 4 and 3 are added to the scores at 1/32 of the image's size."""
 
     SMALLEST = 2 ** len(STAGES)
     PARAMETERS = 134_000_000  # table 1
-    WEIGHT_DECAY = 5e-4  # LGAN's, for all of its networks
+    WEIGHT_DECAY = 5e-4  # as in the LGAN paper, for all of its networks
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -4,10 +4,10 @@ Fan et al., "Inf-Net: Automatic COVID-19 Lung Infection Segmentation From CT Ima
 Imaging 39(8), 2020. The encoder is that of Gao et al., "Res2Net: A New Multi-Scale Backbone Architecture", IEEE
 Transactions on Pattern Analysis and Machine Intelligence 43(2), 2021 (26 channels, 4 scales; stem of 3x3 convolutions).
 
-Differs from the publication: random first weights instead of ImageNet's, and no classifier, so that there are 31.1
+Differs from the publication: random initial weights instead of ImageNet's, and no classifier, so that there are 31.1
 million parameters instead of 33.1; the edge features guide the reverse attention, but there is no edge map, which the
 authors also train; plain convolutions give the maps of logits. The finest map has an eighth of the image's height and
-width and is enlarged, as published, where the images are 352x352.
+width and is then enlarged, as in the publication, whose images are 352x352.
 """
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from softmask.nets.base import SegmentationNet, conv_bn
 
 DEPTHS = (3, 4, 6, 3)  # blocks in each stage of Res2Net-50
-EXPANSION = 4  # output channels of a Res2Net block, as a multiple of those inside it
+EXPANSION = 4  # output channels of a Res2Net block, as a multiple of the channels inside it
 SCALES = 4  # groups of channels in a Res2Net block
 
 
@@ -33,8 +33,8 @@ def conv_norm(inputs: int, channels: int, kernel: int | tuple[int, int], dilatio
 
 
 class Res2NetBlock(nn.Module):
-    """Bottleneck whose 3x3 convolutions pass their result on from one group of channels to the next, but in the first
-    block of a stage, where sizes may differ."""
+    """Bottleneck whose 3x3 convolutions pass their result on from one group of channels to the next, except in the
+    first block of a stage, where sizes may differ."""
 
     def __init__(self, inputs: int, channels: int, stride: int, first: bool) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class ReceptiveField(nn.Module):
 
 
 class PartialDecoder(nn.Module):
-    """First map, from products and concatenations of the three coarse levels (Wu, Su and Huang, CVPR 2019)."""
+    """First map of logits: products and concatenations of the three coarse levels (Wu, Su and Huang, CVPR 2019)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class PartialDecoder(nn.Module):
 
 class ReverseAttention(nn.Module):
     """Refinement of a coarser map by the features outside its foreground: logits + refine([(1 - sigmoid(logits)) x,
-    edges]), by ``depth`` convolutions of ``channels`` and one of the size ``last``."""
+    edges]), where ``refine`` is ``depth`` convolutions with ``channels`` and one with a kernel of size ``last``."""
 
     def __init__(self, inputs: int, edges: int, channels: int, depth: int, kernel: int, last: int) -> None:
         super().__init__()
@@ -121,18 +121,18 @@ class ReverseAttention(nn.Module):
         self.refine = nn.Sequential(*layers, nn.Conv2d(channels, 1, last, padding="same"))
 
     def forward(self, x: Tensor, edges: Tensor, logits: Tensor) -> Tensor:
-        """Return refined logits (B, 1, H, W) from features ``x`` (B, C, H, W); other sizes may differ."""
+        """Return refined logits (B, 1, H, W) from features ``x`` (B, C, H, W); the other inputs may differ in size."""
         logits = resize(logits, x)
         features = self.reduce(torch.sigmoid(-logits) * x)  # (B, channels, H, W)
         return logits + self.refine(torch.cat([features, resize(edges, x)], dim=1))
 
 
 class InfNet(SegmentationNet):
-    """Inf-Net, whose outputs are the maps after the third, second and first refinement, and the partial decoder's.
-    ``width`` counts channels inside the first stage of the encoder, whose output has four times as many."""
+    """Inf-Net, whose outputs are the maps after the third, second and first refinement and of the partial decoder.
+    ``width`` is the number of channels inside the encoder's first stage, whose output has four times as many."""
 
     STRIDE = 32
-    SMALLEST = 64  # at 32 the last stage has one pixel: nothing to normalise
+    SMALLEST = 64  # at 32 the last stage has one pixel, too few for batch normalisation
     PARAMETERS = 31_072_145  # the authors' code without ImageNet's classifier
 
     def __init__(self, width: int, inputs: int = 1) -> None:

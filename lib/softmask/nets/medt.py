@@ -6,11 +6,11 @@ distance from i to j and gates G:
 
     y_i = sum over j of softmax_j(q_i k_j + G_Q q_i r^q_ij + G_K k_j r^k_ij) (G_V1 v_j + G_V2 r^v_ij)
 
-Differs from the publication: the equation as printed, where the authors' code also normalises each term after its gate
-(which undoes the gate's scale); gates trained from the first epoch, not from the eleventh; the 16 patches are one
-batch, so that batch normalisation sees them together; the local branch, which has no positional terms in the authors'
-code either, has a stem of 8 channels, not 64, which leaves 1.38 million parameters of 1.52. Positional embeddings are
-made for images of 64x64; pixels further apart take the embedding of the largest distance.
+The equation is implemented as printed; the authors' code also normalises each term after its gate, which undoes the
+gate's scale. Differs from the publication: the gates are trained from the first epoch, not from the eleventh; the 16
+patches are one batch, so that batch normalisation sees them together; the local branch, which has no positional terms
+in the authors' code either, has a stem of 8 channels, not 64, so that there are 1.38 million parameters instead of
+1.52. Positional embeddings are made for images of 64x64; pixels further apart use that of the largest distance.
 """
 
 from math import gcd
@@ -24,17 +24,17 @@ from softmask.nets.base import SegmentationNet, conv_bn
 TRAINED = 64
 """Height and width of the images for which the positional embeddings are made."""
 HEADS = 8
-PATCHES = 4  # along each side of the image
+PATCHES = 4  # number along each side of the image
 
 
 class AxialAttention(nn.Module):
     """Gated axial attention along one axis: (B, C, H, W) -> (B, C, H, W).
 
     Args:
-        channels: of input and output.
-        heads: of attention; twice their number must divide ``channels``.
+        channels: number of channels of input and output.
+        heads: number of attention heads; twice this number must divide ``channels``.
         axis: 2 for columns (along the height), 3 for rows (along the width).
-        reach: pixels along the axis for which there are positional embeddings; 0 for attention without positions.
+        reach: number of pixels along the axis with positional embeddings; 0 for attention without positions.
 
     Attributes:
         gates: G_Q, G_K, G_V1 and G_V2 (only with positions).
@@ -44,7 +44,7 @@ class AxialAttention(nn.Module):
         super().__init__()
         self.heads, self.axis, self.reach = heads, axis, reach
         value = channels // heads
-        self.sizes = (value // 2, value // 2, value)  # of a head's query, key and value
+        self.sizes = (value // 2, value // 2, value)  # channels of a head's query, key and value
         self.project = nn.Sequential(*conv_bn(channels, 2 * channels, 1, relu=False))
         self.norm = nn.BatchNorm2d(channels)
         if reach:
@@ -52,13 +52,13 @@ class AxialAttention(nn.Module):
             self.gates = nn.Parameter(torch.tensor([0.1, 0.1, 1.0, 0.1]))
 
     def positions(self, length: int) -> tuple[Tensor, ...]:
-        """Return r^q, r^k and r^v of each pair of pixels on the axis: (c, length, length), [:, query, key]."""
+        """Return r^q, r^k and r^v of all pairs of pixels on the axis: (c, length, length), [:, query, key]."""
         place = torch.arange(length, device=self.embeddings.device)
         offset = (place - place[:, None]).clamp(1 - self.reach, self.reach - 1)  # key - query
         return self.embeddings[:, offset + self.reach - 1].split(self.sizes)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return the gated equation along dimension 3: all (B, heads, c, N, M), the result shaped as the values."""
+        """Return y of the gated equation along dimension 3, shaped as ``v``; all arguments are (B, heads, c, N, M)."""
         similarity = torch.einsum("bhcim,bhcjm->bhmij", q, k)  # (B, heads, M, N, N)
         if not self.reach:
             return torch.einsum("bhmij,bhcjm->bhcim", similarity.softmax(-1), v)
@@ -81,7 +81,7 @@ class AxialAttention(nn.Module):
 class AxialBlock(nn.Module):
     """Residual block: 1x1 convolution, attention along the height, along the width, 1x1 convolution.
 
-    It attends with half of ``channels``; a ``stride`` of 2 halves height and width after the attention.
+    The attention uses half of ``channels``; a ``stride`` of 2 halves height and width after the attention.
     """
 
     def __init__(self, inputs: int, channels: int, heads: int, reach: int, stride: int) -> None:
@@ -104,21 +104,21 @@ class AxialBlock(nn.Module):
 
 
 class Branch(nn.Module):
-    """Encoder of axial blocks, so many in each stage as ``depths``, and decoder of 3x3 convolutions, with the encoder's
-    features added: (B, inputs, H, W) -> (B, 2w, H, W). With a ``bottom`` the decoder starts one level lower."""
+    """Encoder with ``depths`` axial blocks in its stages, and decoder of 3x3 convolutions, to which the encoder's
+    features are added: (B, inputs, H, W) -> (B, 2w, H, W). With ``bottom``, the decoder starts one level lower."""
 
     def __init__(self, width: int, inputs: int, depths: tuple[int, ...], reach: int, bottom: bool) -> None:
         super().__init__()
         inner = 16 * width
         self.stem = nn.Sequential(*conv_bn(inputs, width, 7, 2), *conv_bn(width, inner), *conv_bn(inner, width))
-        heads = gcd(HEADS, width)  # a head's query needs at least one channel, in a narrow network, too
+        heads = gcd(HEADS, width)  # a head's query needs at least one channel, also in a narrow network
         self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
         before = width
         for stage, depth in enumerate(depths):
             channels = 4 * width * 2**stage
             blocks = []
             for block in range(depth):
-                stride = 2 if stage and not block else 1  # the first block attends before it halves
+                stride = 2 if stage and not block else 1  # the first block halves the size after its attention
                 blocks.append(AxialBlock(before, channels, heads, reach, stride))
                 before, reach = channels, reach // stride
             self.stages.append(nn.Sequential(*blocks))
@@ -154,9 +154,9 @@ def join(patches: Tensor) -> Tensor:
 class MedT(SegmentationNet):
     """MedT; ``width`` channels after the first convolution of each branch."""
 
-    STRIDE = SMALLEST = 64  # four patches, halved four times
+    STRIDE = SMALLEST = 64  # four patches along each side, each halved four times
     FULL_WIDTH = 8
-    PARAMETERS = 1_515_449  # the authors' code for 64x64 images, less layers it never uses
+    PARAMETERS = 1_515_449  # the authors' code for 64x64 images, without the layers that it never uses
 
     def __init__(self, width: int, inputs: int = 1) -> None:
         super().__init__(inputs)
@@ -169,10 +169,10 @@ class MedT(SegmentationNet):
 
 
 class MedTSR(SegmentationNet):
-    """MedT on the super-resolved image (the dagger of DSNet's tables), reduced by r: the r x r pixels that
-    super-resolution makes of one become channels of that one, so that it reads all of them at the plain image's cost.
+    """MedT on the super-resolved image (the dagger in DSNet's tables), reduced by r: the r x r pixels that
+    super-resolution makes of one pixel become its channels, so that all are read at the cost of the plain image.
 
-    The paper does not say how the enlarged image is fed; MedT at the enlarged size costs nine times as much at r = 2.
+    The paper does not say how the enlarged image is used; MedT at the enlarged size costs nine times as much at r = 2.
     """
 
     FULL_WIDTH = MedT.FULL_WIDTH

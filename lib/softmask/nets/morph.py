@@ -1,4 +1,4 @@
-"""Lungs by threshold and morphology, without learning.
+"""Lung segmentation by threshold and morphology, without learning.
 
 After Hu, Hoffman, Reinhardt, "Automatic Lung Segmentation for Accurate Quantitation of Volumetric X-Ray CT Images",
 IEEE Transactions on Medical Imaging 20(6), 2001: an optimal threshold between air and tissue inside the body, the large
@@ -6,7 +6,7 @@ airways tracked from slice to slice and removed, the two lungs separated, and th
 
 Differs from the publication: airways are chains of small dark regions instead of being grown from a seed; the lungs are
 separated by erosion instead of a search for the best line; dents at vessels and nodules are closed with a disc. Regions
-are classified on slices of about 256 pixels across; the outline is drawn on the original ones.
+are classified on slices reduced to about 256 pixels across; the outline is drawn on the original slices.
 """
 
 import numpy as np
@@ -14,41 +14,41 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 FIELD_MM = 360.0
-"""Width of the image if no pixel size is given: typical of chest CT, give or take a fifth."""
+"""Width of the image if no pixel size is given: typical of chest CT, within about 20 %."""
 
 COARSE = 256
-"""Pixels across of the slices on which regions are classified."""
+"""Number of pixels across the slices on which regions are classified."""
 
-START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: where the search for the threshold begins, and its bounds
-SKIN = -500.0  # HU: between body and air; at -300 an opening breaks through thin walls of the chest
-WALL = -750.0  # HU: between an airway's air and its thin, blurred wall
+START, LOWEST, HIGHEST = -500.0, -600.0, -300.0  # HU: start of the search for the threshold, and its bounds
+SKIN = -500.0  # HU: limit between body and air; at -300 an opening breaks through thin chest walls
+WALL = -750.0  # HU: limit between an airway's air and its thin, blurred wall
 LUMEN = -850.0  # HU: upper bound of the mean over an airway's air, with its blurred rim
-AIR = -1024.0  # HU: stored values below are no tissue
+AIR = -1024.0  # HU: stored values below it do not represent tissue
 SURROUNDINGS = -1000.0  # HU of air around the patient
 GAS = -955.0  # HU: a region with a lower median is air without tissue, such as bowel gas
 AIRWAY_MM2 = (20.0, 900.0)  # area of a large airway in a slice; the trachea at its fork is the largest
 TRACHEA_MM2 = 60.0
 TRACHEA_MM = 25.0  # least height of a chain of regions that counts as airway
-MIDDLE = 0.2  # the trachea lies within this share of the body's width of its middle
-SMALLEST = 0.003  # least share of all lung voxels in a part of the lungs
-SMALLEST_MM2 = 80.0  # the same for a single slice
+MIDDLE = 0.2  # largest distance of the trachea from the body's middle, as a share of the body's width
+SMALLEST = 0.003  # least size of a part of the lungs, as a share of all voxels of air in the body
+SMALLEST_MM2 = 80.0  # the same for a single slice, as an area
 CLOSING_MM = 6.0  # radius of the disc that closes dents; a larger one would close over the vessels at the lung's root
 WALL_CLOSING_MM = 14.0  # the same along the ribs, where a dent is a nodule
-RIBS_MM = 20.0  # the ribs' side of a lung: no deeper in the body than this below its point nearest to the skin
-SPLIT_MM = (2.0, 4.0, 6.0, 8.0)  # erosions tried, in this order, to separate two lungs that touch
-SPLIT_SHARE = 0.15  # least share of the smaller of two separated lungs in what the erosion left
+RIBS_MM = 20.0  # a lung's side at the ribs: at most this much deeper in the body than its point nearest to the skin
+SPLIT_MM = (2.0, 4.0, 6.0, 8.0)  # radii of the erosions that are tried, in this order, to separate two lungs that touch
+SPLIT_SHARE = 0.15  # least size of each of two separated lungs, as a share of the pixels left by erosion
 
 
 def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.ndarray:
-    """Return both lungs with their vessels, without trachea and main bronchi.
+    """Return the mask of both lungs with their vessels, without trachea and main bronchi.
 
     Args:
-        hu: (H, W), or (D, H, W) slices from the feet up, in Hounsfield units; rows from front to back. Single slices
-            lose small parts of lung, and keep airways that are not round.
-        spacing_mm: ([slice,] row, column) distance; None for :data:`FIELD_MM` across, and slices 2.5 mm apart.
+        hu: (H, W), or (D, H, W) slices from the feet up, in Hounsfield units; rows from front to back. In a single
+            slice, small parts of the lungs are lost, and airways that are not round are kept.
+        spacing_mm: ([slice,] row, column) distance; None for :data:`FIELD_MM` across and slices 2.5 mm apart.
 
     Returns:
-        bool of the shape of ``hu``; all False where there is no lung.
+        bool of the shape of ``hu``; all False if there is no lung.
     """
     volume = hu if hu.ndim == 3 else hu[None]
     pixel = FIELD_MM / hu.shape[-1]
@@ -80,7 +80,7 @@ def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.nda
 def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None = None) -> np.ndarray:
     """Return a slice ``hu`` (H, W) with everything outside the body (couch, blankets) replaced by air.
 
-    ``spacing_mm`` is the (row, column) distance; None for :data:`FIELD_MM` across.
+    ``spacing_mm`` is the (row, column) distance; None for an image :data:`FIELD_MM` across.
     """
     factor = max(1, round(max(hu.shape) / COARSE))
     pixel = FIELD_MM / hu.shape[-1] if spacing_mm is None else float(np.sqrt(np.prod(spacing_mm)))
@@ -108,8 +108,8 @@ def optimal_threshold(hu: np.ndarray) -> float:
 def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float, float]) -> np.ndarray:
     """Return the air of trachea and main bronchi, with the blurred rim of their walls, (D, H, W) bool.
 
-    Airways are regions of air of an airway's size, separated from the lungs by a wall, that follow one another from
-    slice to slice for long enough, beginning near the middle; in a single slice, a round region near the middle.
+    An airway is a long enough chain, from slice to slice, of regions of air with an airway's size, separated from the
+    lungs by a wall, that begins near the middle. In a single slice, it is a round region near the middle.
     """
     small = np.zeros(hu.shape, bool)
     pixel = spacing[1] ** 2
@@ -132,8 +132,8 @@ def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float,
 
 
 def _begins_as_trachea(chain: np.ndarray, left: int, body: np.ndarray, factor: int, pixel: float) -> bool:
-    """Whether the upper half of a chain, which begins at column ``left``, is of the trachea's size, and near the middle
-    of the ``body`` (h, w) there."""
+    """Return whether the upper half of a chain, which begins at column ``left``, has the trachea's size and lies near
+    the middle of the ``body`` (h, w) there."""
     upper = chain[len(chain) // 2 :]  # slices go from the feet up
     columns = np.flatnonzero(body.any(axis=0)) * factor
     middle, width = (columns[0] + columns[-1] + factor) / 2, columns[-1] + factor - columns[0]
@@ -146,7 +146,7 @@ def _begins_as_trachea(chain: np.ndarray, left: int, body: np.ndarray, factor: i
 
 
 def _lung_parts(air: np.ndarray, coarse: np.ndarray, pixel: float) -> list[np.ndarray]:
-    """The connected parts of ``air`` that are lung: large, and not gas alone."""
+    """Return the connected parts of ``air`` that are lung: large, and not only gas."""
     labels, _ = ndimage.label(air)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
@@ -156,7 +156,7 @@ def _lung_parts(air: np.ndarray, coarse: np.ndarray, pixel: float) -> list[np.nd
 
 
 def _separated(part: np.ndarray, pixel: float) -> list[np.ndarray]:
-    """``part`` as one lung, or as two if erosion breaks it into two large pieces: lungs that touch."""
+    """Return ``part`` as one lung, or as two touching lungs if erosion breaks it into two large pieces."""
     depth = np.stack([ndimage.distance_transform_edt(mask) if mask.any() else np.zeros(mask.shape) for mask in part])
     for radius in SPLIT_MM:
         labels, count = ndimage.label(depth > radius / pixel)
@@ -169,9 +169,10 @@ def _separated(part: np.ndarray, pixel: float) -> list[np.ndarray]:
 
 
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
-    """(h, w) bool: the largest piece of tissue and what it encloses, cut off from table and blankets by opening.
+    """Return (h, w) bool: the largest piece of tissue and all it encloses, cut off from table and blankets by opening.
 
-    A body that the image cuts off is closed along the image's sides: else a lung that reaches one would lie outside.
+    A body that the image cuts off is closed along the image's sides: otherwise a lung that reaches a side would lie
+    outside the body.
     """
     tissue = ndimage.binary_opening(hu > SKIN, disk(max(1, round(3 / pixel))))
     labels, count = ndimage.label(tissue)
@@ -187,13 +188,13 @@ def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
 
 
 def _dents(lung: np.ndarray, depth: np.ndarray, pixel: float) -> np.ndarray:
-    """(h, w) bool: what closing adds to one lung; ``depth`` (h, w) is the distance to the skin in mm."""
+    """Return (h, w) bool: pixels that closing adds to one lung; ``depth`` (h, w) is the distance to the skin in mm."""
     at_ribs = depth < depth[lung].min() + RIBS_MM
     return (_closed(lung, CLOSING_MM / pixel) | (_closed(lung, WALL_CLOSING_MM / pixel) & at_ribs)) & ~lung
 
 
 def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
-    """(h, w) bool: closed with a disc, as if nothing ended at the border; holes are filled."""
+    """Return ``mask`` (h, w) bool closed with a disc, as if the image had no border; holes are filled."""
     reach = int(np.ceil(radius)) + 1
     (box,) = ndimage.find_objects(mask.astype(int))
     wide = np.pad(mask[box], reach)
@@ -204,22 +205,22 @@ def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
-    """(h, w): distance of each pixel of ``mask`` to the nearest one outside it or the image, in pixels."""
+    """Return (h, w): distance of each pixel of ``mask`` to the nearest pixel outside mask or image, in pixels."""
     return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
 
 
 def _blocks(image: np.ndarray, factor: int) -> np.ndarray:
-    """(h, factor, w, factor) blocks of ``image`` (H, W), its last rows and columns repeated where they do not fit."""
+    """Return ``image`` (H, W) in blocks (h, factor, w, factor), with the last row and column repeated to fit."""
     padded = np.pad(image, [(0, -size % factor) for size in image.shape], mode="edge")
     return padded.reshape(padded.shape[0] // factor, factor, padded.shape[1] // factor, factor)
 
 
 def _shrunk(image: np.ndarray, factor: int) -> np.ndarray:
-    """(h, w) float32: means of blocks, without values below air, which are no tissue."""
+    """Return (h, w) float32: means of blocks, with values below :data:`AIR`, which are not tissue, raised to it."""
     return _blocks(np.maximum(image, AIR), factor).mean(axis=(1, 3), dtype=np.float32)
 
 
 def _enlarged(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """``mask`` (h, w) with every pixel repeated, cut to ``shape`` (H, W)."""
+    """Return ``mask`` (h, w) with every pixel repeated, cropped to ``shape`` (H, W)."""
     factor = -(-shape[0] // mask.shape[0])
     return mask.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]

@@ -1,4 +1,4 @@
-"""MV-DCNN: three branches of a patch classifier, each with its own view of the pixel.
+"""MV-DCNN: a patch classifier with three branches, each with its own view of the pixel.
 
 Wang, Zhou, Gevaert, Tang, Dong, Liu and Tian, "A multi-view deep convolutional neural networks for lung nodule
 segmentation", EMBC 2017.
@@ -6,8 +6,8 @@ segmentation", EMBC 2017.
 Differs from the publication: slices are two-dimensional, so that the views are three scales (the last two at a half and
 a third of the resolution), not planes; dense (:mod:`softmask.nets.dense`).
 
-Chosen here: a branch's seven layers are read as two convolutions and a max pooling, twice, and a fully connected one;
-patches of 35 x 35; channels; batch normalisation. No parameter count is known.
+Chosen here: the seven layers of a branch are taken as two convolutions and a max pooling, twice, and a fully connected
+layer; patches of 35 x 35; numbers of channels; batch normalisation. No parameter count is known.
 """
 
 import torch
@@ -20,10 +20,10 @@ SCALES = (1, 2, 3)
 
 
 def branch(width: int, scale: int) -> nn.Sequential:
-    """Return the features (B, 2w, 1, 1) of patches (B, 1, 35, 35), or as many places ``scale`` pixels apart."""
+    """Return layers for the features (B, 2w, 1, 1) of patches of 35 x 35 positions ``scale`` pixels apart."""
     return nn.Sequential(
         *shrink(scale),
-        conv(1, width, 3),  # 33 x 33 places
+        conv(1, width, 3),  # 33 x 33 positions
         conv(width, width, 3),  # 31 x 31
         MaxPool(3, stride=2),  # 15 x 15
         conv(width, 2 * width, 3),  # 13 x 13
@@ -34,7 +34,7 @@ def branch(width: int, scale: int) -> nn.Sequential:
 
 
 class MVDCNN(SegmentationNet):
-    """Multi-view deep CNN, its views being scales."""
+    """Multi-view deep CNN whose views are scales."""
 
     FULL_WIDTH = 32
 

@@ -1,10 +1,11 @@
-"""Perceptual loss: the distance of two images in the features of VGG19.
+"""Perceptual loss: the distance between two images in the features of VGG19.
 
 Ledig et al., CVPR 2017, section 2.2.1, on torchvision's VGG19 (Simonyan and Zisserman, ICLR 2015). Their factor 1/12.75
 on the features is part of the loss's weight.
 
-The weights are ImageNet's if a file with them exists: the one that ``SOFTMASK_VGG19`` names, else that of torch's hub;
-nothing is downloaded. Otherwise they are drawn from a fixed seed; :attr:`Perceptual.origin` says which.
+The weights are ImageNet's if a file with them exists: the file that ``SOFTMASK_VGG19`` names, otherwise the file in
+torch's hub; nothing is downloaded. Without a file, random weights are drawn with a fixed seed;
+:attr:`Perceptual.origin` states which weights are used.
 """
 
 import os
@@ -21,8 +22,8 @@ from softmask.errors import DataError, brief
 from softmask.files import sha256_of
 
 LAYERS: Mapping[str, int] = MappingProxyType({"vgg22": 9, "vgg54": 36})
-"""Number of VGG19's layers before the features, by name: up to the ReLU after the second convolution before the second
-pooling, or after the fourth before the fifth."""
+"""Number of VGG19's layers up to the features, by name: up to the ReLU after the second convolution before the second
+pooling, or after the fourth convolution before the fifth pooling."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours."""
 HUB_FILE = "vgg19-dcbb9e9d.pth"
@@ -31,10 +32,10 @@ SEED = 19
 
 
 class Perceptual(nn.Module):
-    """Mean squared difference of the features of a ``layer`` of :data:`LAYERS`; ``origin`` is that of its weights.
+    """Mean squared difference of the features at a ``layer`` of :data:`LAYERS`; ``origin`` names the weights in use.
 
     Raises:
-        DataError: if the file of weights cannot be read, or is not VGG19's.
+        DataError: if the file cannot be read, or its weights are not those of VGG19.
     """
 
     def __init__(self, layer: str) -> None:
@@ -67,7 +68,7 @@ class Perceptual(nn.Module):
         return self.layers((image - self.mean) / self.deviation)  # (B, 3, H, W), then the layers
 
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
-        """Return a scalar, for images (B, 1, H, W) in [0, 1], without a gradient for ``reference``."""
+        """Return the loss, a scalar, of images (B, 1, H, W) in [0, 1], without a gradient for ``reference``."""
         with torch.no_grad():
             expected = self.features(reference)
         return F.mse_loss(self.features(image), expected)
@@ -83,7 +84,7 @@ def weights_file() -> Path | None:
 
 
 def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights ``wanted`` (their names and shapes) from a file of the whole of VGG19."""
+    """Return the weights ``wanted`` (their names and shapes) from a file with all weights of VGG19."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

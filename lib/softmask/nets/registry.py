@@ -1,4 +1,4 @@
-"""Table of the networks, one line each."""
+"""Table of the networks, one line per network."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from softmask.nets.base import SegmentationNet
 class Entry:
     """Class of a network (``module:class``), and its widths and learning rate in the small profiles.
 
-    The cpu widths give the networks training steps of similar cost (docs/choices.md).
+    The widths in ``cpu`` give the networks a similar cost per training step (docs/choices.md).
     """
 
     where: str
@@ -28,7 +28,7 @@ class Entry:
         return getattr(import_module(f"softmask.nets.{module}"), name)
 
     def width(self, profile: str) -> int:
-        """Return the channels of the first level in ``profile``; ``FULL_WIDTH`` in all but the small ones."""
+        """Return the number of channels of the first level: ``FULL_WIDTH`` except in the smoke and cpu profiles."""
         return {"smoke": self.smoke, "cpu": self.cpu}.get(profile) or self.load().FULL_WIDTH
 
     @property
@@ -92,11 +92,11 @@ def entry(name: str) -> Entry:
 
 
 def build(name: str, width: int | None = None, inputs: int | None = None, reduction: int = 1) -> SegmentationNet:
-    """Return a network with fresh weights (from torch's generator), ``width`` channels wide (None: as published).
+    """Return a network of ``width`` (None: as published), with random weights drawn from torch's generator.
 
     Args:
-        inputs: channels of its images (None: the least possible).
-        reduction: ratio of the images' size to that of the logits.
+        inputs: number of channels of its images (None: the least possible).
+        reduction: ratio of the images' size to the logits' size.
 
     Raises:
         ConfigError: for an unknown name, or a width, number of channels or reduction that the network cannot have.

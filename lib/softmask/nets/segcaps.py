@@ -3,13 +3,13 @@
 LaLonde and Bagci, "Capsules for Object Segmentation", arXiv 1804.04241, 2018; LaLonde, Xu, Irmakci, Jain and Bagci,
 "Capsules for biomedical image segmentation", Medical Image Analysis 2021.
 
-A capsule is a vector at a place of the map: its direction describes an object, its length, in [0, 1), the object's
-presence. Capsules of one type around a place vote for those of the next layer through one convolution that all types
-share; three rounds of routing weigh the votes by their agreement: b = 0; c = softmax(b); s = sum c u + bias;
-b = b + u . squash(s), with votes u.
+A capsule is a vector at a position of the map: its direction describes an object, and its length, in [0, 1), the
+presence of this object. The capsules of one type around a position vote for the capsules of the next layer through one
+convolution that all types share. Three rounds of routing weight the votes u by their agreement: b = 0; c = softmax(b);
+s = sum c u + bias; b = b + u . squash(s).
 
-Differs from the publication: no reconstruction of the image from the capsules, a second loss (about 11,000 parameters);
-the output is the logit of the last capsule's length |s|^2 / (1 + |s|^2), log |s|^2.
+Differs from the publication: no second loss for the reconstruction of the image from the capsules (about 11,000
+parameters); the output is log |s|^2, the logit of the last capsule's length |s|^2 / (1 + |s|^2).
 """
 
 import torch
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet, gaussian
 
-EPSILON = 1e-7  # under the root: a vector of zeros has no direction
-SHORTEST = 1e-3  # added to |s|^2 in the logarithm: its gradient has no bound near 0, and narrow networks stayed empty
+EPSILON = 1e-7  # under the square root, because a vector of zeros has no direction
+# added to |s|^2 in the logarithm, whose gradient is unbounded near 0: without it, narrow networks predicted empty masks
+SHORTEST = 1e-3
 
 
 def squash(x: Tensor) -> Tensor:
@@ -28,8 +29,8 @@ def squash(x: Tensor) -> Tensor:
 
 
 class Capsules(nn.Module):
-    """One layer of capsules, (B, S, A', H, W) to (B, T, A, H', W') before squashing: T ``types`` of A ``atoms`` each.
-    ``conv`` makes the votes of one type's capsules, from A' channels to T A; ``rounds`` of routing weigh them."""
+    """Layer of capsules, (B, S, A', H, W) to (B, T, A, H', W') before squashing: T ``types`` of A ``atoms`` each.
+    ``conv`` computes the votes of one type's capsules, from A' channels to T A; ``rounds`` of routing weight them."""
 
     def __init__(self, conv: nn.Module, types: int, atoms: int, rounds: int) -> None:
         super().__init__()
@@ -42,32 +43,32 @@ class Capsules(nn.Module):
         votes = votes.reshape(b, sources, self.types, self.atoms, *votes.shape[-2:])  # (B, S, T, A, H, W)
         x = votes.sum(1) / self.types + self.bias  # (B, T, A, H, W); equal weights in the first round
         agreement = 0.0
-        for _ in range(self.rounds - 1 if self.types > 1 else 0):  # a single type has the weight 1 in all
+        for _ in range(self.rounds - 1 if self.types > 1 else 0):  # a single type has a weight of 1 in all rounds
             agreement = agreement + (votes * squash(x)[:, None]).sum(3, keepdim=True)  # (B, S, T, 1, H, W)
             x = (torch.softmax(agreement, dim=2) * votes).sum(1) + self.bias
         return x
 
 
 def level(atoms_in: int, types: int, atoms: int, stride: int = 1, kernel: int = 5, rounds: int = 3) -> Capsules:
-    """Return capsules that a convolution votes for."""
+    """Return a layer of capsules whose votes a convolution computes."""
     conv = nn.Conv2d(atoms_in, types * atoms, kernel, stride=stride, padding=kernel // 2, bias=False)
     return Capsules(conv, types, atoms, rounds)
 
 
 def enlarged(atoms_in: int, types: int, atoms: int) -> Capsules:
-    """Return capsules at twice the size."""
+    """Return a layer of capsules at twice the height and width."""
     conv = nn.ConvTranspose2d(atoms_in, types * atoms, 4, stride=2, padding=1, bias=False)
     return Capsules(conv, types, atoms, 3)
 
 
 class SegCaps(SegmentationNet):
-    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back, skips by more types of capsules; ``width`` is the
-    number of atoms in the smallest capsules."""
+    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back; skips add types of capsules. ``width`` is the number
+    of atoms in the smallest capsules."""
 
     STRIDE = SMALLEST = 8
     FULL_WIDTH = 16
     PARAMETERS = 1_400_000  # table 1
-    WEIGHT_DECAY = 5e-4  # LGAN's, for all of its networks
+    WEIGHT_DECAY = 5e-4  # as in the LGAN paper, for all of its networks
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -23,11 +23,11 @@ REDUCTION = 16  # reduction ratio of the channel-attention MLP (CBAM)
 
 
 class ChannelAttention(nn.Module):
-    """M_c(x) x of (B, C, H, W)."""
+    """Channel attention: M_c(x) x for x (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden = max(channels // REDUCTION, 4)  # a narrow network must not squeeze through one number
+        hidden = max(channels // REDUCTION, 4)  # a narrow network must keep more than one hidden channel
         self.perceptron = nn.Sequential(
             nn.Conv2d(channels, hidden, 1),
             nn.ReLU(),
@@ -40,7 +40,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """M_s(x) x of (B, C, H, W)."""
+    """Spatial attention: M_s(x) x for x (B, C, H, W)."""
 
     def __init__(self) -> None:
         super().__init__()

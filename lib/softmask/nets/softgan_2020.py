@@ -5,7 +5,7 @@ no pooling, and LeakyReLU in the encoder, as in Isola, Zhu, Zhou and Efros, "Ima
 Adversarial Networks" (pix2pix), CVPR 2017, the source of everything else.
 
 Differs from pix2pix: six levels instead of eight, for images of 64x64; no dropout; one map of logits, whose tanh is
-part of the losses; torch's first weights, not N(0, 0.02).
+part of the losses; torch's default initial weights, not N(0, 0.02).
 """
 
 from itertools import pairwise
@@ -17,12 +17,12 @@ from softmask.nets.base import SegmentationNet
 
 
 def down(inputs: int, channels: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, H/2, W/2)."""
+    """Return layers (B, inputs, H, W) -> (B, channels, H/2, W/2)."""
     return nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(inputs, channels, 4, stride=2, padding=1, bias=False))
 
 
 def up(inputs: int, channels: int) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, channels, 2H, 2W)."""
+    """Return layers (B, inputs, H, W) -> (B, channels, 2H, 2W)."""
     return nn.Sequential(
         nn.ReLU(),
         nn.ConvTranspose2d(inputs, channels, 4, stride=2, padding=1, bias=False),
@@ -34,7 +34,7 @@ class SoftGAN2020(SegmentationNet):
     """Encoder and decoder of 4x4 convolutions with stride 2, joined by skips at every level.
 
     Activations precede the convolutions, so that skips are not rectified. Batch normalisation follows all convolutions
-    but the encoder's first and last and the head. Channels are doubled three times.
+    except the encoder's first and last and the head. Channels are doubled three times.
     """
 
     LEVELS = 6

@@ -1,9 +1,9 @@
-"""SoftSeg's last layer, a normalised rectifier in place of the sigmoid, on the two networks that soft labels share.
+"""SoftSeg's last layer, a normalised rectifier in place of the sigmoid, on the two networks used with soft labels.
 
 Gros, Lemay and Cohen-Adad, "SoftSeg: Advantages of soft versus binary training for image segmentation", Medical Image
-Analysis 71 (2021) 102038: max(x, 0) divided by its largest value. Their code (ivadomed) takes the largest value of the
-batch; here it is that of the image, so that no prediction depends on others. The network gives the logits of these
-values, within :data:`LEAST` of 0 and 1, so that their sigmoid is what it predicts.
+Analysis 71 (2021) 102038: max(x, 0) divided by its largest value. The authors' code (ivadomed) uses the largest value
+of the batch; here it is that of the image, so that no prediction depends on other images. The network returns the
+logits of these values, clipped to :data:`LEAST` and 1 - :data:`LEAST`, so that the prediction is their sigmoid.
 """
 
 import torch
@@ -17,7 +17,7 @@ LEAST = 1e-6
 
 
 class NormalisedReLU(SegmentationNet):
-    """Logits of the normalised rectifier of a network's output; 0, without a gradient, where no output is positive."""
+    """Logits of a network's rectified, normalised output, which is 0, without a gradient, if no value is positive."""
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         rectified = [x.float().relu() for x in super().outputs(image)]
@@ -25,8 +25,8 @@ class NormalisedReLU(SegmentationNet):
 
 
 class SoftSeg(NormalisedReLU, ImprovedBackbone):
-    """SoftGAN's backbone with this last layer."""
+    """SoftGAN's backbone with SoftSeg's last layer."""
 
 
 class SoftSegUNet(NormalisedReLU, UNet):
-    """The U-Net with this last layer, as in the publication."""
+    """U-Net with SoftSeg's last layer, as in the publication."""

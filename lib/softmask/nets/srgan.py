@@ -1,12 +1,12 @@
-"""SRGAN: an image four times as high and wide, by a residual network that a discriminator keeps sharp.
+"""SRGAN: four-fold super-resolution by a residual network, which a discriminator keeps sharp.
 
 Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network", CVPR 2017,
 figure 4; with five residual blocks as in CasGAN, section "Training details".
 
 Differs from the publication: one grey channel. The generator adds a residual to the bilinear interpolation of its input
-(Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016): to learn to
-copy the image takes more steps than a small profile has. The discriminator averages over the map before its dense
-layers, so that it takes patches of any size, and its final sigmoid is part of the loss.
+(Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional Networks", CVPR 2016), because to
+learn to copy the image takes more steps than a small profile has. The discriminator averages over the map before its
+dense layers, so that it takes patches of any size, and its final sigmoid is part of the loss.
 """
 
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from softmask.nets.base import conv_bn
 SCALE = 4
 BLOCKS = 5
 REACH = 18
-"""Receptive field of an output pixel to each side, in pixels of the input: 4 (9x9 convolution), 10 (two 3x3 in each
-block), 1, 1 and 0.5 (3x3, the last one at twice the size), 1 (9x9 at four times the size)."""
+"""Reach of an output pixel's receptive field to each side, in pixels of the input: 4 (9x9 convolution), 10 (two 3x3 in
+each block), 1, 1 and 0.5 (3x3, the last one at twice the size), 1 (9x9 at four times the size)."""
 
 
 class ResidualBlock(nn.Module):
@@ -50,7 +50,7 @@ class ToOneChannel(nn.Conv2d):
 
 
 class Generator(nn.Module):
-    """Super-resolves grey images by :data:`SCALE`, with ``width`` channels throughout."""
+    """Generator that super-resolves grey images by :data:`SCALE`, with ``width`` channels throughout."""
 
     FULL_WIDTH = 64
 
@@ -80,8 +80,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Discriminator of patches of at least 32 x 32 pixels. The channels are doubled at every second convolution, up to
-    eight times ``width``."""
+    """Discriminator of patches of at least 32 x 32 pixels. The number of channels is doubled at every second
+    convolution, up to eight times ``width``."""
 
     FULL_WIDTH = 64
 
@@ -100,5 +100,5 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, 1), above 0 for images (B, 1, H, W) that look like true high resolution."""
+        """Return logits (B, 1), above 0 for images (B, 1, H, W) that look like real high-resolution images."""
         return self.head(self.layers(image).mean((2, 3)))  # (B, 8w, H/16, W/16) -> (B, 1)

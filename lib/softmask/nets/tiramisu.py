@@ -4,7 +4,7 @@ Jegou, Drozdzal, Vazquez, Romero and Bengio, "The One Hundred Layers Tiramisu: F
 Semantic Segmentation", CVPR workshops 2017, table 2.
 
 Differs from the publication: one input channel and one map of logits; pooling keeps an odd last row and column, and the
-up-sampled map is cropped to the skip's size, so that any size fits; He's normal first weights, not uniform ones.
+up-sampled map is cropped to the skip's size, so that any size fits; He's normal initial weights, not uniform ones.
 """
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from softmask.nets.base import SegmentationNet, gaussian
 
-# layers of the dense blocks down to the bottom, and at the bottom; the way up mirrors the way down
+# numbers of layers of the dense blocks on the way down, and at the bottom; the way up mirrors the way down
 DOWN, BOTTOM = (4, 5, 7, 10, 12), 15
-FIRST = 3  # channels of the first convolution, as a multiple of the growth rate: 48 of 16
+FIRST = 3  # channels of the first convolution, as a multiple of the growth rate: 48 for 16
 DROPOUT = 0.2
 
 
@@ -29,14 +29,14 @@ def layer(inputs: int, channels: int, kernel: int) -> nn.Sequential:
 
 
 class DenseBlock(nn.Module):
-    """Layers that each read the input and all earlier layers' maps, and add ``growth`` of their own."""
+    """Dense block, in which each layer reads the input and the maps of all earlier layers, and adds ``growth`` maps."""
 
     def __init__(self, inputs: int, growth: int, count: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layer(inputs + i * growth, growth, 3) for i in range(count))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the new maps (B, count growth, H, W), and the input (B, inputs, H, W) with them."""
+        """Return the new maps (B, count growth, H, W), and the input (B, inputs, H, W) followed by the new maps."""
         maps = [x]
         for layer in self.layers:
             maps.append(layer(torch.cat(maps, dim=1)))
@@ -44,13 +44,13 @@ class DenseBlock(nn.Module):
 
 
 class Tiramisu(SegmentationNet):
-    """Dense blocks down, at the bottom and up; of a block only the new maps are up-sampled. ``width`` is the growth
-    rate, the maps that each layer adds."""
+    """Dense blocks down, at the bottom and up; only the new maps of a block are up-sampled. ``width`` is the growth
+    rate, the number of maps that each layer adds."""
 
     SMALLEST = 2 ** len(DOWN)
     FULL_WIDTH = 16
     PARAMETERS = 9_400_000  # table 3
-    WEIGHT_DECAY = 5e-4  # LGAN's, for all of its networks
+    WEIGHT_DECAY = 5e-4  # as in the LGAN paper, for all of its networks
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -39,8 +39,8 @@ class FullScaleSkips(nn.Module):
 
 
 class UNet3Plus(SegmentationNet):
-    """U-Net's encoder; each node of the decoder sees all finer levels of it and all coarser nodes. Skips are reduced to
-    ``width`` channels."""
+    """U-Net's encoder, and a decoder whose nodes read the encoder at their own and all finer levels and all coarser
+    nodes. Skips are reduced to ``width`` channels."""
 
     STRIDE = SMALLEST = 2 ** (LEVELS - 1)
     PARAMETERS = 26_970_000  # table 1
@@ -48,7 +48,7 @@ class UNet3Plus(SegmentationNet):
     def __init__(self, width: int) -> None:
         super().__init__()
         channels = levels_of(width, LEVELS)
-        wide = LEVELS * width  # of a node of the decoder
+        wide = LEVELS * width  # channels of a node of the decoder
         self.encoder = nn.ModuleList(conv_bn_relu(inputs, outputs, 2) for inputs, outputs in pairwise([1, *channels]))
         self.decoder = nn.ModuleList(
             FullScaleSkips(level, channels[: level + 1] + [wide] * (LEVELS - 2 - level) + channels[-1:], width)
