@@ -1,4 +1,4 @@
-"""Training runs: what to train, what has been trained, and training what is missing, here or on a cluster."""
+"""Training runs: their settings, their records, and the training of missing runs, on this machine or a cluster."""
 
 from softmask.experiments.rows import TABLES, specs
 from softmask.experiments.run import fit

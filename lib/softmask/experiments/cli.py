@@ -1,4 +1,4 @@
-"""``softmask run``: the runs behind tables, trained without a notebook, or just listed."""
+"""``softmask run``: train the runs behind the tables without a notebook, or list them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from softmask.machine import clock
 
 
 def run(arguments: argparse.Namespace, export: Callable[[Run, str], Any]) -> int:
-    """Train the chosen runs that are missing, or with ``--dry-run`` list them, or with ``--rehearse`` try each kind of
-    run. Returns the exit status. ``export`` writes the model of a run to a folder, for ``--export``."""
+    """Train the chosen runs that are missing; list the chosen runs (``--dry-run``), or try each kind of run
+    (``--rehearse``). Returns the exit status. ``export`` writes the model of a run to a folder, for ``--export``."""
     config = configure(arguments.profile, arguments.data, arguments.seeds, arguments.data_root)
     some = arguments.table or arguments.on or arguments.only
     if config.profile.name == "night" and not some and not arguments.rehearse:
@@ -57,11 +57,11 @@ def run(arguments: argparse.Namespace, export: Callable[[Run, str], Any]) -> int
 def choose(
     tables: Sequence[str], datasets: Sequence[str] | None, rows: Sequence[str] | None, config: Config
 ) -> list[RunSpec]:
-    """Return the runs of ``rows`` (default: all) of ``tables``, or of ``rows`` on ``datasets``, whether a table prints
-    them or not; each once.
+    """Return the distinct runs of ``rows`` (default: all) of ``tables``, or, if ``datasets`` are given, of ``rows`` on
+    these data sets, even if no table has them.
 
     Raises:
-        ConfigError: for an unknown table, data set or row; it lists the valid ones.
+        ConfigError: for an unknown table, data set or row; the message lists the valid names.
     """
     if datasets and not rows:
         raise ConfigError("--on needs --only and the rows to train, such as --only unet")
@@ -85,7 +85,7 @@ def choose(
 
 
 def listing(runs: Sequence[Run], config: Config, jobs: int) -> str:
-    """Return which runs are finished and which are missing, and how long those may take, as text."""
+    """Return a text that lists finished and missing runs, with the expected training time of the missing runs."""
     known, ahead = seconds_known(config), missing(runs)
 
     def seconds(run: Run) -> float:
@@ -93,10 +93,10 @@ def listing(runs: Sequence[Run], config: Config, jobs: int) -> str:
 
     states = ["finished" if run.record else f"missing, {_about(seconds(run))}" for run in runs]
     lines = [f"{run.spec.name}  {state}" for run, state in zip(runs, states, strict=True)]
-    total = 0.0  # the longest run of a stage may take longer than its share of all
+    total = 0.0  # a stage takes at least as long as its longest run
     for stage in stages(ahead):
         times = np.array([seconds(run) for run in stage])
-        total += np.maximum(times.sum() / jobs, times.max())  # NaN where one is not known
+        total += np.maximum(times.sum() / jobs, times.max())  # NaN if any time is unknown
     lines.append(f"{len(ahead)} of {len(runs)} runs are missing; {jobs} at a time: {_about(total)}")
     return "\n".join(lines)
 

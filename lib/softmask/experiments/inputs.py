@@ -1,7 +1,7 @@
-"""What a network sees and how its answer is read: channels made from the images and from the runs that it builds on.
+"""Inputs and outputs of the networks: channels made from the images and from other runs' networks; predicted masks.
 
-A network on enlarged images answers at their size, ``spec.scale`` times the data's, and its soft mask is averaged over
-each pixel of the data; or it brings them down by ``spec.reduction`` itself.
+A network on enlarged images predicts at their size, ``spec.scale`` times the size of the data, and its soft mask is
+averaged over each pixel of the data; or the network itself reduces the size by ``spec.reduction``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
 CHUNK = 32
-"""Images that are enlarged together: all at full size would take too much memory."""
+"""Number of images that are enlarged at a time: all images at full size would take too much memory."""
 
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
-    """Return ``data`` as ``spec`` trains on it: images (N, C, s, s), masks and the wanted soft label (N, 1, s, s), with
-    s the data's size times ``spec.scale``; labels are smaller by ``spec.reduction``. The test part stays as it is."""
-    scale = spec.scale // spec.reduction  # of what the network answers
+    """Return ``data`` with the training inputs of ``spec``: images (N, C, s, s), where s is the data's size times
+    ``spec.scale`` (unchanged if :func:`seeing` makes the channels), and masks and the label to train on, smaller by
+    r = ``spec.reduction``: (N, 1, s / r, s / r). The test part is unchanged."""
+    scale = spec.scale // spec.reduction  # of the network's output
 
     def part(part: Part) -> Part:
         if spec.label == BINARY:
@@ -51,8 +52,8 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
 
 
 def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
-    """Return the channels of ``spec`` for ``images`` (N, 1, S, S), (N, C, s, s) float32 in [0, 1] but for ``detail``;
-    the images as they are where :func:`seeing` makes the channels."""
+    """Return the input channels of ``spec`` for ``images`` (N, 1, S, S): (N, C, s, s) float32, in [0, 1] except
+    ``detail``. If the channels are made by :func:`seeing`, return the images unchanged."""
     if spec.on_the_fly:
         return images
     make: Mapping[str, Callable[[], np.ndarray]] = {
@@ -64,7 +65,7 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndar
 
 
 def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module:
-    """Return ``network`` for what :func:`channels` gives: itself, or behind the frozen super-resolution network."""
+    """Return ``network`` for inputs from :func:`channels`: unchanged, or after the frozen super-resolution network."""
     if not spec.on_the_fly:
         return network
     return Transferring(_of(spec.sr, needs).network().requires_grad_(False), network, spec.scale)
@@ -83,17 +84,17 @@ def predicted(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def answers(spec: RunSpec, network: nn.Module, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
-    """Return the sigmoid answers (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S). Channels are
-    made for a few images at a time: all together they take up to a gigabyte."""
+    """Return the sigmoid outputs (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S). Channels are
+    made for a few images at a time, because those of all images take up to a gigabyte."""
     parts = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
     return np.concatenate([predict(network, channels(spec, part, needs)) for part in parts])
 
 
 def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S), from a network's sigmoid ``answers`` (N, 1, s, s).
+    """Return probabilities and soft masks, each (N, S, S), from a network's sigmoid outputs ``answers`` (N, 1, s, s).
 
-    The soft mask is (tanh(logits) + 1) / 2 where a loss read it so, else the probability; it stands for the probability
-    where no loss asked for a binary mask.
+    The soft mask is (tanh(logits) + 1) / 2 if a loss defines it so, else the probability. If no loss compares with the
+    binary mask, the soft mask is also returned as the probability.
     """
     alphas = soft_head(answers) if by_tanh(spec.losses) else answers
     probabilities = answers if looking_at("masks", spec.losses) else alphas
@@ -102,10 +103,10 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
-    """Return the soft masks (S, S) in [0, 1] behind the predictions that a record keeps, by image.
+    """Return the soft masks (S, S) in [0, 1] of the predictions that a record keeps, by image id.
 
-    Records keep probabilities in 8 bits; where a loss read the logits by tanh beside them, see :func:`read`, the soft
-    mask follows within 1/255.
+    Records keep probabilities in 8 bits. If the probability is the sigmoid and the soft mask the tanh of the logits
+    (:func:`read`), the soft mask is computed from the probability, with an error of at most 1/255.
     """
     spec = record.spec
     if spec.network == UNCHANGED and spec.label != TEMPERATURE:
@@ -116,21 +117,21 @@ def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
 
 
 def super_resolved(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """Return ``images`` (N, 1, S, S) super-resolved by the run's network: (N, 1, s, s) float16 in [0, 1], s = scale
-    S."""
+    """Return ``images`` (N, 1, S, S) super-resolved by the run's network: (N, 1, s, s) float16 in [0, 1], where
+    s = ``scale`` S."""
     return _once("super-resolved", run, images, scale, upscale)
 
 
 def detail(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """Return what the last convolution reads, as :func:`super_resolved`: (N, width, s, s) float16."""
+    """Return the input of the network's last convolution, as in :func:`super_resolved`: (N, width, s, s) float16."""
     return _once("detail", run, images, scale, details)
 
 
 def _once(
     kind: str, run: Run, images: np.ndarray, scale: int, make: Callable[[nn.Module, np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Return what ``make`` gives for a network and ``images``, averaged to the scale; made once for each, and kept in
-    half precision, about 0.0005 apart at 1: less than a grey level of the pictures."""
+    """Return the result of ``make`` for the run's network and ``images``, averaged to ``scale``. It is computed once
+    and cached in half precision, whose steps of about 0.0005 near 1 are smaller than a grey level of the images."""
 
     def build() -> dict[str, np.ndarray]:
         network = run.network()
@@ -143,7 +144,7 @@ def _once(
 
 
 def _averaged(images: np.ndarray, scale: int) -> np.ndarray:
-    """Return (N, C, scale H, scale W) as (N, C, H, W), by the mean over the pixels that become one."""
+    """Return ``images`` (N, C, scale H, scale W) averaged over blocks of ``scale`` x ``scale`` pixels: (N, C, H, W)."""
     n, channels, height, width = images.shape
     blocks = images.reshape(n, channels, height // scale, scale, width // scale, scale)
     return blocks.mean(axis=(3, 5), dtype=np.float32)

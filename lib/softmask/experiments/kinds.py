@@ -1,4 +1,4 @@
-"""One run from first weights to its record: a class for each kind of run, and what is measured on the test images."""
+"""Kinds of runs: a class for each kind, which trains and tests a network and returns the record of the run."""
 
 from __future__ import annotations
 
@@ -30,28 +30,29 @@ from softmask.train.segmentation import predict, train
 from softmask.train.super_resolution import degrade, train_super_resolution, upscale
 
 ANOTHER_SEED = 1000
-"""Added to the seed of a failed training run."""
+"""Number added to the seed when a failed training run is restarted."""
 
 THRESHOLDS = np.concatenate([np.arange(0.05, 0.95, 0.05), np.arange(0.95, 0.996, 0.005)])
-"""Tried on the validation images for a network trained on softened masks: CasGAN takes one "close to 255"."""
+"""Thresholds tried on the validation images for networks trained on softened masks; CasGAN's is "close to 255"."""
 
 KEPT = 48
-"""Test images marked by doctors whose predictions a record keeps at least, so that it has most kinds of nodules."""
+"""Minimum number of predictions kept for test images marked by doctors, to include most kinds of nodules."""
 SHOWN = 8
-"""Super-resolved test images that a record keeps: grey pictures do not pack as masks do."""
+"""Number of super-resolved test images that a record keeps: grey images compress less well than masks."""
 
 READER_MEASURES = (
     "dice_staple",
     *(f"{prefix}_{doctor}" for prefix in ("dice_others", "others", "staple") for doctor in DOCTORS),
 )
-"""What :func:`beside_readers` gives."""
+"""Names of the measures that :func:`beside_readers` returns."""
 
 _UNTRAINED = Outcome({}, 0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """A run of one kind, on the finished runs of ``spec.needs``; ``around``: of the code as it is when it starts."""
+    """Base class of the kinds of runs. ``needs``: the finished runs of ``spec.needs``; ``around``: description of
+    machine and code at the start (:func:`softmask.experiments.store.surroundings`)."""
 
     spec: RunSpec
     data: Prepared
@@ -64,13 +65,13 @@ class Kind:
         return PROFILES[self.spec.profile].keeps
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
-        """Train, or fit, or test, and measure on the test images; continue from the checkpoint in ``folder``, and keep
-        the weights there. Returns the record."""
+        """Train, fit or only test, and measure on the test images. Training continues from a checkpoint in ``folder``,
+        where the weights are also saved. Returns the record."""
         raise NotImplementedError
 
     def record(self, folder: Path, network: nn.Module | None, outcome: Outcome, **fields: Any) -> Record:
-        """Return the record of how training went (``network`` is None where nothing was trained), with the ``fields``
-        of the test images, and keep the weights in ``folder``."""
+        """Return the record of the training (``network`` is None if nothing was trained) with the ``fields`` about the
+        test images, and save the weights in ``folder``."""
         spec, data = self.spec, self.data
         origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
         provenance = Provenance(
@@ -116,17 +117,17 @@ class Segment(Kind):
         if spec.label == SOFTENED and not outcome.failed:
             alphas = read(spec, predict(whole, fed.validation.images))[1]
             threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
-        del fed  # its channels are not needed any more
+        del fed  # frees the memory of its channels
         probabilities, alphas = read(spec, answers(spec, whole, test.images, self.needs))
         fields = measured(test, probabilities, alphas, threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
         fields |= {"failed": failed, "failures": tuple(failures)}
-        network = whole.network if spec.on_the_fly else whole  # the weights that are kept are the segmentor's alone
+        network = whole.network if spec.on_the_fly else whole  # only the segmentor's weights are saved
         return self.record(folder, network, replace(outcome, seconds=seconds), **fields)
 
 
 class SuperResolve(Kind):
-    """Training of a super-resolution network. Made small and upscaled, test images are compared with themselves."""
+    """Training of a super-resolution network. Test images are degraded, upscaled and compared with the originals."""
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
         spec, test = self.spec, self.data.test
@@ -145,10 +146,10 @@ class SuperResolve(Kind):
 
 
 class Test(Kind):
-    """Test of another run's network on other data, and beside readers where they marked it; or after temperature
-    scaling, with the temperature as the curve of that name."""
+    """Test of another run's network on other data, with a comparison with readers if they marked it; or after
+    temperature scaling, with the temperature as the curve ``temperature``."""
 
-    __test__ = False  # nothing that pytest collects
+    __test__ = False  # pytest must not collect it
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
         [prior], test, outcome = self.needs, self.data.test, _UNTRAINED
@@ -166,7 +167,7 @@ class Test(Kind):
 
 
 class Classical(Kind):
-    """Fit of a segmentor that is no network, which may start from the soft masks of another run's network."""
+    """Fit of a classical segmentor, which may start from the soft masks of another run's network."""
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
         test, segmentor = self.data.test, classical(self.spec.network)
@@ -183,14 +184,14 @@ class Classical(Kind):
 
 
 def fresh(spec: RunSpec, needs: Sequence[Run], seed: int) -> nn.Module:
-    """Return the network of a run with its first weights, as it sees the run's channels."""
+    """Return the untrained network of a run, with inputs as in :func:`softmask.experiments.inputs.seeing`."""
     with seeded(seed):
         network = build(spec.network, spec.width, spec.inputs, spec.reduction)
     return seeing(spec, network, needs)
 
 
 def kind_of(spec: RunSpec) -> type[Kind]:
-    """Return the kind of a run."""
+    """Return the class for a run."""
     if spec.network == UNCHANGED:
         return Test
     if not spec.learns:
@@ -201,11 +202,11 @@ def kind_of(spec: RunSpec) -> type[Kind]:
 def measured(
     test: Part, probabilities: np.ndarray, alphas: np.ndarray, threshold: float, keeps: int | None = 8
 ) -> dict[str, Any]:
-    """Return the record's fields of a segmentation of the test images: every measure, calibration, predictions.
+    """Return the record's fields about the segmented test images: measures, calibration, predictions, threshold.
 
-    ``probabilities`` of lesion, cut at ``threshold``, and ``alphas``, the soft masks, are (N, S, S) in [0, 1]. Lungs
-    are measured at the size that the scanner stored, which their probabilities may have. For ``keeps`` see
-    :attr:`softmask.config.Profile.keeps`.
+    ``probabilities`` of foreground, binarised at ``threshold``, and soft masks ``alphas`` are (N, S, S) in [0, 1].
+    Lungs are measured at the size stored by the scanner, and their probabilities may also have that size. For ``keeps``
+    see :attr:`softmask.config.Profile.keeps`.
     """
     masks = test.masks[:, 0] > 0
     if "native" in test.references:
@@ -223,15 +224,16 @@ def measured(
 
 
 def kept(test: Part, predictions: np.ndarray, keeps: int | None) -> dict[str, np.ndarray]:
-    """Return at most ``keeps`` of ``predictions`` (N, S, S) in [0, 1], evenly spread, by image: (S, S) uint8."""
+    """Return at most ``keeps`` of ``predictions`` (N, S, S) in [0, 1], evenly spaced, by image id: (S, S) uint8."""
     n = len(test.ids)
     rows = np.linspace(0, n - 1, n if keeps is None else min(n, keeps)).round().astype(int)
     return {test.ids[i]: np.rint(predictions[i] * 255).astype(np.uint8) for i in rows}
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
-    """Return that of :data:`THRESHOLDS` with the highest mean Dice of ``alphas`` (N, S, S), cut there, with ``masks``;
-    the highest among equals. Raises TrainingError with the run's ``name`` where no pixel reaches any of them."""
+    """Return the threshold of :data:`THRESHOLDS` at which ``alphas`` (N, S, S) have the highest mean Dice with
+    ``masks``; of equal thresholds the highest. Raises TrainingError with the run's ``name`` if no pixel reaches any
+    threshold."""
     if alphas.max(initial=0) < THRESHOLDS[0]:
         raise TrainingError(
             f"{name}: no threshold fits: the highest value on all validation images is {alphas.max(initial=0):.3f}, "
@@ -242,10 +244,11 @@ def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
 
 
 def beside_readers(segmented: np.ndarray, test: Part) -> dict[str, np.ndarray]:
-    """Return measures beside readers, each (N,), NaN where a doctor's mask lies outside the crop.
+    """Return measures that compare network and readers, each (N,), NaN where any doctor's mask lies outside the crop.
 
-    ``dice_others_doctor1`` is the network's Dice with the 50 % consensus of all but doctor 1, ``others_doctor1`` that
-    doctor's own; ``dice_staple`` and ``staple_doctor1`` are with STAPLE of all four, cut at 0.5. So for each doctor.
+    ``dice_others_doctor1`` is the network's Dice with the 50 % consensus of all doctors except doctor 1, and
+    ``others_doctor1`` doctor 1's Dice with the same consensus. ``dice_staple`` and ``staple_doctor1`` are the network's
+    and doctor 1's Dice with STAPLE of all four doctors, binarised at 0.5. Measures of other doctors are named likewise.
     ``segmented`` is (N, S, S) bool.
     """
     from softmask.label import consensus

@@ -1,6 +1,6 @@
-"""``softmask run --profile night``: all training runs of the profile, the claims that matter most first.
+"""``softmask run --profile night``: all training runs of the profile, those behind the most important claims first.
 
-Learning rates are searched first. ``docs/night.md`` tells how to start, stop and continue it.
+Learning rates are searched before the training. ``docs/night.md`` explains how to start, stop and continue it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NODULES = ("lidc", "lnsm")
 LABELS = ("kats_dilation", "gros_interpolation")
 
 SHARE = 800 / 3000
-"""Steps of a short training that tries a rate, of those of a whole one."""
+"""Length of the short training that tries a learning rate, as a share of the steps of the whole training."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class Group:
     """Runs that are trained together.
 
     Attributes:
-        rows: names of rows, by the paper whose rows they are.
-        datasets: on which they are trained.
-        doubled: rows of which one run is trained twice as long too, on each data set: what is left in its curve.
+        rows: names of rows, by paper.
+        datasets: data sets on which the rows are trained.
+        doubled: rows of which one run is also trained twice as long on each data set, to show the remaining gain.
     """
 
     title: str
@@ -62,7 +62,7 @@ GROUPS = (
     Group("SoftGAN", {"softgan": _SOFTGAN}, doubled=("unet", "softgan")),
     Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
-    # the comparison of soft labels, whose networks are small; then each paper's network before its ablations and rivals
+    # soft labels are compared with small networks; after them, each paper's network precedes its ablations and rivals
     *(
         Group(
             f"soft labels beyond the papers, {network} on {dataset}",
@@ -84,11 +84,11 @@ GROUPS = (
     Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
     Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
 )
-"""In the order of training. All other rows of the papers' tables come after them."""
+"""Groups in the order of training. All other rows of the papers' tables are trained after them."""
 
 
 def groups(config: Config) -> dict[str, list[RunSpec]]:
-    """Return the runs of each group by its title, each run in the first group that has it."""
+    """Return the runs of each group by title; a run of several groups is listed in the first of them."""
     wanted = {group.title: _specs(group, config) for group in GROUPS}
     wanted |= {table: [spec for seeds in specs(table, config).values() for spec in seeds] for table in TABLES}
     by_title: dict[str, list[RunSpec]] = {}
@@ -112,7 +112,7 @@ def _specs(group: Group, config: Config) -> list[RunSpec]:
 
 
 def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec, RunSpec]]:
-    """Return the run of the first seed and that which is trained twice as long, by (row, data set)."""
+    """Return the run of the first seed and the same run trained twice as long, by (row, data set)."""
     pairs = {}
     for paper, rows in group.rows.items():
         for dataset in group.datasets:
@@ -124,14 +124,14 @@ def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec
 
 
 def is_longer(spec: RunSpec) -> bool:
-    """Return whether the run's row is trained twice as long because it was still rising."""
+    """Return whether the run belongs to a row that is trained twice as long because it was still rising."""
     return (spec.source, spec.times(1 / 2).row) in lengthened()
 
 
 def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tuple[float, list[RunSpec]]]:
-    """Return the rise in validation Dice, averaged over seeds, and the runs of each finished row that was still rising
-    at the end, by source and row: it is undertrained, and no verdict can be given. A row that is trained twice as long
-    for this reason, or to show what that gains, is not among them."""
+    """Return the undertrained rows by (source, row): the rise in validation Dice at the end, averaged over seeds, and
+    the runs of each finished row that was still rising, so that no verdict can be given. Rows that are already trained
+    twice as long, for this reason or to show the gain, are left out."""
     by_row: dict[tuple[str, str], list[RunSpec]] = {}
     wanted = [spec for spec in specs if spec.learns and not spec.upscales]
     twice = {spec.times(2) for spec in wanted}
@@ -149,14 +149,14 @@ def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tu
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
-    """Search the learning rates of each group and train it, rows that are still rising then twice as long, one group
+    """Search the learning rates of each group, train its runs, and train undertrained rows twice as long, one group
     after the other. Returns the exit status.
 
-    A group whose data is missing, or of which a run fails, is reported; the others are trained all the same.
+    A group whose data is missing, or in which a run fails, is reported; the other groups are still trained.
     """
     jobs = default_jobs() if jobs is None else jobs
-    os.nice(max(0, 19 - os.nice(0)))  # others on this machine come first
-    remove_parts(records_folder(config))  # of a kill while a record was written
+    os.nice(max(0, 19 - os.nice(0)))  # other processes on this machine come first
+    remove_parts(records_folder(config))  # left by a process that was killed while it wrote a record
     failed = 0
     for title in groups(config):
         try:
@@ -168,7 +168,7 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
                 add(trial)
                 subject = ", ".join(map(str, trial.subject))
                 print(f"{title}: {trial.rate:g} gives {trial.validation_dice} ({subject})", flush=True)
-            wanted = groups(config)[title]  # with the rates found
+            wanted = groups(config)[title]  # with the rates that were chosen
             print(f"{title}: {progress(wanted, config)}", flush=True)
             fit(wanted, config, jobs=jobs, dask=dask, title=title)
             if longer := rising(wanted, config):
@@ -184,8 +184,8 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
 
 
 def progress(specs: Iterable[RunSpec], config: Config) -> str:
-    """Return ``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, by the records beside the tables. The
-    mean over known runs stands for those of which none like them is finished."""
+    """Return ``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, from the records beside the tables. A run
+    with no similar finished run is expected to take the mean of the known times."""
     records = {spec: recorded(spec, config) for spec in distinct(specs)}
     hours = [record.provenance.seconds / 3600 for record in records.values() if record]
     seconds = seconds_known(config)
@@ -198,7 +198,7 @@ def progress(specs: Iterable[RunSpec], config: Config) -> str:
 
 
 def summary(config: Config) -> str:
-    """Return how far each group is, a line each, and all together."""
+    """Return the progress of each group and of all groups together, as one line each."""
     by_title = groups(config)
     lines = [
         f"{title}: {progress(runs, config)}; {len(untried(runs))} learning rates to try, "
@@ -210,8 +210,8 @@ def summary(config: Config) -> str:
 
 
 def untried(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """Return, for each distinct network, loss and data set of ``specs`` and each rate that was not tried, the short
-    training that tries it; the start's share of the training stays what it is."""
+    """Return the short training for each distinct network, loss and data set of ``specs`` and each learning rate that
+    was not tried; warm-up and ramp are shortened in the same proportion."""
     tried = {(*trial.subject, trial.rate) for trial in trials()}
     short: dict[tuple, RunSpec] = {}
     for spec in specs:
@@ -234,8 +234,8 @@ def _subject(spec: RunSpec) -> tuple[str, str, str, int, str]:
 
 
 def try_rate(spec: RunSpec, config: Config) -> Trial:
-    """Train ``spec`` and return the validation Dice that it reached. An interrupted trial continues from its
-    checkpoint."""
+    """Train ``spec`` and return the trial, with the validation Dice that it reached. An interrupted trial continues
+    from its checkpoint."""
     torch.set_num_threads(1)
     keep_freed_memory()
     needs = plan(spec.needs, config) if spec.needs else ()

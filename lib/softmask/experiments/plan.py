@@ -1,4 +1,4 @@
-"""Which runs are finished and which are missing, and how long those may take."""
+"""Plan of a training: finished and missing runs, their order, and the expected training time."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from softmask.machine import cpu_model
 
 
 def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = ()) -> list[Run]:
-    """Look up ``specs`` and what they need in the store and among the committed records, each once, after its needs;
-    nothing is trained. A run without a record is missing; a damaged one is, too, with a warning.
+    """Return ``specs`` and the runs that they need, each once and after its needs, as found in the store and among the
+    committed records. A run without a record is missing; a damaged run is also missing, with a warning.
 
-    In a profile that trains for hours, a committed record counts as a finished run on a machine whose store has none;
-    its network is trained again only where a missing run builds on it, or where it is one of ``weights``.
+    In a profile that trains for hours, a committed record counts as a finished run if the store has no record. The
+    network is then trained again only if a missing run builds on it, or if the run is one of ``weights``.
 
     Raises:
-        ConfigError: where two different runs have one name.
-        MissingData: real data that is asked for and not there.
+        ConfigError: if two different runs have the same name.
+        MissingData: if real data is asked for and not there.
     """
     digests: dict[tuple, str] = {}
     runs: dict[RunSpec, Run] = {}
@@ -62,7 +62,7 @@ def missing(runs: Iterable[Run]) -> list[Run]:
 
 
 def stages(runs: Sequence[Run]) -> list[list[Run]]:
-    """Return ``runs`` in groups, each run in a later group than those of ``runs`` that it needs."""
+    """Return ``runs`` in groups, each run in a later group than the ``runs`` that it needs."""
     groups: list[list[Run]] = []
     waiting = list(runs)
     while waiting:
@@ -73,8 +73,8 @@ def stages(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
-    """Return ``specs`` and what they need, each once, after its needs. Raises ConfigError where two that differ have
-    one name, and so one record."""
+    """Return ``specs`` and the runs that they need, each once and after its needs. Raises ConfigError if two different
+    runs have the same name, and so the same record."""
     by_name: dict[str, RunSpec] = {}
     for wanted in specs:
         for spec in (*distinct(wanted.needs), wanted):
@@ -84,23 +84,23 @@ def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
 
 
 def data_of(spec: RunSpec) -> tuple:
-    """Return what of ``spec`` decides its prepared data."""
+    """Return the settings of ``spec`` that determine its prepared data."""
     return spec.dataset, spec.source, spec.size, spec.n_train, spec.upscales
 
 
 def likeness(spec: RunSpec) -> tuple:
-    """Return what two runs that take about the same time have in common."""
+    """Return the settings that runs of about the same training time have in common."""
     losses = tuple(name for name, _ in spec.losses)
     size = (spec.size, spec.scale, spec.reduction)
     return spec.dataset, spec.network, spec.width, spec.channels, losses, size, spec.n_train, spec.settings
 
 
 def seconds_known(config: Config) -> Mapping[tuple, float]:
-    """Return the median seconds of training by :func:`likeness`, of known runs on a machine like this."""
+    """Return the median training time in seconds by :func:`likeness`, from runs on the same device and processor."""
     here = (device_name(), cpu_model())
     seconds: defaultdict[tuple, list[float]] = defaultdict(list)
     for path in (*store.root().glob(f"*/{store.RECORD}"), *records_folder(config).glob("*.json")):
-        with suppress(DataError):  # a damaged record tells no time
+        with suppress(DataError):  # a damaged record has no known time
             record = Record.read(path)
             if (record.provenance.device, record.provenance.cpu) == here:
                 seconds[likeness(record.spec)].append(record.provenance.seconds)
@@ -108,13 +108,13 @@ def seconds_known(config: Config) -> Mapping[tuple, float]:
 
 
 def records_folder(config: Config) -> Path:
-    """Return ``results/<run>/records``: the records that are committed."""
+    """Return ``results/<run>/records``, the folder of the records that are committed."""
     return config.results / "records"
 
 
 def recorded(spec: RunSpec, config: Config) -> Record | None:
-    """Return the record beside the tables of a run with these settings and numerics, whatever its data; None without
-    one. Of a damaged one there is a warning."""
+    """Return the record beside the tables of a run with these settings and numerics, whatever its data; None if there
+    is none, or, with a warning, if it is damaged."""
     path = records_folder(config) / f"{spec.name}.json"
     if not path.exists():
         return None

@@ -1,9 +1,9 @@
-"""Data -> arrays: crops of one size with every label, divided into parts.
+"""Preparation of the data: arrays of crops of one size with all labels, divided into parts.
 
-Every image is labelled whole and as it is stored; the crop is cut from image and labels alike
-(:mod:`softmask.data.splits`). Soft masks that come with a data set are taken as they are. Slices whose lungs are sought
-have no soft label. The arrays are kept in the cache. A run
-depends on :attr:`Prepared.digest` alone, not on the labels' bytes, whose last digits another solver may change.
+Whole images are labelled as they are stored; then image and labels are cropped together (:mod:`softmask.data.splits`).
+Soft masks that come with a data set are used unchanged. Slices for lung segmentation have no soft label. The arrays are
+kept in the cache. A run depends only on :attr:`Prepared.digest`, not on the bytes of the labels, whose last digits may
+change with another solver.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 SOFT_LABELS = ("soft_mask", *FROM_MASK, GEODESIC, READERS_MEAN)
 PARTS = ("train", "validation", "test")
 NOT_MASKS = {"alpha", "native_image"}
-"""References that are images."""
+"""References that are not binary masks."""
 
 STORED = (512, 512)
 """Rows and columns of a slice of chest CT."""
@@ -38,20 +38,21 @@ STORED = (512, 512)
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Training, validation or test images, N of them, S pixels high and wide. N is 0 where an experiment has no such.
+    """Training, validation or test part: N images of S x S pixels. N is 0 if an experiment has no such part.
 
     Attributes:
-        ids: :attr:`~softmask.data.sample.Sample.id` of each image, with the crop's number where there are several.
-        groups: the patient of each image (the section, in ISBI 2012); images of one patient are not independent.
+        ids: :attr:`~softmask.data.sample.Sample.id` of each image, with the crop's number if there are several crops.
+        groups: patient of each image (section, in ISBI 2012); images of one patient are not independent.
         images: (N, 1, S, S) float32 in [0, 1].
-        masks: (N, 1, S, S) float32 of 0 and 1, the binary truth: the readers' 50 % consensus (one reader's mask in
-            ISBI 2012 and PROMISE12); of ``lnsm`` the soft mask from the RECIST mark, cut at 0.5, as in the papers.
-        soft: for each of :data:`SOFT_LABELS` (N, 1, S, S) float32 in [0, 1], but the readers' mean only where all
-            images have readers; none of lungs, and the soft mask alone for super-resolution.
-        references: what a prediction can be compared with besides, (N, 1, S, S) float32: ``alpha``, the true lesion
-            fraction (embedded data); ``consensus``, the readers' 50 % consensus where the truth is not made of it;
-            ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). Of lungs, at the size :data:`STORED`:
-            ``native``, the lung mask, and ``nodules``, both bool, and ``native_image``, uint8, 255 for 1.
+        masks: (N, 1, S, S) float32 of 0 and 1, the true binary masks: the readers' 50 % consensus (one reader's mask in
+            ISBI 2012 and PROMISE12); in ``lnsm`` the soft mask from the RECIST mark, binarised at 0.5, as in the
+            papers.
+        soft: soft labels by name in :data:`SOFT_LABELS`, (N, 1, S, S) float32 in [0, 1]; the readers' mean only if all
+            images have readers; only the soft mask in super-resolution, and no soft label for lungs.
+        references: further references for a prediction, by name, (N, 1, S, S) float32: ``alpha``, the true lesion
+            fraction (embedded data); ``consensus``, the readers' 50 % consensus if ``masks`` are not made from it;
+            ``doctor1`` to ``doctor4``, the readers' masks (``lidc-500``). For lungs, at the size :data:`STORED`:
+            ``native``, the lung mask, and ``nodules``, both bool; ``native_image``, uint8, 255 for 1.
     """
 
     ids: tuple[str, ...]
@@ -67,13 +68,13 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """One data set, ready to train on.
+    """One data set, ready for training.
 
     Attributes:
-        left_out: for each image that could not be used, its id and why.
-        digest: hex digest of what decides a result: the parts, the source's images in 8 bits with its masks and readers
-            (of data simulated when it is opened, which the annotation database and the code decide, the names of the
-            images alone), soft masks that come with the data set, and :data:`softmask.label.SETTINGS`.
+        left_out: id of each image that could not be used, and the reason.
+        digest: hex digest of everything that determines a result: the parts, the images in 8 bits with masks and
+            readers (only the names of the images for data simulated on opening, which the annotation database and the
+            code determine), soft masks that come with the data set, and :data:`softmask.label.SETTINGS`.
     """
 
     name: str
@@ -87,14 +88,14 @@ class Prepared:
 
 
 def prepare(spec: RunSpec, config: Config) -> Prepared:
-    """Return the data that ``spec`` trains and tests on: its ``dataset``, ``source``, ``size`` and ``n_train`` count.
+    """Return the data for ``spec``, as determined by ``dataset``, ``source``, ``size``, ``n_train`` and ``upscales``.
 
-    ``n_train`` caps the training part, and twice as many the other two, so that a small profile stays small.
+    The training part has at most ``n_train`` images, the other two at most twice as many, to keep small profiles small.
 
     Raises:
-        MissingData: real data that is not there; says where to get it.
-        DataError: a part that is left without any image.
-        ConfigError: a data set that is not known, or images that hold no crop of that size.
+        MissingData: if real data is not there; the message says where to get it.
+        DataError: if a part has no usable image.
+        ConfigError: for an unknown data set, or images too small for a crop of ``size``.
     """
     from softmask.data.splits import PAPER_SIZES
 
@@ -127,7 +128,7 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
 
 
 def digest_of(spec: RunSpec, config: Config) -> str:
-    """Return the :attr:`Prepared.digest` that :func:`prepare` would give; prepare only where it is not known yet."""
+    """Return the :attr:`Prepared.digest` of the data for ``spec``, from the cache if it is there."""
 
     def build() -> dict[str, np.ndarray]:
         return {"digest": np.array(prepare(spec, config).digest)}
@@ -144,7 +145,7 @@ def _open(spec: RunSpec, config: Config) -> Dataset:
 
 
 def _key(spec: RunSpec, dataset: Dataset) -> str:
-    """Return the hex digest of what the arrays come from."""
+    """Return the hex digest of data, code and settings that the arrays come from."""
     code = sha256_of(code_digest("data", "label"), Path(__file__))
     settings = spec.size, spec.n_train, spec.upscales
     return sha256_of(dataset.fingerprint, code, spec.dataset, dataset.source, repr(settings))
@@ -162,7 +163,7 @@ def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
             content.append(np.rint(65535 * part.soft["soft_mask"]).astype(np.uint16).tobytes())
         if spec.source == "real" or spec.dataset == NAME:
             content.append(np.rint(255 * part.images).astype(np.uint8).tobytes())
-            if spec.dataset != "lnsm":  # whose masks are made by labelling
+            if spec.dataset != "lnsm":  # its masks come from the labelling
                 content.append(np.packbits(part.masks > 0).tobytes())
             for reference in sorted(set(part.references) - NOT_MASKS):
                 content += [reference, np.packbits(part.references[reference] > 0).tobytes()]
@@ -170,7 +171,7 @@ def _digest(spec: RunSpec, parts: Mapping[str, Part]) -> str:
 
 
 def _cached(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return every part's arrays, named ``part/array``, and what was left out; from the cache where they are."""
+    """Return the arrays of all parts, named ``part/array``, and the images left out; from the cache if possible."""
     from softmask.data.splits import FOLDS
 
     make = _fold if spec.dataset in FOLDS else _arrays
@@ -178,7 +179,7 @@ def _cached(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def _fold(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return the arrays of one of DSNet's folds: those of ``lidc``, divided anew. Nothing is labelled again."""
+    """Return the arrays of one of DSNet's folds: those of ``lidc``, divided differently, without labelling again."""
     from softmask.data.splits import split_rows
 
     whole = _cached(replace(spec, dataset="lidc"), dataset)
@@ -194,18 +195,18 @@ def _fold(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 def _cap(spec: RunSpec, part: str) -> int | None:
-    """Return the most images of a part; None for all there are."""
+    """Return the maximum number of images of a part; None for all images."""
     return None if spec.n_train is None else spec.n_train * (1 if part == "train" else 2)
 
 
 def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return every part's arrays, labelled."""
+    """Return the arrays of all parts, with labels."""
     from softmask.data.splits import CROPS, LUNGS, SCANS, scan_rows, split_rows
     from softmask.parallel import map_samples
 
     known = len(dataset.problems)
     arrays: dict[str, np.ndarray] = {}
-    whole = spec.dataset in SCANS  # whose cap is one of slices of a scan, too
+    whole = spec.dataset in SCANS  # their cap also limits the slices of a scan
     parts = scan_rows(spec.dataset, dataset, spec.n_train) if whole else split_rows(spec.dataset, dataset)
     for part, rows in parts.items():
         cap = None if whole else _cap(spec, part)
@@ -215,7 +216,7 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
         if spec.dataset in LUNGS:
             work = Lungs(spec.dataset, spec.size, stored=part == "test")
         records = map_samples(work, dataset, rows, title=f"{spec.dataset} {part}")[:cap]
-        # what only some images have (no readers, say) is no reference or label for the part
+        # keep only the references and labels that all images have (some may have no readers, for example)
         names = records[0] if records else ("id", "group")
         names = [name for name in names if all(name in record for record in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
@@ -226,15 +227,15 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Labels:
-    """Turns one sample into the arrays of its places in a :class:`Part`; labelled whole, then cropped. ``rivals``:
-    with soft labels beside the soft mask."""
+    """Callable that labels one sample and returns the arrays of its crops for a :class:`Part`. ``rivals``: whether to
+    add the soft labels other than the soft mask."""
 
     dataset: str
     size: int
     rivals: bool = True
 
     def __call__(self, sample: Sample) -> list[dict]:
-        """Return one record for each crop. Raises LabelError where there is no soft mask, or no lesion in the crop."""
+        """Return one record for each crop. Raises LabelError if there is no soft mask, or no lesion in a crop."""
         from softmask import label
         from softmask.data.splits import crops
         from softmask.label import consensus, soft_labels
@@ -267,14 +268,15 @@ class Labels:
 
 @dataclass(frozen=True)
 class Lungs:
-    """Turns one slice of a scan into the arrays of its place in a :class:`Part`; ``stored``: with the references."""
+    """Callable that returns the arrays of one slice of a scan for a :class:`Part`. ``stored``: whether to add the
+    references."""
 
     dataset: str
     size: int
     stored: bool
 
     def __call__(self, sample: Sample) -> list[dict]:
-        """Return one record. Raises DataError where the slice has another size than :data:`STORED`."""
+        """Return one record. Raises DataError if the size of the slice is not :data:`STORED`."""
         from softmask.data.image_files import window_hu
         from softmask.data.splits import crops
         from softmask.nets.morph import without_surroundings
@@ -285,7 +287,7 @@ class Lungs:
         image = sample.image
         if self.dataset == "lung-ct-body":
             image = window_hu(without_surroundings(sample.hu, sample.spacing))
-        mask = 2 * sample.masks.sum(axis=0) >= len(sample.masks)  # may be empty, which no label can be
+        mask = 2 * sample.masks.sum(axis=0) >= len(sample.masks)  # may be empty, unlike masks to label
         record = {"image": place.of(image, self.size), "mask": place.of(mask, self.size)}
         if self.stored:
             nodules = np.zeros(STORED, bool) if sample.nodules is None else sample.nodules

@@ -1,8 +1,8 @@
-"""``softmask run --rehearse``: two training steps of every kind of run, to see what fails and how long the rest takes.
+"""``softmask run --rehearse``: two training steps of every kind of run, to find failures and estimate training times.
 
-Each kind is rehearsed by the longest of its training runs, cut to one epoch of two steps; then validation, checkpoint,
-testing and record. The images are noise, and the networks that it builds on are untrained. Every rehearsal has a
-process and a temporary folder of its own: a killed process is one failure. The second step is timed.
+Each kind is rehearsed by the longest of its training runs, cut to one epoch of two steps, followed by validation,
+checkpoint, test and record. The images are noise, and the networks that the run builds on are untrained. Every
+rehearsal has its own process and temporary folder, so that a killed process is one failure. The second step is timed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from softmask.train.super_resolution import patches_in
 
 STEPS = 2
 ON_A_CPU = 2
-"""The most images of a step on a CPU; batch normalisation of one image is another computation."""
+"""Maximum number of images per step on a CPU; batch normalisation of one image would be a different computation."""
 REMARKS = f"""On a CPU a step takes at most {ON_A_CPU} images, of which the memory is, of the whole process; seconds are
 scaled to the batch. They and the hours are processor time of one core; validation takes {ON_A_CPU} images only."""
 COLUMNS = " memory GB    s/step    steps     hours  runs  all hours  run"
@@ -49,8 +49,8 @@ COLUMNS = " memory GB    s/step    steps     hours  runs  all hours  run"
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Peak memory in bytes (allocated on the GPU, or resident on a CPU), and seconds of the second ``step``, of the
-    whole batch, and of the ``end`` of an epoch: validation, checkpoint."""
+    """Result of a rehearsal: peak memory in bytes (allocated on the GPU, or resident on a CPU), seconds of the second
+    ``step``, scaled to the whole batch, and of the ``end`` of an epoch: validation and checkpoint."""
 
     memory: float
     step: float
@@ -62,7 +62,7 @@ class Rehearsal:
 
 
 class Untrained(Run):
-    """A run that others build on, its network as it is before training."""
+    """Run that other runs build on, with its network before training."""
 
     key, failed = "0" * 64, False
 
@@ -77,8 +77,8 @@ def untrained(spec: RunSpec) -> tuple[Untrained, ...]:
 
 
 def run(specs: Iterable[RunSpec]) -> int:
-    """Rehearse every kind of run among ``specs`` and what they need, and print a table. Returns the exit status: 1 if
-    any kind failed."""
+    """Rehearse every kind of run among ``specs`` and the runs that they need, and print a table. Returns the exit
+    status: 1 if any kind failed."""
     wanted = distinct(specs)
     kinds: defaultdict[tuple, list[RunSpec]] = defaultdict(list)
     for spec in wanted:
@@ -113,21 +113,21 @@ def run(specs: Iterable[RunSpec]) -> int:
 
 
 def kind(spec: RunSpec) -> tuple:
-    """Return what two runs have in common whose steps do the same: of :func:`likeness` all but the data, its number of
-    images, and the length and learning rate of training."""
+    """Return the settings that runs with the same computation per step have in common: those of :func:`likeness` except
+    the data set, the number of images, and the length and learning rate of the training."""
     _, *same, _, settings = likeness(spec)
     compiled = torch.cuda.is_available() and steps(spec) >= device.COMPILE_STEPS
     return *same, settings.batch_size, settings.discriminator_width, spec.label, spec.of_lungs, compiled
 
 
 def steps(spec: RunSpec) -> int:
-    """Return the number of steps of the whole training on as many images as the paper has, or as the profile takes."""
+    """Return the number of steps of the whole training, on the paper's number of images or the profile's maximum."""
     images = PAPER_SIZES[spec.dataset]["train"]
     return spec.settings.steps(min(images, spec.n_train or images) * _examples(spec))
 
 
 def alone(function: Callable, *arguments: Any) -> Any:
-    """Call ``function`` in a process of its own. Returns what it returns, or why there is nothing, as one line."""
+    """Call ``function`` in its own process. Returns its result or, if it failed, the reason in one line."""
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once, not for every process
     with ProcessPoolExecutor(1, context) as pool:
@@ -135,13 +135,13 @@ def alone(function: Callable, *arguments: Any) -> Any:
             return pool.submit(function, *arguments).result()
         except BrokenProcessPool:
             return "its process was killed, perhaps for want of memory"
-        except Exception as error:  # a mistake in a network, say: the other kinds go on
+        except Exception as error:  # a mistake in a network, for example: the other kinds go on
             return f"{type(error).__name__}: {brief(error)}"
 
 
 def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
-    """Train ``spec`` for :data:`STEPS` steps, test it, and write its record below ``scratch``; in a process that does
-    nothing else, whose settings it changes."""
+    """Train ``spec`` for :data:`STEPS` steps, test it, and write its record below ``scratch``. Changes settings of the
+    process, which should do nothing else."""
     end_with(os.getppid())
     os.environ.update(SOFTMASK_OUTPUT=scratch, SOFTMASK_RUNS=scratch, SOFTMASK_CACHE=scratch)
     torch.set_num_threads(1)
@@ -160,7 +160,7 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
             torch.cuda.synchronize()
         moments.append(time.perf_counter() if cuda else time.process_time())
 
-    register_optimizer_step_post_hook(note)  # the segmentor's, and before it its adversary's
+    register_optimizer_step_post_hook(note)  # called after the adversary's step, then the segmentor's
     folder, needs = Path(scratch), untrained(spec)
     record = kind_of(spec)(replace(spec, settings=short), data, needs).run(folder, note)
     store.finish(folder, record)
@@ -171,12 +171,12 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
 
 
 def _examples(spec: RunSpec) -> int:
-    """Return how many examples an epoch takes of an image: patches in super-resolution."""
+    """Return the number of examples per image in an epoch: the patches in super-resolution, else 1."""
     return patches_in(spec.size) if spec.upscales else 1
 
 
 def _noise(spec: RunSpec, n: int) -> Part:
-    """``n`` images of noise with all that a part of the data set of ``spec`` holds; a square is the truth."""
+    """Return ``n`` images of noise with all arrays of a part of the data set of ``spec``; the true mask is a square."""
     ids = tuple(map(str, range(n)))
     images = np.random.default_rng(spec.seed).random((n, 1, spec.size, spec.size), np.float32)
     masks, native = np.zeros_like(images), np.zeros((n, 1, *STORED), bool)

@@ -1,4 +1,4 @@
-"""What every row of the papers' tables trains: network, label, losses, input; and the runs behind a table."""
+"""Rows of the papers' tables: network, label, losses and input of each row, and the runs behind a table."""
 
 from __future__ import annotations
 
@@ -29,36 +29,38 @@ from softmask.nets.srgan import SCALE
 
 DICE = (("dice", 1.0),)
 CROSS_ENTROPY = (("hard_cross_entropy", 1.0),)
-"""LGAN, equation 6, without its critic."""
+"""Loss of LGAN, equation 6, without the critic."""
 DICE_AND_CROSS_ENTROPY = (*DICE, *CROSS_ENTROPY)
-"""CE-Net's own: with the Dice loss alone it predicted cell everywhere on ISBI 2012. SegCaps' too: with cross entropy
-alone it found half of the lung."""
+"""CE-Net's own loss; with the Dice loss alone, CE-Net predicted foreground (cell) everywhere on ISBI 2012. Also used
+for SegCaps, which found only half of the lung with cross entropy alone."""
 SOFT_MASK_LOSS = (("dice", 0.5), ("soft_l1", 100.0))
 SOFTGAN = (*SOFT_MASK_LOSS, ("gan", 1.0))
-"""SoftGAN, section 3.3, and both versions of DSNet."""
+"""Losses of SoftGAN, section 3.3, and of both versions of DSNet."""
 SQUARED = (("dice_squared", 0.5), *SOFTGAN[1:])
-"""DSNet (TNNLS 2023), equations 15 and 19, to the letter: the Dice loss has squares in its denominator. No row of a
-table is trained so: it would differ from its rivals in the Dice loss, too."""
+"""Losses of DSNet (TNNLS 2023) exactly as in equations 15 and 19: the Dice loss has squares in its denominator. No row
+of a table uses them, because it would then also differ from its rivals in the Dice loss."""
 SOFTGAN_2020_PIXELS = (("soft_mse", 1.0), ("soft_l1", 100.0))
 SOFTGAN_2020 = (*SOFTGAN_2020_PIXELS, ("gan_least_squares", 1.0))
-"""CasGAN, equation 2 and the text after it."""
+"""Losses of CasGAN, equation 2 and the text after it."""
 STUDENT = (("hard_cross_entropy", 0.3), ("soft_cross_entropy", 0.7))
-"""CasGAN, equation 5, where the soft target weighs more; how much more is not said."""
+"""Losses of CasGAN's student, equation 5, where the soft target has the larger weight; the paper gives no values."""
 SOFT_CROSS_ENTROPY = (("soft_cross_entropy", 1.0),)
 DICE_SEMIMETRIC = (("dice_semimetric", 1.0),)
 ADAPTIVE_WING = (("adaptive_wing", 1.0),)
-"""SoftSeg."""
+"""Loss of SoftSeg."""
 CONTENT = (("content", 1.0),)
 SRGAN = (*CONTENT, ("adversarial", 1e-3), ("vgg54", 8e-3), ("total_variation", 2e-8))
-"""CasGAN, section "Training details"."""
+"""Losses of CasGAN's super-resolution, section "Training details"."""
 SRGAN_SMALL = tuple(("vgg22", weight) if name == "vgg54" else (name, weight) for name, weight in SRGAN)
-"""In all profiles but ``full``: VGG19's second block, which costs a sixth of the fifth; both are Ledig et al.'s."""
+"""The same losses in all profiles except ``full``, with the second block of VGG19, which costs a sixth of the fifth;
+Ledig et al. use both blocks."""
 
 AVERAGED, FULL_FEATURES, ENLARGED_TWICE, MAIN = "averaged", "full_features", "enlarged_twice", "main"
 FORMS: Mapping[str, tuple[int, int]] = {AVERAGED: (2, 2), FULL_FEATURES: (SCALE, SCALE), ENLARGED_TWICE: (2, 1)}
-"""``scale`` and ``reduction`` (:class:`softmask.experiments.spec.RunSpec`) of the ways to see enlarged images: what
-super-resolution gives averaged to twice the data's size, and brought down to it by a strided convolution; as
-super-resolution gives it, brought down by two; averaged to twice the data's size, where the network answers, too."""
+"""``scale`` and ``reduction`` (:class:`softmask.experiments.spec.RunSpec`) of networks on enlarged images, by form.
+:data:`AVERAGED`: super-resolved images averaged to twice the data's size, reduced to the data's size by a strided
+convolution. :data:`FULL_FEATURES`: super-resolved images at full size, reduced by two strided convolutions.
+:data:`ENLARGED_TWICE`: super-resolved images averaged to twice the data's size, at which the network also predicts."""
 SMALL = ("smoke", "cpu")
 """Profiles in which the main form of DSNet is :data:`AVERAGED` (else :data:`FULL_FEATURES`), and one super-resolution
 network serves all seeds and data sets."""
@@ -66,14 +68,14 @@ network serves all seeds and data sets."""
 
 @dataclass(frozen=True)
 class Method:
-    """A network with what it sees and what it is trained towards.
+    """Network with its label, losses and input.
 
     Attributes:
         label, losses, channels: see :class:`softmask.experiments.spec.RunSpec`.
-        form: how it sees enlarged images, one of :data:`FORMS`; :data:`MAIN` for the profile's form of DSNet; None for
-            the profile's scale, brought down to the data's size by a network that does so.
-        prior: the row whose soft mask it takes, or that is tested.
-        trained_on: the data set of that row; None for the same.
+        form: one of :data:`FORMS`, for enlarged images; :data:`MAIN` for the profile's form of DSNet; None for the
+            profile's scale, which a network that can do so reduces to the data's size.
+        prior: row whose soft mask is used, or whose network is tested.
+        trained_on: data set on which the prior is trained; None for the same data set.
     """
 
     network: str
@@ -90,24 +92,24 @@ _backbone = partial(Method, "improved_backbone")
 _cascade = partial(Method, "softgan_2020", channels=_CASCADE)
 _transfer = partial(Method, channels=TRANSFERRED, form=MAIN)
 _dsnet = partial(_transfer, "dsnet", losses=SOFTGAN)
-# Networks that were published on larger images: the finest map of Inf-Net has an eighth of the image's height and
-# width, the coarsest of CE-Net a 32nd.
+# These networks were published on larger images: the finest map of Inf-Net has an eighth of the image's height and
+# width, the coarsest map of CE-Net a 32nd.
 _twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
 _cenet = partial(_twice, "cenet", losses=DICE_AND_CROSS_ENTROPY)
 
 RIVALS = ("label_smoothing", "svls", "signed_distance", GEODESIC)
-"""Soft labels that are trained under cross entropy, as label smoothing, SVLS and GeoLS were; beside them the same loss
-with binary masks and with the soft mask, so that rows differ in the label alone."""
+"""Soft labels that are trained with cross entropy, as label smoothing, SVLS and GeoLS were. Binary masks and the soft
+mask are trained with the same loss, so that these rows differ only in the label."""
 BEYOND = ("soft_mask_cross_entropy", "soft_mask_dice_semimetric", "binary_cross_entropy", *RIVALS)
 BEYOND += ("softseg", "temperature_scaling")
-"""Rows of "soft labels beyond the papers" that no table of theirs has; the U-Net's are called ``unet_<row>``."""
+"""Rows of "soft labels beyond the papers" that are in no table of the papers; with the U-Net, ``unet_<row>``."""
 ILLUSTRATED = (READERS_MEAN, "soft_mask_cross_entropy")
-"""The pair of them that is trained in the small profiles, too, on LIDC."""
+"""Pair of rows of "soft labels beyond the papers" that is also trained in the small profiles, on LIDC."""
 
 
 def _beyond(network: str, binary: str, rectified: str) -> dict[str, Method]:
-    """Return the methods of :data:`BEYOND` and of the readers' mean; ``binary`` is the row whose temperature is scaled,
-    and ``rectified`` the network with SoftSeg's last layer."""
+    """Return the methods of :data:`BEYOND` and of the readers' mean. ``binary`` is the row to which temperature scaling
+    is applied, and ``rectified`` the network with SoftSeg's last layer."""
     return {
         "temperature_scaling": Method(UNCHANGED, TEMPERATURE, losses=(), prior=binary),
         "binary_cross_entropy": Method(network, losses=CROSS_ENTROPY),
@@ -119,8 +121,8 @@ def _beyond(network: str, binary: str, rectified: str) -> dict[str, Method]:
 
 
 READINGS = (*(f"{critic}_amplified" for critic in CRITICS), "regression_reversed", "regression_reversed_amplified")
-"""Readings of LGAN's critics that no printed table has: a weight at which the critic contributes a third of the
-gradient, and the players of the regression critic the other way round."""
+"""Variants of LGAN's critics that are in no printed table: a weight at which the critic contributes a third of the
+gradient, and the regression critic with the opposite sign of both losses."""
 
 METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     # SoftGAN
@@ -166,7 +168,7 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     "dsnet-v2/neither": _transfer("dsnet_without_drtm", "soft_mask", SOFTGAN),
     "dsnet-v2/dtm": _transfer("dsnet_dtm", "soft_mask", SOFTGAN),
     "dsnet-v2/without_transfer": _backbone("soft_mask", SOFTGAN),
-    # LGAN: its generator with one of the critics, equation 6, or a reading of one
+    # LGAN: its generator with one of the critics, equation 6, or a variant of one
     **dict.fromkeys(("baseline_unet", "lgan/unet"), Method("lgan_generator", losses=CROSS_ENTROPY)),
     **{
         f"lgan_{critic}": Method("lgan_generator", losses=(*CROSS_ENTROPY, (f"wasserstein_{critic}", 1.0)))
@@ -186,15 +188,15 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     "content_only": Method("srgan", HIGH_RESOLUTION, CONTENT),
     "srgan": Method("srgan", HIGH_RESOLUTION, SRGAN),
 }
-"""By row, or by paper and row where a paper means its own. A row named after a network is that network, trained on
-binary masks, with the Dice loss if not said here."""
+"""Methods by row, or by paper and row if the name has a special meaning in that paper. A row named after a network is
+this network, trained on binary masks, with the Dice loss unless stated otherwise here."""
 
 PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = {
     "medt": {"channels": ("bilinear",), "form": ENLARGED_TWICE},
     "medt_sr": {"form": ENLARGED_TWICE},
 }
-"""By network, what the profile ``full`` changes: MedT was published on images of 128 x 128 pixels, where a step costs
-nine times as much."""
+"""Fields of the method that the profile ``full`` changes, by network: MedT was published on images of 128 x 128 pixels,
+on which a step costs nine times as much."""
 
 LUNGS_COMPARED = (
     *("morph", "baseline_unet"),
@@ -204,8 +206,8 @@ LUNGS_COMPARED = (
 """Rows that are compared on real slices of lungs (``lungs-2d``)."""
 
 TESTED: Mapping[str, str] = {"lidc-500": "lnsm", "lung-ct": "lidc-lung", "lung-ct-body": "lidc-lung"}
-"""Data sets that no network is trained on (``lidc-500``: networks beside four doctors), and where those were trained
-that are tested on them."""
+"""Data sets used only for testing (``lidc-500``: networks beside four doctors), and the data set on which the tested
+networks were trained."""
 
 _PRINTED = {"softgan": (1, 2, 3, 4), "casgan": (1, 3, 4), "dsnet-v1": (1, 2, 3, 5)}
 _PRINTED |= {"dsnet-v2": (1, 2, 3, 4, 5, 7, 8), "lgan": (2, 3, 4)}
@@ -213,10 +215,10 @@ TABLES = tuple(f"{paper}/table-{number}" for paper, numbers in _PRINTED.items() 
 """Tables whose rows are trained here."""
 
 CT = "lnsm"
-"""The general CT that super-resolution is trained on."""
+"""Data set on which super-resolution of general CT is trained."""
 
 FOLDS_TRAINED = {"night": len(SECTION_FOLDS), "full": len(SECTION_FOLDS)}
-"""By profile, how many folds of ISBI 2012 are trained; the other profiles have time for the first."""
+"""Number of folds of ISBI 2012 that are trained, by profile; the other profiles have time only for the first fold."""
 
 ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 """Data sets whose real data is large, and may be missing where the other data sets are real."""
@@ -224,11 +226,11 @@ ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     """Return the runs behind each (row, data set) of a printed table such as ``softgan/table-1``, in print order, one
-    per seed. On ISBI 2012 it is one per fold (:data:`FOLDS_TRAINED`), all with the first seed. A row without a method
-    is left out.
+    per seed. On ISBI 2012 there is one run per fold (:data:`FOLDS_TRAINED`), all with the first seed. A row without a
+    method is left out.
 
     Raises:
-        ConfigError: for a table that is not in :data:`TABLES`; it lists them.
+        ConfigError: for a table that is not in :data:`TABLES`; the message lists them.
     """
     from softmask import papers
 
@@ -241,7 +243,7 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
 
 
 def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") -> dict[tuple[str, str], list[RunSpec]]:
-    """Return the runs behind rows, whether a table prints them or not, as :func:`specs` does."""
+    """Return the runs behind ``rows``, which need not be in a table, in the form of :func:`specs`."""
     trained = [(dataset, BASE_SEED + i) for i in range(config.seeds)]
     if dataset == "isbi2012":
         trained = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
@@ -249,11 +251,11 @@ def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") 
 
 
 def labels_compared(network: str, dataset: str) -> tuple[str, ...]:
-    """Return the rows of "soft labels beyond the papers" with ``improved_backbone`` or ``unet``, those first that the
-    papers' tables train, too.
+    """Return the rows of "soft labels beyond the papers" with ``improved_backbone`` or ``unet``, first the rows that
+    the papers' tables also train.
 
-    Kats' and Gros' labels and the soft mask are under one loss: SoftGAN's, or with the U-Net that without its GAN. The
-    readers' mean is compared on LIDC alone, all of whose images four readers marked.
+    Kats' and Gros' labels and the soft mask are trained with the same loss: that of SoftGAN, for the U-Net without the
+    GAN. The readers' mean is compared on LIDC only, where four readers marked all images.
     """
     rows = (*BEYOND, READERS_MEAN) if dataset == "lidc" else BEYOND
     if network == "improved_backbone":
@@ -264,8 +266,8 @@ def labels_compared(network: str, dataset: str) -> tuple[str, ...]:
 def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: str = "") -> RunSpec:
     """Return one run of a row's method on a data set (``isbi2012``: on its first fold), as the profile trains it.
 
-    ``paper``, such as ``dsnet-v2``, tells which one's row it is, where papers mean different things by a name. Raises
-    ConfigError for a row without a method; it lists those that have one.
+    ``paper``, such as ``dsnet-v2``, selects the meaning of a row name that has different meanings in the papers. Raises
+    ConfigError for a row without a method; the message lists the rows with a method.
     """
     dataset = SECTION_FOLDS[0] if dataset == "isbi2012" else dataset
     row_method, profile, source = method(row, dataset, paper), config.profile, source_of(dataset, config)
@@ -282,7 +284,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
     sr = prior = None
     if set(BY_SR) & set(channels) and profile.name in SMALL:
         sr = spec("srgan", CT, config)
-    elif set(BY_SR) & set(channels):  # CasGAN trains it anew for images that are no CT
+    elif set(BY_SR) & set(channels):  # CasGAN trains a new one for images other than CT
         sr = spec("srgan", dataset if dataset in (*SECTION_FOLDS, "promise12") else CT, config, seed)
     if row_method.prior:
         prior = spec(row_method.prior, row_method.trained_on or dataset, config, seed, paper)
@@ -330,8 +332,8 @@ def method(row: str, dataset: str, paper: str = "") -> Method:
 
 
 def source_of(dataset: str, config: Config) -> str:
-    """Return ``real`` or ``embedded``: what the configuration asks for; where it leaves that open, and for
-    :data:`ON_REQUEST`, real data where it is there. Every table names the source."""
+    """Return ``real`` or ``embedded``, as the configuration asks. If it leaves this open, and for :data:`ON_REQUEST`,
+    real data is used if it is there. Every table names the source."""
     from softmask.data import REAL_ONLY, real_paths
     from softmask.data.sources import located
 

@@ -1,7 +1,7 @@
-"""Finished runs for what is asked: from the store, trained where they are missing, or from the committed records.
+"""Finished runs: from the store, newly trained if they are missing, or from the committed records.
 
-Runs are trained in processes of this machine (joblib) or on the workers of a dask cluster, each in a stage after those
-that it needs, with one lock file per run.
+Runs are trained in processes of this machine (joblib) or on the workers of a dask cluster, each in a stage after the
+runs that it needs, with one lock file per run.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from softmask.machine import cores, keep_freed_memory, release_freed_memory
 from softmask.parallel import pool
 
 MEMORY_OF_A_RUN = 12e9
-"""Bytes of GPU memory that one run may take: what the largest network takes at full width."""
+"""GPU memory reserved for one run, in bytes: that of the largest network at full width."""
 LOOK_EVERY, DRAW_EVERY = 1.0, 5.0
-"""Seconds. The bar is redrawn every few seconds only: an executed notebook keeps every line."""
+"""Seconds between updates of the progress, and between redraws of the bar: an executed notebook keeps every line."""
 LAST_LINES = 8
 ANSWER_WITHIN = 20
 """Seconds that a dask scheduler may take to answer."""
@@ -44,9 +44,9 @@ ANSWER_WITHIN = 20
 KILLED = "its process was killed, perhaps for want of memory; try fewer jobs"
 
 Work = Callable[[RunSpec, Config], Prepared]
-"""What prepares the data of a run."""
+"""Function that prepares the data of a run."""
 Ended = tuple[Run, str | None]
-"""A run, and why it failed, if it did."""
+"""Run that has ended, and the reason if it failed."""
 
 
 def fit(
@@ -57,22 +57,22 @@ def fit(
     title: str = "",
     weights: bool = False,
 ) -> list[Run]:
-    """Return the finished runs of ``specs``, in their order. What is missing is trained, each once. With
-    ``config.recorded``, nothing is trained: runs without a record of these settings are missing from the list.
+    """Return the finished runs of ``specs``, in the same order. Missing runs are trained, each once. With
+    ``config.recorded``, nothing is trained, and runs without a record of these settings are left out of the list.
 
-    Each record goes to ``results/<run>/records`` as its run ends. An interrupted call is continued by the next one.
+    Each record is written to ``results/<run>/records`` when its run ends. The next call continues an interrupted one.
 
     Args:
-        jobs: runs trained at once, a process each (default: ``SOFTMASK_JOBS``, else :func:`default_jobs`).
+        jobs: number of runs trained at once, each in a process (default: :func:`default_jobs`).
         dask: address of a dask scheduler to train on instead, such as ``tcp://host:8786``. Its workers need one
             thread each, and the store, the cache and the data under the same paths.
-        title: of the progress bar.
-        weights: whether the networks are needed, so that a committed record does not do.
+        title: title of the progress bar.
+        weights: whether the networks are needed, so that a committed record is not enough.
 
     Raises:
-        ConfigError: two runs of one name that differ, a wrong number of jobs, or no scheduler at the address.
-        DataError: data or a record that cannot be read; with ``config.recorded``, records of different data.
-        TrainingError: runs that failed, each with its cause, after all others have finished.
+        ConfigError: for two different runs of the same name, a wrong number of jobs, or no scheduler at the address.
+        DataError: for data or a record that cannot be read; with ``config.recorded``, for records of different data.
+        TrainingError: if runs failed, with the cause of each, after all other runs have finished.
     """
     specs = list(specs)
     if config.recorded:
@@ -80,15 +80,15 @@ def fit(
     runs = plan(specs, config, specs if weights else ())
     ahead = missing(runs)
     for run in runs:
-        if run.record:  # a kill may have come before it was published
+        if run.record:  # an earlier process may have been killed before this
             publish(run.record, config)
     jobs = default_jobs() if ahead and jobs is None else jobs
     if ahead and jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
     known = seconds_known(config) if ahead else {}
-    ahead.sort(key=lambda run: known.get(likeness(run.spec), math.inf), reverse=True)  # so that none is left alone
+    ahead.sort(key=lambda run: known.get(likeness(run.spec), math.inf), reverse=True)  # so that no long run starts last
     for spec in {data_of(run.spec): run.spec for run in ahead}.values():
-        prepare.prepare(spec, config)  # once here, or every process would
+        prepare.prepare(spec, config)  # once here, not in every process
     release_freed_memory()
     failures: dict[str, str] = {}
     with _progress(ahead, title) as ended:
@@ -116,7 +116,7 @@ def fit(
 
 
 def default_jobs() -> int:
-    """Return how many runs to train at once: ``SOFTMASK_JOBS``, else as the GPU's memory allows, else the cores."""
+    """Return the number of runs to train at once: ``SOFTMASK_JOBS``, else as GPU memory allows, else one per core."""
     given = os.environ.get("SOFTMASK_JOBS")
     if given:
         if not given.isdecimal() or int(given) < 1:
@@ -129,8 +129,8 @@ def default_jobs() -> int:
 
 
 def publish(record: Record, config: Config) -> None:
-    """Put the record beside the tables; one that is there already gets a new time, which tells the runner of the
-    notebooks which of them stands behind it."""
+    """Write the record beside the tables. If it is already there, only its modification time is renewed, which shows
+    the runner of the notebooks that the current notebook uses it."""
     path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
     if path.exists() and path.read_bytes() == text.encode():
         path.touch()
@@ -139,8 +139,8 @@ def publish(record: Record, config: Config) -> None:
 
 
 def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
-    """Return the runs of ``specs`` that have a record; the first others are named on stderr. Raises DataError where two
-    records of the same data name different contents of it."""
+    """Return the runs of ``specs`` that have a record; the first runs without one are named on stderr. Raises DataError
+    if records of the same data set have different digests of the data."""
     records = {spec: recorded(spec, config) for spec in dict.fromkeys(specs)}
     runs = {spec: Run(spec, record) for spec, record in records.items() if record}
     unfinished = [spec.name for spec in records if spec not in runs]
@@ -161,12 +161,13 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
 
 
 def processes(jobs: int) -> Parallel:
-    """Return processes of one thread each, which give results as they come, and end with this process."""
+    """Return a pool of processes of one thread each, which yields results as they come and ends with this process."""
     return pool(jobs, batch=1, ordered=False)
 
 
 def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None = None) -> Iterator[Ended]:
-    """Perform ``runs`` in that order, ``jobs`` at a time or on a dask cluster; each with why it failed as it ends."""
+    """Perform ``runs`` in this order, ``jobs`` at a time or on a dask cluster. Yield each run when it ends, with the
+    reason if it failed."""
     if dask:
         yield from _on_cluster(runs, config, dask)
         return
@@ -174,7 +175,7 @@ def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None
     try:
         for name, failure in processes(jobs)(delayed(perform)(run, config, prepare.prepare) for run in runs):
             yield waiting.pop(name), failure
-    except TerminatedWorkerError:  # one was killed, and all that ran beside it stopped: find out which, one by one
+    except TerminatedWorkerError:  # one was killed, which stopped all others: run one by one to find out which
         for run in waiting.values():
             try:
                 [(_, failure)] = processes(2)([delayed(perform)(run, config, prepare.prepare)])
@@ -184,11 +185,11 @@ def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None
 
 
 def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[Ended]:
-    """Perform ``runs`` on the dask cluster at ``address``. What a lost worker was at continues from its checkpoint on
-    another one. Not by joblib's backend, which waits for ever for a run whose workers are killed again and again.
+    """Perform ``runs`` on the dask cluster at ``address``. The run of a lost worker continues from its checkpoint on
+    another worker. joblib's dask backend is not used: it would wait forever for a run whose workers are always killed.
 
     Raises:
-        ConfigError: when nothing answers there, or its workers have more than one thread.
+        ConfigError: if no scheduler answers there, or its workers have more than one thread.
     """
     from distributed import Client, KilledWorker, as_completed
 
@@ -215,19 +216,19 @@ def _on_cluster(runs: Sequence[Run], config: Config, address: str) -> Iterator[E
 
 
 _held: dict[tuple[Work, str, bool], Prepared] = {}
-"""Data that this process trained on last: opening it takes seconds, and a run may take ten."""
+"""Data that this process used last, kept because opening it takes seconds, and a run may take only ten."""
 
 
 def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
     """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns its
-    name, and why it failed, if it did. One thread, so that results do not depend on the number of cores."""
+    name, and the reason if it failed. Uses one thread, so that results do not depend on the number of cores."""
     name, place = run.spec.name, (work, run.data, run.spec.upscales)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
     try:
         with store.locked(run.folder, name):
-            with suppress(DataError):  # the plan has said so; it is trained again
+            with suppress(DataError):  # the plan has warned about it; it is trained again
                 if store.read(run.folder, run.spec, run.key):
                     return name, None
             if place not in _held:
@@ -247,18 +248,18 @@ def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             why += "; free some space, or name another folder in SOFTMASK_RUNS"
         return name, f"{why}; training goes on from the last checkpoint"
-    except Exception as error:  # a mistake in a network, say: the other runs go on, and this one's trace is told
+    except Exception as error:  # a mistake in a network, for example: report the traceback, go on with other runs
         trace = "".join(traceback.format_exception(error)).rstrip().splitlines()[-LAST_LINES:]
         return name, "\n    ".join([f"{type(error).__name__}: {error}", *trace])
     finally:
         torch.set_num_threads(threads)
-        release_freed_memory()  # the next run, of another network, asks for other arrays
+        release_freed_memory()  # the next run, of another network, needs arrays of other sizes
     return name, None
 
 
 @contextmanager
 def _progress(runs: Sequence[Run], title: str) -> Iterator[set[Run]]:
-    """Show one bar over the epochs of all runs, as noted in the store. Gives the set to add each ended run to."""
+    """Show one progress bar over the epochs of all runs, read from the store. Yields the set to add ended runs to."""
     ended: set[Run] = set()
     over = threading.Event()
     total = sum(run.spec.settings.epochs for run in runs)

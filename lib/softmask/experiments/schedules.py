@@ -1,7 +1,7 @@
-"""How long and on how much each profile trains: one table, and the learning rates that were searched for ``night``.
+"""Schedules: a table of training length, data and settings by profile, and the learning rates searched for ``night``.
 
-Rates are chosen by the same search for every network, loss and data set (:mod:`softmask.experiments.night`): four are
-tried, in a short training with one seed, and that with the best validation Dice is taken; see ``rates.csv``.
+The search is the same for every network, loss and data set (:mod:`softmask.experiments.night`): four learning rates are
+tried in short trainings with one seed, and the rate with the best validation Dice is chosen; see ``rates.csv``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "lungs": {"batch_size": 4, "scale": SCALE},
     },
     "cpu": {
-        # 200 to 300 steps (ISBI 2012 135), so that all of it ends within 45 minutes on two slow cores
+        # 200 to 300 steps (ISBI 2012 135), so that all trainings end within 45 minutes on two slow cores
         "": NODULES | {"epochs": 2, "batch_size": 4, "discriminator_width": 8, "n_train": 400},
         "start": {"warmup": 2, "ramp": 50},
         "srgan": {"epochs": 4, "learning_rate": 2e-3, "warmup": 3, "n_train": 200, "size": 128},
@@ -50,10 +50,10 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "lidc-119": {"steps": 2000},
     },
     "full": {
-        # SoftGAN, section 3.3, but for the start
+        # SoftGAN, section 3.3, except the start
         "": {"epochs": 60, "batch_size": 2, "learning_rate": 2e-4, "n_train": None, "size": 64, "scale": SCALE},
         "start": {"warmup": 5, "ramp": 200},
-        # CasGAN, section "Training details"; the batch size and how long the rate falls are not in the paper
+        # CasGAN, section "Training details"; batch size and duration of the decay are not in the paper
         "srgan": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2, "warmup": 10, "size": 128},
         "softgan_2020": {"epochs": 70, "batch_size": 4, "learning_rate": 2e-3, "power": 1.0, "hold": 35},
         # LGAN, section 4.2; epochs and batch size are not in the paper
@@ -62,16 +62,16 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         **{f"dsnet-v2/{name}": {"epochs": 100, "batch_size": 4} for name in PAPER_SIZES},
     },
 }
-"""By profile, what holds for everything, and what replaces it for a network, for ``lungs``, for a data set, and for all
-that a paper's tables compare on a data set; ``start`` is added for networks that segment nodules
-(:class:`softmask.train.loop.Start`).
+"""Settings by profile: the defaults (empty key), and the values that replace them for a network, for ``lungs``, for a
+data set, and for everything that a paper's tables compare on a data set; ``start`` is added for segmentation networks,
+except on lungs (:class:`softmask.train.loop.Start`).
 
-Fields of :class:`softmask.train.loop.Settings`; ``n_train``, the most training images (None: all there are); ``size``
-of the images, in pixels; ``scale``, how much larger networks see them that take enlarged images; ``steps`` of the whole
-training, from which epochs follow.
+The values are fields of :class:`softmask.train.loop.Settings`; ``n_train``, the maximum number of training images
+(None: all images); ``size`` of the images, in pixels; ``scale``, the enlargement for networks that take enlarged
+images; ``steps`` of the whole training, from which the number of epochs is computed.
 
-Learning rates are those of ``full``; in the other profiles every network has that of its entry in the registry, since a
-few hundred steps leave no time for one rate to suit all, and in ``night`` the one that was searched for it.
+The learning rates apply to ``full``. In the other profiles, every network has the rate of its entry in the registry,
+because no single rate suits all networks within a few hundred steps; in ``night``, it has the rate that was searched.
 """
 
 NIGHT_WIDTHS: Mapping[str, int] = {
@@ -79,12 +79,12 @@ NIGHT_WIDTHS: Mapping[str, int] = {
     **dict.fromkeys(("improved_backbone", "softseg", "dbresnet"), 12),
     **dict.fromkeys(("unet", "unet_softseg", "cfcnn", "infnet", "srgan"), 16),
 }
-"""Widths of ``night`` by network; others, and networks on enlarged images, have those of ``cpu``."""
+"""Widths in ``night`` by network; other networks have those of ``cpu``."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run is trained; the fields are those of :data:`SCHEDULES`."""
+    """Schedule of a run; the fields are those of :data:`SCHEDULES`."""
 
     settings: Settings
     n_train: int | None
@@ -100,12 +100,12 @@ def schedule(
     losses: Sequence[tuple[str, float]] = (),
     source: str = "real",
 ) -> Schedule:
-    """Return how ``profile`` trains ``network`` on ``dataset`` (of that ``source``) under ``losses`` for a paper's
-    tables. Raises ConfigError for a profile that is not known."""
+    """Return the schedule of ``network`` in ``profile``, on ``dataset`` from ``source``, with ``losses``, for the
+    tables of ``paper``. Raises ConfigError for an unknown profile."""
     if profile.name not in SCHEDULES:
         raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(SCHEDULES)}")
     table, segments, lungs = SCHEDULES[profile.name], network in NETWORKS, dataset in LUNGS
-    named = "isbi2012" if dataset in SECTION_FOLDS else dataset  # its folds are trained as it is
+    named = "isbi2012" if dataset in SECTION_FOLDS else dataset  # its folds share its schedule
     fields = dict(table[""]) | table.get("lungs" if lungs else network, {})
     if segments:
         fields |= table.get(f"{paper}/{named}", table.get(named, {}))
@@ -124,7 +124,7 @@ def schedule(
 
 
 def width(profile: Profile, network: str) -> int:
-    """Return the channels of the first level of a network in ``profile``."""
+    """Return the number of channels of the first level of a network in ``profile``."""
     if profile.name == "night":
         return NIGHT_WIDTHS.get(network) or entry(network).width("cpu")
     return entry(network).width(profile.name)
@@ -133,14 +133,14 @@ def width(profile: Profile, network: str) -> int:
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 TABLE = Path(__file__).with_name("rates.csv")
 LONGER = Path(__file__).with_name("longer.csv")
-"""Rows (:attr:`softmask.experiments.spec.RunSpec.row`) that were still rising at the end of ``night``'s steps, and how
-much: they are trained twice as long."""
+"""File of the rows (:attr:`softmask.experiments.spec.RunSpec.row`) that were still rising at the end of ``night``'s
+steps, with the rise; they are trained twice as long."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One short training: the best validation Dice with a rate, of the epochs that follow all losses, and its seconds.
-    The Dice is 0 where numbers were no longer finite."""
+    """Short training with one learning rate: the best validation Dice after the warm-up, and the training time in
+    seconds. The Dice is 0 if numbers were no longer finite."""
 
     source: str
     dataset: str
@@ -153,22 +153,22 @@ class Trial:
 
     @property
     def subject(self) -> tuple[str, str, str, int, str]:
-        """What a rate is chosen for."""
+        """Combination for which a learning rate is chosen (:func:`subject_of`)."""
         return self.source, self.dataset, self.network, self.width, self.losses
 
 
 def subject_of(
     source: str, dataset: str, network: str, width: int, losses: Sequence[tuple[str, float]]
 ) -> tuple[str, str, str, int, str]:
-    """Return what a rate is chosen for. The forms of DSNet share one, and a network on plain and on super-resolved
-    images. LGAN's critics are left out of the losses, so that rows differ in the critic alone. Folds take the rate of
-    the whole data set, from a search on the first of them (docs/choices.md)."""
+    """Return the combination for which a learning rate is chosen. The forms of DSNet share a rate; so does a network on
+    plain and on super-resolved images. LGAN's critics are left out of the losses, so that rows differ only in the
+    critic. Folds share the rate of their data set, ISBI 2012's from a search on the first fold (docs/choices.md)."""
     words = "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
     return source, dataset.partition("-fold")[0], network, width, words
 
 
 def trials() -> list[Trial]:
-    """Return what has been tried. Raises DataError with the file and line that does not fit."""
+    """Return the trials of :data:`TABLE`. Raises DataError with the file and line that does not fit."""
     return list(_trials(TABLE, TABLE.stat().st_mtime_ns)) if TABLE.exists() else []
 
 
@@ -185,7 +185,7 @@ def _trials(path: Path, _: int) -> tuple[Trial, ...]:
 
 
 def add(trial: Trial) -> None:
-    """Write ``trial`` into the table, at its place."""
+    """Insert ``trial`` into the sorted :data:`TABLE`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(asdict(trial)), lineterminator="\n")
     writer.writeheader()
@@ -195,7 +195,7 @@ def add(trial: Trial) -> None:
 
 
 def chosen(subject: tuple) -> float | None:
-    """Return the rate with the best validation Dice, the lowest of equals; None where not all of :data:`RATES` were
+    """Return the rate with the best validation Dice, of equal rates the lowest; None if not all of :data:`RATES` were
     tried."""
     tried = [trial for trial in trials() if trial.subject == subject]
     if {trial.rate for trial in tried} < set(RATES):

@@ -1,7 +1,7 @@
-"""What one training run is: everything that decides its result, except the data's content and the code.
+"""Specification of a training run: everything that determines its result, except the data's content and the code.
 
-A finished run is known by its key: a digest of its settings (without those that have their default), of its data, of
-what it builds on, and of :data:`NUMERICS`, which stands for the code.
+A finished run is identified by its key: a digest of its settings (without those that have their default), of its data,
+of the runs it builds on, and of :data:`NUMERICS`, which stands for the code.
 """
 
 from __future__ import annotations
@@ -31,27 +31,28 @@ from softmask.train.losses import LOSSES, WassersteinLoss, split
 from softmask.train.super_resolution import check_losses
 
 NUMERICS = 1
-"""Raised when the code's results change: every run is then trained anew. ``tests/experiments/test_golden.py`` fails
-where the results of a dozen runs have changed and the number has not."""
+"""Version of the code's results, raised when they change: every run is then trained again. If the results of a dozen
+runs have changed but the number has not, ``tests/experiments/test_golden.py`` fails."""
 
 HIGH_RESOLUTION, TEACHER, SOFTENED, TEMPERATURE = "high_resolution", "teacher", "softened", "temperature"
 LABELS = ("binary", "soft_mask", *FROM_MASK, GEODESIC, READERS_MEAN, SOFTENED, TEACHER, HIGH_RESOLUTION, TEMPERATURE)
-"""What a network is trained towards: the binary truth; one of the soft labels; the larger of mask and soft mask
-(CasGAN, equation 6); the soft mask that another network predicts (equation 5); in super-resolution the image. And
-where a network is :data:`UNCHANGED`, what its temperature is fitted to: the binary truth of the validation images."""
+"""Labels to train on: the binary masks; one of the soft labels; the larger of mask and soft mask (CasGAN, equation 6);
+the soft mask predicted by another network (equation 5); in super-resolution the image. For an :data:`UNCHANGED` network
+the binary masks of the validation images, to which the temperature is fitted."""
 
 UNCHANGED = "unchanged"
-"""In place of a network: that of the prior, not trained any further: tested on other data, or after temperature
-scaling."""
+"""Name in place of a network: the network of the prior is tested without further training, on other data or after
+temperature scaling."""
 
 BY_SR = ("super_resolved", "detail")
-"""Channels that a super-resolution network gives: the image, and what its last convolution reads
-(:meth:`softmask.nets.srgan.Generator.features`): as many channels as it is wide."""
+"""Channels from a super-resolution network: the image, and the input of its last convolution
+(:meth:`softmask.nets.srgan.Generator.features`), which has as many channels as the network's width."""
 ENLARGED = ("bilinear", *BY_SR)
 CHANNELS = ("image", *ENLARGED, "prior")
-"""What a network sees: the image, or :data:`ENLARGED` forms of it; the soft mask that another network predicts."""
+"""Input channels of a network: the image or :data:`ENLARGED` forms of it; the soft mask that another network predicts.
+"""
 MEASURED = ("image", "bilinear")
-"""The channels that hold the image as it was measured: a discriminator sees the first channel, which is one of them."""
+"""Channels with the image as it was measured: a discriminator sees the first channel, which must be one of them."""
 
 
 @dataclass(frozen=True)
@@ -59,27 +60,27 @@ class RunSpec:
     """One training run.
 
     Attributes:
-        dataset, source: such as ``lidc``, and ``real`` or ``embedded``.
+        dataset, source: name of the data set, such as ``lidc``, and ``real`` or ``embedded``.
         profile: one of :data:`softmask.config.PROFILES`.
         network, width: name in :data:`softmask.nets.NETWORKS` or :data:`softmask.nets.registry.SR_NETWORKS`, and
-            channels of its first level; or a name in :data:`softmask.nets.classical.CLASSICAL` or :data:`UNCHANGED`,
-            and 0.
+            number of channels of its first level; or a name in :data:`softmask.nets.classical.CLASSICAL` or
+            :data:`UNCHANGED`, and 0.
         label: one of :data:`LABELS`.
-        losses: (name, weight) of each term of the loss; none where nothing is trained.
-        seed: of the first weights, the order of images and the augmentation.
+        losses: (name, weight) of each term of the loss; empty if nothing is trained.
+        seed: seed of the initial weights, the order of images and the augmentation.
         size: height and width of the images, in pixels.
-        n_train: the most training images; None for all there are.
-        channels: of the network's input, each one of :data:`CHANNELS`, each once; in adversarial training the first is
-            one of :data:`MEASURED`.
-        sr: the run whose network gives the channels of :data:`BY_SR`.
-        scale: how much larger than the data the input is, where a channel is enlarged.
-        reduction: how much smaller than the input the network's answers are: ``scale`` where they have the data's size
-            (as they must where channels are made :attr:`on_the_fly`).
-        prior: the run whose soft mask is the channel ``prior``, the label ``teacher``, what a classical segmentor
-            starts from, or that is tested.
+        n_train: maximum number of training images; None for all images.
+        channels: channels of the network's input, distinct names in :data:`CHANNELS`; in adversarial training the first
+            channel is one of :data:`MEASURED`.
+        sr: run whose network makes the channels of :data:`BY_SR`.
+        scale: ratio of the input's size to the data's, if channels are enlarged.
+        reduction: ratio of the input's size to the output's: ``scale`` if the output has the data's size (as it must if
+            channels are made :attr:`on_the_fly`).
+        prior: run whose soft mask is the channel ``prior``, the label ``teacher`` or the start of a classical
+            segmentor, or whose network is tested.
 
     Raises:
-        ConfigError: for a name that is not known, listing the valid ones, or parts that cannot be combined.
+        ConfigError: for an unknown name, listing the valid names, or for settings that cannot be combined.
     """
 
     dataset: str
@@ -139,9 +140,9 @@ class RunSpec:
 
     @property
     def name(self) -> str:
-        """Readable, and a file name: ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020`` is trained
-        for 7 epochs in batches of 4 from the seed 2020; ``_x4to1`` stands for enlarged channels, and smaller answers.
-        """
+        """Readable name, valid in file names:
+        ``lidc-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-7x4-2020`` is trained for 7 epochs in batches of 4
+        with the seed 2020; ``_x4to1`` stands for enlarged channels and a reduced output."""
         losses = "+".join(f"{weight:g}{name}" for name, weight in self.losses)
         channels = "+".join(self.channels) if self.channels != ("image",) else ""
         if self.scale > 1:
@@ -156,7 +157,7 @@ class RunSpec:
 
     @property
     def row(self) -> str:
-        """The name without fold and seed: what it has in common with the other runs of its row."""
+        """Name without fold and seed, which all runs of a row have in common."""
         return self.name.replace(self.dataset, self.dataset.partition("-fold")[0], 1).rpartition("-")[0]
 
     def times(self, factor: float) -> RunSpec:
@@ -173,7 +174,7 @@ class RunSpec:
 
     @property
     def on_the_fly(self) -> bool:
-        """Whether the channels are made anew for every batch: features at full size take 8 MB an image."""
+        """Whether channels are made again for every batch, because features at full size take 8 MB per image."""
         return self.channels == TRANSFERRED and self.scale == SCALE
 
     @property
@@ -183,46 +184,46 @@ class RunSpec:
 
     @property
     def learns(self) -> bool:
-        """Whether a network is trained, and not another one tested or a classical segmentor fitted."""
+        """Whether a network is trained, instead of testing another run's network or fitting a classical segmentor."""
         return self.network not in CLASSICAL and self.network != UNCHANGED
 
     @property
     def needs(self) -> tuple[RunSpec, ...]:
-        """The runs that must be finished before."""
+        """Runs that must be finished before this run."""
         return tuple(spec for spec in (self.sr, self.prior) if spec is not None)
 
     @property
     def adversarial(self) -> bool:
-        """Whether a discriminator or a critic is trained, too."""
+        """Whether a discriminator or a critic is also trained."""
         if self.upscales:
             return "adversarial" in dict(self.losses)
         return self.learns and bool(split(self.losses)[1])
 
     @property
     def of_lungs(self) -> bool:
-        """Whether lungs are sought, on whole slices."""
+        """Whether lungs are segmented, on whole slices."""
         return self.dataset in LUNGS
 
     @property
     def features(self) -> str:
-        """Hex digest of the weights of a perceptual loss, which may be the user's; empty without such a loss."""
+        """Hex digest of the weights of a perceptual loss, which the user may supply; empty without such a loss."""
         layers = [name for name, _ in self.losses if name in perceptual.LAYERS]
         return sha256_of(*map(_features, layers)) if layers else ""
 
     def key(self, data: str, needs: Sequence[str] = (), numerics: int = NUMERICS, features: str | None = None) -> str:
-        """Return the hex digest of the run.
+        """Return the key of the run, a hex digest.
 
         Args:
             data: digest of its data (:attr:`softmask.experiments.prepare.Prepared.digest`).
             needs: keys of the runs it builds on.
-            numerics, features: of a record; by default those of this code and machine.
+            numerics, features: values of a record; by default those of this code and machine.
         """
         features = self.features if features is None else features
         settings = json.dumps(to_plain(self, defaults=False), sort_keys=True)
         return sha256_of(settings, data, str(numerics), features, *needs)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the run as plain values (:func:`to_plain`)."""
         return to_plain(self)
 
 
@@ -237,7 +238,7 @@ def _known(kind: str, name: str, names: Iterable[str]) -> None:
 
 
 def to_plain(value: Any, defaults: bool = True) -> Any:
-    """Return ``value`` as JSON has it: dataclasses as objects, without fields that have their default where not
+    """Return ``value`` as plain JSON values: dataclasses as objects, without fields that have their default unless
     ``defaults``; NaN and infinities as text."""
     if is_dataclass(value):
         pairs = [(field, getattr(value, field.name)) for field in fields(value)]
@@ -254,8 +255,8 @@ def to_plain(value: Any, defaults: bool = True) -> Any:
 
 
 def from_plain(hint: Any, value: Any, where: str) -> Any:
-    """Return ``value``, as :func:`to_plain` gives it, as what the type ``hint`` asks for, strictly. Raises DataError
-    with ``where``, the file and field."""
+    """Return ``value``, a result of :func:`to_plain`, converted strictly to the type ``hint``. Raises DataError with
+    ``where``, the file and field."""
     if is_dataclass(hint):
         try:
             return hint(**read_fields(hint, value, where))
@@ -278,7 +279,7 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
     if kind is float and (value in ("nan", "inf", "-inf") or type(value) in (int, float)):
         try:
             return float(value)
-        except OverflowError as error:  # JSON's whole numbers have no end
+        except OverflowError as error:  # integers in JSON have no limit
             raise DataError(f"{where}: {len(str(value))} digits are too many") from error
     if issubclass(kind, Mapping) and isinstance(value, dict):
         return {name: from_plain(inner[1], item, f"{where}: {name}") for name, item in value.items()}
@@ -288,8 +289,8 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
 
 
 def read_fields(kind: type, value: Any, where: str, besides: str = "") -> dict[str, Any]:
-    """Return the fields of an object, each as the dataclass ``kind`` says, without the field ``besides``. Those with a
-    default may be missing, so that what was written before they came is still read."""
+    """Return the fields of the object ``value``, converted to the types of the dataclass ``kind``, without the field
+    ``besides``. Fields with a default may be missing, so that files written before they existed can still be read."""
     hints, wanted = get_type_hints(kind), [field for field in fields(kind) if field.name != besides]
     names = [field.name for field in wanted]
     if not isinstance(value, dict):

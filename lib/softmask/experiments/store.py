@@ -1,17 +1,18 @@
-"""Finished runs and their records: a folder for each run, found by its key, and what a record holds.
+"""Store of finished runs: a folder for each run, found by its key, and the record of the run.
 
 ::
 
     <SOFTMASK_RUNS, default ./runs>/<first digits of the key>/
         spec.json            what is or was being trained here
-        checkpoint.pt        while it is; again/checkpoint.pt of a second attempt
+        checkpoint.pt        during training; again/checkpoint.pt in a second attempt
         weights.safetensors  float32
         record.json          written last: a run is finished when it is there
 
-What is damaged counts as not there; training sets it aside under another name.
+Damaged files count as missing; training sets them aside under another name.
 
-A record is plain JSON: settings and numbers by name, and the predictions as one block of bytes, images by rows by
-columns, packed by LZMA (``xz``), in base64. Tables are made of its numbers, of :data:`DIGITS` significant digits.
+A record is plain JSON: settings and numbers by name, and the predictions as one block of bytes (images, rows, columns),
+compressed with LZMA (``xz``), in base64. Tables are computed from its numbers, which have :data:`DIGITS` significant
+digits.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ _LOCK, _PROGRESS = "lock", "progress"
 
 DIGITS = 5
 LARGEST = 8192
-"""Height and width of the largest predictions that are read."""
+"""Maximum height and width of predictions that are read."""
 MOST_PIXELS = 2**28
-"""Pixels of all predictions of the largest record that is read."""
+"""Maximum number of pixels of all predictions of a record that is read."""
 
 PACKAGES = ("softmask", "torch", "numpy", "scipy", "monai", "segmentation-models-pytorch")
 
@@ -64,7 +65,7 @@ Numbers = Mapping[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """A file of weights by its size in bytes and the hex SHA-256 of its content."""
+    """Size of a file of weights in bytes, and hex SHA-256 of its content."""
 
     bytes: int
     sha256: str
@@ -72,17 +73,17 @@ class WeightsFile:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a record comes from.
+    """Origin of a record: data, code and machine.
 
     Attributes:
         data: hex digest of the data (:attr:`softmask.experiments.prepare.Prepared.digest`).
-        numerics: :data:`softmask.experiments.spec.NUMERICS` of the code that trained it.
-        origin: of the data, in words.
-        weights: the file that the run's weights were written to; None where nothing was trained.
-        seconds: of training, over all its starts.
-        device, cpu: what it trained on: ``cpu`` or the GPU's name, and the processor's name.
-        packages: versions; None where not installed.
-        commit, dirty: of the checkout, and whether the code differed from it; None outside git.
+        numerics: :data:`softmask.experiments.spec.NUMERICS` of the code that trained the run.
+        origin: origin of the data (and of the weights of a perceptual loss), in words.
+        weights: file that the run's weights were written to; None if nothing was trained.
+        seconds: training time over all starts of the run.
+        device, cpu: training device, ``cpu`` or the GPU's name, and the processor's name.
+        packages: versions by package; None if it is not installed.
+        commit, dirty: commit of the checkout, and whether the code differed from it; None outside git.
         needs: keys of the runs that it builds on (:attr:`RunSpec.needs`).
         features: hex digest of the weights of a perceptual loss; empty without one.
     """
@@ -103,20 +104,20 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """A finished run, N test images.
+    """Record of a finished run, tested on N images.
 
     Attributes:
-        ids, groups: of each test image, its id and its patient.
-        measures: by name, N numbers (:func:`softmask.measure.images.measure_images`).
-        curves: by name, one number for each epoch.
-        best_epoch: whose weights were measured.
-        n_parameters: of the network.
-        calibration: of the probabilities of all pixels of the test images; None in super-resolution.
-        predictions: by id of a test image, (S, S) uint8: probability, or super-resolved image, times 255; in the small
-            profiles of some images (:attr:`softmask.config.Profile.keeps`).
-        threshold: at and above which a probability means lesion.
-        failed: whether the training run failed, with a second seed too; such a run enters no mean.
-        failures: the curves of each failed attempt, in order.
+        ids, groups: id and patient of each test image.
+        measures: N numbers for each measure, by name (:func:`softmask.measure.images.measure_images`).
+        curves: one number for each epoch, by name.
+        best_epoch: epoch whose weights were tested.
+        n_parameters: number of the network's parameters.
+        calibration: calibration of the probabilities of all pixels of the test images; None in super-resolution.
+        predictions: (S, S) uint8 by id of the test image: probability, or super-resolved image, times 255; in the small
+            profiles only of some images (:attr:`softmask.config.Profile.keeps`).
+        threshold: probability at and above which a pixel is foreground.
+        failed: whether the training failed with both seeds, or that of the prior failed; such a run enters no mean.
+        failures: curves of each failed attempt, in order.
     """
 
     spec: RunSpec
@@ -151,13 +152,13 @@ class Record:
         return pd.DataFrame({"id": self.ids, "group": self.groups, **self.measures})
 
     def shown(self, most: int = 8) -> dict[str, np.ndarray]:
-        """Return at most ``most`` of the predictions, evenly spread, for figures."""
+        """Return at most ``most`` of the predictions, evenly spaced, for figures."""
         names = list(self.predictions)
         rows = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)
         return {names[row]: self.predictions[names[row]] for row in rows}
 
     def to_json(self) -> str:
-        """Return the file's text; one line for each measure and curve."""
+        """Return the record as JSON text, with one line for each measure and curve."""
         content = to_plain({name: value for name, value in vars(self).items() if name != "predictions"})
         images = [np.ascontiguousarray(image, np.uint8).tobytes() for image in self.predictions.values()]
         pixels = base64.b64encode(lzma.compress(b"".join(images), preset=9 | lzma.PRESET_EXTREME)).decode()
@@ -166,7 +167,7 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str | bytes, where: str | Path) -> Record:
-        """Return what :meth:`to_json` wrote. Raises DataError with ``where`` and the field that does not fit."""
+        """Return the record from its JSON text. Raises DataError with ``where`` and the field that does not fit."""
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -187,7 +188,7 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> Record:
-        """Return the record in the file at ``path``. Raises DataError where it cannot be read or does not fit."""
+        """Return the record in the file at ``path``. Raises DataError if it cannot be read or does not fit."""
         remedy = "delete it, and its run is trained again"
         content = read_bytes(path, remedy)
         try:
@@ -201,9 +202,9 @@ class Run:
     """A run, finished or to be trained.
 
     Attributes:
-        record: None where it is missing, or where only its weights are and a missing run needs them.
-        folder: its place in the store; None where its record is there without its weights.
-        needs: the runs that it builds on; recorded runs have none.
+        record: record of the run; None if it is missing, or if the weights are missing and a missing run needs them.
+        folder: folder in the store; None if the record is there without the weights.
+        needs: runs that it builds on; recorded runs have none.
         data: hex digest of its data.
     """
 
@@ -220,11 +221,11 @@ class Run:
 
     @property
     def failed(self) -> bool:
-        """Whether its training failed; known once it is finished."""
+        """Whether the training failed; known once the run is finished."""
         return self.finished().record.failed
 
     def finished(self) -> Run:
-        """Return it with its record, read where it was missing. Raises DataError where it is (still) missing."""
+        """Return the run with its record, read from the store if needed. Raises DataError if it is (still) missing."""
         if self.record:
             return self
         record = read(self.folder, self.spec, self.key)
@@ -236,8 +237,8 @@ class Run:
         """Return the trained network, on the CPU, in evaluation mode.
 
         Raises:
-            ConfigError: for a run without weights of its own, or whose record alone is there.
-            DataError: where the weights cannot be read or are not those written with the record.
+            ConfigError: for a run without its own weights, or of which only the record is there.
+            DataError: if the weights cannot be read or are not those written with the record.
         """
         if self.folder is None:
             raise ConfigError(
@@ -271,8 +272,8 @@ def folder_of(key: str) -> Path:
 
 @contextmanager
 def locked(folder: Path, name: str = "") -> Iterator[None]:
-    """Wait until no other process trains the run of ``folder``, called ``name``, and keep others out. A
-    process that ends lets go."""
+    """Wait until no other process trains the run of ``folder``, called ``name``, and lock the folder. The lock is also
+    released when the process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
         try:
@@ -284,7 +285,7 @@ def locked(folder: Path, name: str = "") -> Iterator[None]:
 
 
 def begin(folder: Path, spec: RunSpec) -> None:
-    """Write in ``folder`` what is trained there; rename what is left of a damaged run ``*.damaged``."""
+    """Write the specification of the run in ``folder``, and rename files left by a damaged run to ``*.damaged``."""
     remove_parts(folder)
     for name in (RECORD, WEIGHTS):
         if (folder / name).exists():
@@ -293,7 +294,7 @@ def begin(folder: Path, spec: RunSpec) -> None:
 
 
 def save_weights(folder: Path, network: nn.Module) -> WeightsFile:
-    """Write the network's weights and buffers, in float32 where they are numbers with fractions."""
+    """Write the network's weights and buffers, those of floating point in float32."""
     tensors = {
         name: (tensor.float() if tensor.is_floating_point() else tensor).cpu().contiguous()
         for name, tensor in network.state_dict().items()
@@ -304,7 +305,7 @@ def save_weights(folder: Path, network: nn.Module) -> WeightsFile:
 
 
 def finish(folder: Path, record: Record) -> None:
-    """Write the record of a run whose weights are there; with it, the run is finished."""
+    """Write the record of a run after its weights, which finishes the run."""
     write_atomic(folder / RECORD, record.to_json())
     for name in (CHECKPOINT, _PROGRESS):
         (folder / name).unlink(missing_ok=True)
@@ -312,7 +313,7 @@ def finish(folder: Path, record: Record) -> None:
 
 
 def read(folder: Path, spec: RunSpec, key: str) -> Record | None:
-    """Return the record of the finished run in ``folder``, if any. Raises DataError where it is damaged."""
+    """Return the record of the finished run in ``folder``, if any. Raises DataError if it is damaged."""
     path = folder / RECORD
     if not path.exists():
         return None
@@ -327,12 +328,12 @@ def read(folder: Path, spec: RunSpec, key: str) -> Record | None:
 
 
 def write_progress(folder: Path, done: int) -> None:
-    """Note that ``done`` epochs are behind the run that is trained in ``folder``."""
+    """Write the number of finished epochs of the run that is trained in ``folder``."""
     write_atomic(folder / _PROGRESS, str(done))
 
 
 def progress(folder: Path) -> int:
-    """Return how many epochs are behind the run that is trained in ``folder``."""
+    """Return the number of finished epochs of the run that is trained in ``folder``."""
     try:
         return int((folder / _PROGRESS).read_text())
     except (OSError, ValueError):  # not begun
@@ -340,19 +341,19 @@ def progress(folder: Path) -> int:
 
 
 def surroundings() -> dict[str, Any]:
-    """Return the fields of :class:`Provenance` that this machine and checkout decide."""
+    """Return the fields of :class:`Provenance` that describe this machine and checkout."""
     commit, dirty = git_state(ROOT)
     packages = {name: package_version(name) for name in PACKAGES}
     return {"device": device_name(), "cpu": cpu_model(), "packages": packages, "commit": commit, "dirty": dirty}
 
 
 def device_name() -> str:
-    """Return the GPU's name, else ``cpu``: what training takes."""
+    """Return the name of the training device: that of the GPU, else ``cpu``."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def significant(value: float) -> float:
-    """Return ``value`` to :data:`DIGITS` significant digits."""
+    """Return ``value`` rounded to :data:`DIGITS` significant digits."""
     return float(f"{value:.{DIGITS}g}")
 
 
@@ -375,7 +376,7 @@ def _unpacked(ids: list, pixels: Any, size: int, where: str) -> dict[str, np.nda
 
 
 def _lines(value: Any, depth: int = 2, indent: str = "") -> str:
-    """Return JSON with a line for each member of the outer ``depth`` objects, so that a change shows where it is."""
+    """Return JSON with a line for each member of the outer ``depth`` objects, so that a diff shows what has changed."""
     if not depth or not isinstance(value, dict) or not value:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     inner = indent + " "

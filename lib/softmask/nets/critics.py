@@ -33,7 +33,7 @@ def block(inputs: int, channels: int, kernel: int = 4, stride: int = 2, *, norm:
 
 
 def branch(width: int, *, deep: bool) -> nn.Sequential:
-    """Return layers (B, 1, H, W) -> (B, 2w, H/4, W/4): two blocks, each followed by a further convolution if ``deep``."""
+    """Return layers (B, 1, H, W) -> (B, 2w, H/4, W/4): two blocks, each with a second convolution if ``deep``."""
     layers: list[nn.Module] = []
     for inputs, channels in ((1, width), (width, 2 * width)):
         layers += block(inputs, channels, norm=channels > width)

@@ -4,8 +4,9 @@
 section III-B, figures 3 and 5, equations 9 to 14; and its earlier version (an update of arXiv 2007.14556), figure 4,
 with other modules in place of the transfer.
 
-The input is an image enlarged by interpolation, the same image super-resolved, and the features F_SR that the last layer of
-the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them in two steps:
+The input is an image enlarged by interpolation, the same image super-resolved, and the features F_SR that the last
+layer of the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them in two
+steps:
 
     F_d = F_SR * sigmoid(C_h(F_SR) - C_l(F_SR))          detail texture enhancement (9, 10)
     v_z = [mean F_d, mean F_c],  z = ReLU(W v_z)          channel-wise selection (11)

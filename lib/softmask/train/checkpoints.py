@@ -1,4 +1,4 @@
-"""Checkpoints: one file after each epoch, whole or not there, of which nothing is executed."""
+"""Checkpoints: one file after each epoch, written atomically and loaded without executing code."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Checkpoint:
-    """A training run after some epochs.
+    """State of a training run after some epochs.
 
     Attributes:
-        curves: one number for each epoch done, by name.
-        seconds: spent so far.
-        best, best_value: weights of the best epoch so far, and its value.
+        curves: one number for each finished epoch, by name.
+        seconds: training time so far.
+        best, best_value: weights and score of the best epoch so far.
         states: state dicts of modules and optimisers by name.
     """
 
@@ -39,12 +39,13 @@ class Checkpoint:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs done."""
+        """Number of finished epochs."""
         return len(self.curves.get("train_loss", ()))
 
 
 def save(path: Path, checkpoint: Checkpoint, fingerprint: Mapping[str, str]) -> None:
-    """Write ``checkpoint`` to ``path`` whole, or raise TrainingError (a full disk) and leave the earlier one."""
+    """Write ``checkpoint`` to ``path`` atomically. Raises TrainingError (full disk, for example), and keeps the earlier
+    file then."""
     content = io.BytesIO()
     torch.save({"format": FORMAT, "fingerprint": dict(fingerprint), **vars(checkpoint)}, content)
     try:
@@ -57,18 +58,17 @@ def save(path: Path, checkpoint: Checkpoint, fingerprint: Mapping[str, str]) -> 
 
 
 def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
-    """Return the checkpoint at ``path``, or an empty one where there is none of this ``fingerprint``: what the training
-    depends on, by name. A damaged file is renamed ``checkpoint.damaged``, one of another training
-    ``checkpoint.other``, with a warning.
-    """
+    """Return the checkpoint at ``path``, or an empty one if there is none with this ``fingerprint``: everything that
+    the training depends on, by name. A damaged file is renamed ``checkpoint.damaged``, and the file of another training
+    ``checkpoint.other``, with a warning."""
     if not path.exists():
         return Checkpoint()
-    data = path.read_bytes()  # what cannot be read now may be sound
+    data = path.read_bytes()  # not in the try block: a file that cannot be read now may be intact
     try:
         written, checkpoint = _parse(data)
     except MemoryError:
         raise
-    except Exception as error:  # of nearly any kind, where bytes have changed
+    except Exception as error:  # changed bytes can cause nearly any exception
         suffix, reason = "damaged", f"is damaged ({brief(error)})"
     else:
         differs = [name for name, value in fingerprint.items() if written.get(name) != value]
@@ -82,7 +82,7 @@ def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
 
 
 def _parse(data: bytes) -> tuple[dict[str, str], Checkpoint]:
-    """Return fingerprint and checkpoint of a file; a changed bit, which torch would not notice, is an error."""
+    """Return fingerprint and checkpoint from the bytes of a file. Raises for a changed bit, which torch would miss."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         changed = archive.testzip()
     if changed is not None:

@@ -12,28 +12,28 @@ from torch import nn
 from softmask.files import sha256_of
 
 COMPILE_STEPS = 10_000
-"""Steps from which ``torch.compile`` is used, on CUDA only: compiling takes about a minute and saves some 6 ms a step.
-"""
+"""Minimum number of steps to use ``torch.compile``, on CUDA only: compilation takes about a minute and saves about 6 ms
+per step."""
 
 M = TypeVar("M", bound=nn.Module)
 
 
 def derived(seed: int, *purpose: str | int) -> int:
     """Return a seed for one purpose of a run, such as ``("batches", epoch)``, the same on every machine. Random numbers
-    that start afresh in each epoch need no state in the checkpoint."""
+    that are seeded again in each epoch need no state in the checkpoint."""
     return int(sha256_of(str(seed), *map(str, purpose))[:15], 16)
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """Return a generator on the CPU that starts from :func:`derived`."""
+    """Return a CPU generator seeded with :func:`derived`."""
     return torch.Generator().manual_seed(derived(seed, *purpose))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Let torch's global generators start from ``seed`` inside, and continue afterwards as if nothing had been drawn.
+    """Seed torch's global generators within the context, and restore their state afterwards.
 
-    Build a network in it: ``with seeded(seed): network = build("unet", 8)``.
+    Networks are built in it: ``with seeded(seed): network = build("unet", 8)``.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
@@ -42,7 +42,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Forbid, on the CPU, algorithms that add up in another order from run to run. CUDA stays fast."""
+    """Forbid, on the CPU only, algorithms whose order of summation varies between runs. CUDA stays fast."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(before or device.type == "cpu")
     try:
@@ -52,7 +52,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 
 def pick() -> torch.device:
-    """Return CUDA where there is a device, else the CPU."""
+    """Return the CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -62,7 +62,7 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def compiled(module: M, device: torch.device, steps: int) -> M:
-    """Return ``module``, compiled where that pays in so many ``steps``."""
+    """Return ``module``, compiled if this saves time in a training of ``steps`` steps (:data:`COMPILE_STEPS`)."""
     if device.type == "cuda" and steps >= COMPILE_STEPS:
         module.compile()
     return module

@@ -1,11 +1,11 @@
-"""The training loop: epochs, batches, validation, checkpoints. Every network goes through :func:`fit`.
+"""Training loop: epochs, batches, validation, checkpoints. All networks are trained by :func:`fit`.
 
 Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step,
-after some epochs at a constant rate where the settings ask for it (CasGAN).
+after some epochs at a constant rate if the settings ask for it (CasGAN).
 
-What the papers leave open: an incomplete last batch is left out; batches are drawn anew in each epoch, so that no image
-is left out for long. Their order and dropout come from (seed, epoch). A training that was interrupted continues from
-its checkpoint to the same weights, bit for bit.
+Choices that the papers leave open: an incomplete last batch is left out; batches are drawn again in each epoch, so that
+no image is left out for long. The order of the images and dropout are seeded with (seed, epoch). An interrupted
+training continues from its checkpoint to the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -29,37 +29,38 @@ from softmask.train.losses import Weighted
 
 Curves = Mapping[str, list[float]]
 Progress = Callable[[int, int, Curves], None]
-"""Called with the number of epochs done, that of all epochs, and the curves so far."""
+"""Callback with the number of finished epochs, the total number of epochs, and the curves so far."""
 
 LEARNT = 0.5
-"""Share of the way from the baseline to 1 at which all losses are followed."""
+"""Validation Dice that ends the warm-up, as a share of the way from the baseline to 1."""
 FAILED_BELOW = 0.02
-"""Gain over the baseline in validation Dice that a training run must have reached."""
+"""Gain in validation Dice over the baseline that a training run must reach."""
 FAILED_AFTER = 0.2
-"""Share of all steps after which that is checked."""
+"""Share of all steps within which this gain must be reached."""
 FEWEST_STEPS = 200
-"""Steps that a network is given before it is checked. Shorter runs never fail: too few steps tell nothing."""
+"""Number of steps before the first check. Shorter runs are never counted as failed: too few steps show nothing."""
 SLOW = 0.1
-"""Share of the learning rate at the first step that follows all losses, from which it rises (:meth:`Settings.rate`)."""
+"""Share of the learning rate at the first step after the warm-up, from which it rises (:meth:`Settings.rate`)."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long and how fast to train.
+    """Settings of a training: its length, batch size and learning rate.
 
     Attributes:
-        epochs: passes over the training images.
-        batch_size: images in a step; all of them where there are fewer.
-        learning_rate: at the first step.
-        power: of the poly schedule.
-        hold: epochs at the beginning with a constant rate (CasGAN: 35).
+        epochs: number of passes over the training images.
+        batch_size: number of images per step; all images if there are fewer.
+        learning_rate: learning rate at the first step.
+        power: exponent of the poly schedule.
+        hold: number of initial epochs with a constant learning rate (CasGAN: 35).
         warmup: maximum number of initial epochs trained with the Dice loss alone (:class:`Start`); in super-resolution
-            the number of epochs of the content loss alone.
-        ramp: steps after the warm-up in which the learning rate rises from a tenth to its full value.
-        discriminator_width: channels of the discriminator, or of the critic's first block, where there is one.
+            the number of epochs trained with the content loss alone.
+        ramp: number of steps after the warm-up in which the learning rate rises from a tenth to its full value.
+        discriminator_width: number of channels of the discriminator, or of the first block of the critic, if any.
 
     Raises:
-        ConfigError: for a value that is not positive, or a start that leaves no epoch after it.
+        ConfigError: for a value that is not positive (``hold``, ``warmup`` and ``ramp`` may be 0), or if ``hold`` or
+            ``warmup`` takes all epochs.
     """
 
     epochs: int
@@ -85,8 +86,8 @@ class Settings:
         return self.epochs * (n // min(self.batch_size, n))
 
     def rate(self, step: int, steps: int, since: int | None = None) -> float:
-        """Return the learning rate of ``step``, from 0, out of ``steps``: constant in the epochs of ``hold``, then
-        poly. Where all losses began at step ``since``, it rises from a tenth of that over ``ramp`` steps."""
+        """Return the learning rate at ``step`` (from 0) of ``steps``: constant in the epochs of ``hold``, then poly. If
+        the warm-up ended at step ``since``, the rate rises from a tenth of this value over ``ramp`` steps."""
         held = steps * self.hold // self.epochs
         rate = self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
         if since is None or step >= since + self.ramp:
@@ -96,22 +97,22 @@ class Settings:
 
 @dataclass(frozen=True)
 class Start:
-    """The start of training, and when a run has failed: one rule for every network, fixed before the runs.
+    """Rule for the warm-up and for failed training runs, the same for every network and fixed before the runs.
 
-    With SoftGAN's and CasGAN's weights a soft L1 loss is nearly all of the sum, and an empty mask is a minimum of it
-    that a fresh network falls into. So a network with a soft loss follows the Dice loss of the binary mask alone until
-    it has come half of the way from b to 1, then all losses, with a learning rate that rises from a tenth. A run
-    has failed when the validation Dice stays below b + 0.02 for a fifth of its steps, at the first that follow all
-    losses or later. It is restarted once with another seed (:mod:`softmask.experiments.kinds`); a run that fails twice
-    enters no mean. The papers say nothing of this.
+    With SoftGAN's and CasGAN's weights, the soft L1 loss dominates the sum of the losses, and an empty mask is a
+    minimum of it into which an untrained network falls. A network with a soft loss is therefore trained with the Dice
+    loss of the binary mask alone until its validation Dice is half of the way from b to 1, then with all losses and a
+    learning rate that rises from a tenth. A run has failed if the validation Dice stays below b + 0.02 for a fifth of
+    its steps, at any time after the warm-up. It is restarted once with another seed
+    (:mod:`softmask.experiments.kinds`); a run that fails twice enters no mean. The papers do not mention such a rule.
 
     Attributes:
-        baseline: b, in [0, 1]: the validation Dice that needs no network, the better of an empty mask and of foreground
-            everywhere (0.86 on ISBI 2012).
-        warmup: the most epochs of the warm-up.
-        epochs, steps: of the whole training; ``steps`` in each epoch.
-        losses: names of those that are followed in the warm-up.
-        restarts: whether the optimiser starts afresh, and the learning rate rises, after a warm-up.
+        baseline: b, in [0, 1]: the validation Dice of an empty mask or of foreground everywhere, whichever is larger
+            (0.86 on ISBI 2012).
+        warmup: maximum number of warm-up epochs.
+        epochs, steps: number of epochs of the whole training, and of steps in each epoch.
+        losses: names of the losses that are used in the warm-up.
+        restarts: whether, after a warm-up, the optimiser's state is cleared and the learning rate rises.
     """
 
     baseline: float
@@ -127,8 +128,8 @@ class Start:
         return self.restarts and self.warmup > 0
 
     def first(self, curves: Curves) -> int | None:
-        """Return the first epoch, from 0, that follows all losses, from the ``curves`` of the epochs so far; None where
-        the next one is still warm-up."""
+        """Return the first epoch (from 0) after the warm-up, given the ``curves`` of the epochs so far; None if the
+        next epoch still belongs to the warm-up."""
         validation = curves.get("validation_dice", ())
         learnt = self.baseline + LEARNT * (1 - self.baseline)
         for epoch in range(max(map(len, curves.values()), default=0) + 1):
@@ -137,7 +138,7 @@ class Start:
         return None
 
     def failed(self, curves: Curves) -> bool:
-        """Return whether the training has failed, after the epochs of these ``curves``."""
+        """Return whether the training has failed, given the ``curves`` of the epochs so far."""
         validation, first = curves.get("validation_dice", ()), self.first(curves)
         if not validation or first is None or self.epochs * self.steps < FEWEST_STEPS:
             return False
@@ -149,15 +150,15 @@ class Start:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training leaves besides the network's weights.
+    """Result of a training, apart from the network's weights.
 
     Attributes:
-        curves: one number for each epoch, by name: ``train_loss`` and its parts ``loss_<name>`` (with their weights;
-            ``loss_gan`` is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the epoch's first step),
-            ``warmup`` (1 in epochs of the warm-up, where there is one), and what an adversary reports
-            (:mod:`softmask.train.objectives`). Those of training are means over the epoch's steps.
-        best_epoch: whose weights the network holds, from 1.
-        seconds: of training, without interruptions.
+        curves: one number for each epoch, by name: ``train_loss`` and its weighted parts ``loss_<name>`` (``loss_gan``
+            is the segmentor's side), ``validation_dice``, ``learning_rate`` (at the first step of the epoch),
+            ``warmup`` (1 in warm-up epochs, else 0; only if there is a warm-up), and the values that an adversary
+            reports (:mod:`softmask.train.objectives`). Training values are means over the steps of the epoch.
+        best_epoch: epoch (from 1) whose weights the network holds.
+        seconds: training time, without interruptions.
         failed: whether training ended early because it had failed (:class:`Start`).
     """
 
@@ -169,20 +170,20 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is trained on what.
+    """Training task: network, losses, data and settings.
 
     Attributes:
-        objective: has ``modules`` (the network that is kept is called ``network``) and ``optimisers`` by name, and
-            ``step(batch, followed)``, which takes one optimiser step of each module on the losses ``followed``, and
+        objective: object with ``modules`` by name (the network to keep is called ``network``), ``optimisers`` by name,
+            and ``step(batch, followed)``, which takes one optimiser step of each module on the losses ``followed`` and
             returns scalars by name.
-        losses: names and weights that the curves report.
-        images: (N, C, H, W), on the device of training: example i of an epoch is made of image i modulo N.
+        losses: names and weights of the losses that the curves report.
+        images: (N, C, H, W), on the training device; example i of an epoch is made from image i modulo N.
         n: number of examples in an epoch.
-        examples: called with the number of an epoch, from 0: draws its augmentation, and returns a function that makes
-            a batch from numbers of examples.
-        validate: gives numbers for the curves. Raises NotFinite.
-        depends_on: what the training depends on besides losses, settings, seed and first weights, by name.
-        keeps_best: whether the weights of the epoch with the best ``validation_dice`` are kept.
+        examples: function of the epoch (from 0) that draws the augmentation of the epoch and returns a function that
+            makes a batch from the numbers of examples.
+        validate: function that returns values for the curves. Raises NotFinite.
+        depends_on: everything that the training depends on besides losses, settings, seed and initial weights, by name.
+        keeps_best: whether the weights of the epoch with the best ``validation_dice`` are kept, or those of the last.
     """
 
     objective: Any
@@ -199,16 +200,16 @@ class Task:
 
 
 class NotFinite(Exception):
-    """Numbers that are NaN or infinite: where."""
+    """NaN or infinite numbers; the message says where."""
 
 
 def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None) -> Outcome:
-    """Train for all epochs, or until training has failed; the network holds the kept weights then.
+    """Train for all epochs, or until the training has failed. The network then holds the weights to keep.
 
-    Continues from ``folder/checkpoint.pt`` where there is one of the same training. ``name`` is the run's.
+    Continues from ``folder/checkpoint.pt`` if it belongs to the same training. ``name`` is the name of the run.
 
     Raises:
-        TrainingError: when numbers are no longer finite, or a checkpoint cannot be written.
+        TrainingError: if numbers are no longer finite, or a checkpoint cannot be written.
     """
     settings, seed, start, device = task.settings, task.seed, task.start, task.images.device
     modules, optimisers = task.objective.modules, task.objective.optimisers
@@ -234,10 +235,10 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             if start.failed(state.curves):
                 break
             began = time.perf_counter()
-            first = start.first(state.curves)  # the epoch from which all losses are followed; None: not yet
+            first = start.first(state.curves)  # first epoch after the warm-up; None: not known yet
             if start.ramps and epoch == first:
-                # The soft losses' weights make gradients a hundred times as large now: divided by the root of what
-                # their squares were until here, Adam's first steps would throw the network far away.
+                # The weights of the soft losses make the gradients a hundred times as large now. Adam would divide
+                # them by the root of the old mean of their squares, and its first steps would be far too large.
                 optimisers["network"].state.clear()
             batches = _batches(task.n, settings, generator(seed, "batches", epoch)).to(device)  # (steps, B)
             done, steps = epoch * len(batches), settings.epochs * len(batches)
@@ -254,7 +255,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
                             optimiser.param_groups[0]["lr"] = settings.rate(step, steps, since)
                         values = task.objective.step(examples(chosen), followed)
                         rows.append(torch.stack(list(values.values())))
-                # All steps at once: asking each of them whether it is finite would make a GPU wait for every answer.
+                # Check all steps at once: a check after each step would synchronise the GPU every time.
                 table = torch.stack(rows).cpu()  # (steps, values)
                 _check_finite(table, list(values), batches.cpu(), task)
                 numbers = _means(table, list(values), task.losses)
@@ -271,7 +272,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             for key, value in numbers.items():
                 state.curves.setdefault(key, []).append(value)
             if task.keeps_best:
-                # an epoch of the warm-up counts less than any that followed all losses
+                # any warm-up epoch scores lower than any later epoch
                 score = numbers["validation_dice"] - 2 * numbers.get("warmup", 0)
                 if not state.best or score > state.best_value:
                     state.best_value = score
@@ -302,8 +303,8 @@ def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tenso
 
 
 def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[str, float]:
-    """Return means over the steps of ``table`` (steps, values) by name, and the sum of the losses; without a loss that
-    is followed in a warm-up alone."""
+    """Return the means over the steps of ``table`` (steps, values) by name, and the sum of the losses, both without
+    losses that are used only in the warm-up."""
     means = dict(zip(names, table.double().mean(0).tolist(), strict=True))
     own = {f"loss_{name}" for name, _ in losses}
     means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
@@ -311,7 +312,7 @@ def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[
 
 
 def _check_finite(table: torch.Tensor, names: Sequence[str], batches: torch.Tensor, task: Task) -> None:
-    """Raise NotFinite for the first row of ``table`` (steps, values) that is not finite, or for such weights."""
+    """Raise NotFinite for the first row of ``table`` (steps, values) that is not finite, or if weights are not."""
     for step, row in enumerate(table):
         if not row.isfinite().all():
             chosen = batches[step] % len(task.images)

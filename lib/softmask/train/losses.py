@@ -1,11 +1,11 @@
-"""Losses of segmentation and of adversarial training, on logits.
+"""Losses for segmentation and for adversarial training, computed from logits.
 
 SoftGAN (ICME 2022), equations 2, 3 and 5; DSNet (TNNLS 2023), equation 15; CasGAN (2020), equations 2 and 5; LGAN
 (CMIG 2021), equations 6 to 11; least squares after Mao et al., "Least Squares Generative Adversarial Networks",
-ICCV 2017. Of soft labels beyond these papers, :func:`dice_semimetric_loss` and :func:`adaptive_wing_loss`.
+ICCV 2017. Losses for soft labels beyond these papers: :func:`dice_semimetric_loss` and :func:`adaptive_wing_loss`.
 
-What differs from the papers: the Dice loss is taken for each image and then averaged, so that a large nodule does not
-outweigh a small one; the segmentor's part of the GAN loss is the non-saturating one, -log D(x, S(x)), whose gradient
+Differences from the papers: the Dice loss is computed for each image and then averaged, so that a large nodule does not
+outweigh a small one; the segmentor's side of the GAN loss is the non-saturating form, -log D(x, S(x)), whose gradient
 does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3).
 """
 
@@ -24,10 +24,10 @@ from softmask.errors import ConfigError, unknown
 from softmask.nets.critics import CRITICS
 
 EPSILON = 1e-6
-"""In the denominator of the Dice loss: no 0 / 0 where image and prediction are empty (the loss is 1 there)."""
+"""Constant in the denominator of the Dice loss, to avoid 0 / 0 if mask and prediction are empty (the loss is 1)."""
 
 AMPLIFIED = 1 / 3
-"""Share of the gradient that an amplified critic has at the first step: it stays above a fifth in the next ones."""
+"""Share of an amplified critic in the gradient at the first step; in the next steps the share stays above a fifth."""
 
 
 class Batch(NamedTuple):
@@ -59,7 +59,8 @@ def soft_l1_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 
 def soft_mse_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Return the mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4] (CasGAN, equation 2), of the same arguments."""
+    """Return the mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4] (CasGAN, equation 2); arguments as in
+    :func:`soft_l1_loss`."""
     return (torch.tanh(logits) - (2 * alpha - 1)).square().mean()
 
 
@@ -67,9 +68,9 @@ def dice_semimetric_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Ten
     """Return sum |p - y| / (sum p + sum y), in [0, 1], the mean over images, with p = sigmoid(logits).
 
     Wang, Popordanoska, Bertels, Lemmens and Blaschko, "Dice Semimetric Losses: Optimizing the Dice Score with Soft
-    Labels", MICCAI 2023, their DML_1: equal to :func:`dice_loss` for binary labels; for soft ones it is 0 at p = y,
-    while the Dice loss, of a product, is smallest for a binary p. 0 / 0 of an empty label and prediction is 0 here, not
-    1. ``logits`` and ``alpha`` in [0, 1] are (B, 1, H, W).
+    Labels", MICCAI 2023, their DML_1: equal to :func:`dice_loss` for binary labels. For soft labels it is 0 at p = y,
+    while the Dice loss, which contains a product, is smallest for a binary p. For an empty label and prediction it is
+    0, not 1. ``logits`` and ``alpha`` in [0, 1] are (B, 1, H, W).
     """
     p, y = torch.sigmoid(logits).flatten(1), alpha.flatten(1)  # (B, HW)
     return ((p - y).abs().sum(1) / ((p + y).sum(1) + EPSILON)).mean()
@@ -85,11 +86,11 @@ def adaptive_wing_loss(
 ) -> torch.Tensor:
     """Return the mean of w(p - y) over pixels and images, at least 0, with p = sigmoid(logits).
 
-    With d = |p - y| and k = ``power`` - y, w is omega log(1 + (d / epsilon)^k) below ``theta``, and a line from there,
-    which continues value and slope. Wang, Bo and Li, "Adaptive Wing Loss for Robust Face Alignment via Heatmap
-    Regression", ICCV 2019, equation 3, with their numbers; SoftSeg (Gros et al. 2021) trains with it. Their weighted
-    map is left out, as in ivadomed, SoftSeg's code, where it is 1 everywhere; the sum there is a mean here. ``logits``
-    and ``alpha`` in [0, 1] are (B, 1, H, W).
+    With d = |p - y| and k = ``power`` - y, w is omega log(1 + (d / epsilon)^k) for d below ``theta``, and above it the
+    line that continues value and slope. Wang, Bo and Li, "Adaptive Wing Loss for Robust Face Alignment via Heatmap
+    Regression", ICCV 2019, equation 3, with their parameters; SoftSeg (Gros et al. 2021) uses this loss. The weight map
+    of Wang et al. is left out, as in ivadomed, the code of SoftSeg, where it is 1 everywhere; the sum in that code is a
+    mean here. ``logits`` and ``alpha`` in [0, 1] are (B, 1, H, W).
     """
     d, k = (torch.sigmoid(logits) - alpha).abs(), power - alpha
     joint = (theta / epsilon) ** k
@@ -101,7 +102,7 @@ def adaptive_wing_loss(
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of logits against the field of :class:`Batch` that ``target`` names, ``masks`` or ``soft``. If ``tanh``,
+    """Loss between logits and the field of :class:`Batch` that ``target`` names, ``masks`` or ``soft``. If ``tanh``,
     the network's soft mask is the tanh of the logits, in [-1, 1]; otherwise their sigmoid."""
 
     function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -111,35 +112,35 @@ class Loss:
 
 @dataclass(frozen=True)
 class GanLoss:
-    """The two sides of adversarial training, on the discriminator's logits (any shape).
+    """Both sides of a GAN loss, computed from the discriminator's logits (any shape).
 
     Attributes:
-        distance: scalar, of logits from a label: 1 for real, 0 for fake.
-        boundary: logits above it say real.
+        distance: function that returns the scalar distance of logits from a label, 1 for real or 0 for fake.
+        boundary: value above which a logit means real.
     """
 
     distance: Callable[[torch.Tensor, float], torch.Tensor]
     boundary: float
 
     def discriminator(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        """Return what the discriminator lowers: real masks called real, the segmentor's called fake."""
+        """Return the discriminator's loss: small if real masks are classified as real and the segmentor's as fake."""
         return self.distance(real, 1.0) + self.distance(fake, 0.0)
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return what the segmentor lowers: its masks called real."""
+        """Return the segmentor's loss: small if its masks are classified as real."""
         return self.distance(fake, 1.0)
 
 
 @dataclass(frozen=True)
 class WassersteinLoss:
-    """The two sides of Wasserstein training, on a critic's numbers (B,).
+    """Both sides of a Wasserstein loss, computed from a critic's scores (B,).
 
     Attributes:
         critic: name in :data:`softmask.nets.critics.CRITICS`.
-        reverse: whether each side raises what it otherwise lowers, as the last sentence of LGAN's section 3.5 has the
-            players of the regression critic.
-        share: in (0, 1), of the gradient that reaches the generator's output at the first step; None for the weight of
-            the loss as it is.
+        reverse: whether each side maximises what it otherwise minimises, as the last sentence of LGAN's section 3.5
+            says for the regression critic.
+        share: share of the critic, in (0, 1), in the gradient at the generator's output at the first step; None to use
+            the weight of the loss unchanged.
     """
 
     critic: str
@@ -147,11 +148,11 @@ class WassersteinLoss:
     share: float | None = None
 
     def discriminator(self, distance: torch.Tensor) -> torch.Tensor:
-        """Return what the critic lowers: E[D(fake)] - E[D(real)], or what stands for it (LGAN, equations 7 to 11)."""
+        """Return the critic's loss: E[D(fake)] - E[D(real)], or what replaces it (LGAN, equations 7 to 11)."""
         return -distance.mean() if self.reverse else distance.mean()
 
     def generator(self, fake: torch.Tensor) -> torch.Tensor:
-        """Return what the generator lowers beside the loss of pixels: -E[D(fake)] (LGAN, equation 6)."""
+        """Return the generator's adversarial loss, in addition to the pixel loss: -E[D(fake)] (LGAN, equation 6)."""
         return fake.mean() if self.reverse else -fake.mean()
 
 
@@ -169,7 +170,7 @@ LOSSES: Mapping[str, Loss | GanLoss | WassersteinLoss] = MappingProxyType(
         "dice_squared": Loss(partial(dice_loss, squared=True), "masks"),
         "soft_l1": Loss(soft_l1_loss, "soft", tanh=True),
         "soft_mse": Loss(soft_mse_loss, "soft", tanh=True),
-        # a student follows alpha L(soft) + (1 - alpha) L(hard), CasGAN, equation 5
+        # a student is trained with alpha L(soft) + (1 - alpha) L(hard), CasGAN, equation 5
         "soft_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "soft"),
         "hard_cross_entropy": Loss(F.binary_cross_entropy_with_logits, "masks"),
         "dice_semimetric": Loss(dice_semimetric_loss, "soft"),
@@ -200,9 +201,9 @@ def check(losses: Weighted, known: Collection[str]) -> None:
 
 
 def split(losses: Weighted) -> tuple[Weighted, Weighted]:
-    """Return the ``losses`` of pixels, and the adversarial one (none or one).
+    """Return the pixel losses among ``losses``, and the adversarial losses (at most one).
 
-    Raises ConfigError as :func:`check`, and for two adversarial losses or no loss of pixels.
+    Raises ConfigError as :func:`check` does, and for two adversarial losses or no pixel loss.
     """
     check(losses, LOSSES)
     pixel = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
@@ -214,8 +215,8 @@ def split(losses: Weighted) -> tuple[Weighted, Weighted]:
 
 
 def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) -> dict[str, torch.Tensor]:
-    """Return each loss of pixels by name: weight times its mean over ``outputs``, the main one and deep
-    supervision's."""
+    """Return the pixel losses by name: each weight times the mean over ``outputs``, the main output and those of deep
+    supervision."""
     terms = {}
     for name, weight in losses:
         loss = LOSSES[name]
@@ -230,5 +231,5 @@ def by_tanh(losses: Weighted) -> bool:
 
 
 def looking_at(target: str, losses: Weighted) -> list[str]:
-    """Return the names of those of ``losses`` that compare with ``masks``, or with ``soft``."""
+    """Return the names of the ``losses`` that compare with ``target``, ``masks`` or ``soft``."""
     return [name for name, _ in losses if getattr(LOSSES[name], "target", "") == target]

@@ -1,22 +1,22 @@
-"""One training step of a segmentor, and of the adversary that it is trained against.
+"""Training step of a segmentor, and of its adversary if there is one.
 
-Supervised. Adam (betas 0.9 and 0.999, the network's weight decay) on the weighted sum of losses of masks and soft
-labels, each the mean over the network's outputs, the main one and deep supervision's.
+Supervised training: Adam (betas 0.9 and 0.999, the network's weight decay) on the weighted sum of the losses on masks
+and soft labels, each averaged over the network's outputs: the main output and those of deep supervision.
 
-Against a discriminator. SoftGAN (ICME 2022), section 3.2, equations 4 to 6, with the pixel discriminator of figure 4.
-In the pair (x, y) that it judges, y is a mask in [-1, 1]: 2 alpha - 1 of the soft label, or tanh of the logits. What
-the paper leaves open: the discriminator moves first, on the masks of the segmentor before its own move; both have the
-same learning rate. The discriminator's Adam has betas 0.5 and 0.999, as is customary.
+With a discriminator: SoftGAN (ICME 2022), section 3.2, equations 4 to 6, with the pixel discriminator of figure 4. It
+classifies pairs (x, y) of an image and a mask y in [-1, 1]: 2 alpha - 1 for the soft label alpha, or tanh of the
+logits. Choices that the paper leaves open: the discriminator is updated first, on masks from before the segmentor's
+update; both have the same learning rate. The discriminator's Adam has betas 0.5 and 0.999, as is customary.
 
-Against a critic. LGAN (CMIG 2021), equations 6 to 11; Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017,
-algorithm 1: a critic has to be Lipschitz, so all of its parameters, those of batch normalisation too, are clipped to
-[-c, c] after its step. The critic minimises E[D(fake)] - E[D(real)], the negative of its estimate of the distance; the
-generator minimises BCE - E[D(fake)]. With the printed weight of 1 the clipped critic's gradient is about a hundredth of
-the pixels', or less. An amplified loss has its weight set at the first step such that the critic has
-:attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output. What the paper leaves
-open: c is 0.01, as in the first WGAN; one critic step for each of the generator's, the critic's first; both have the
-same learning rate, the critic :data:`FASTEST` at most; the critic sees the generator's probabilities, not binarised.
-Adam's beta1 is 0.9 for both ("momentum 0.9").
+With a critic: LGAN (CMIG 2021), equations 6 to 11; Arjovsky, Chintala and Bottou, "Wasserstein GAN", ICML 2017,
+algorithm 1: a critic has to be Lipschitz, so all of its parameters, including those of batch normalisation, are clipped
+to [-c, c] after its step. The critic minimises E[D(fake)] - E[D(real)], the negative of its estimate of the distance;
+the generator minimises BCE - E[D(fake)]. With the printed weight of 1, the gradient of the clipped critic is about a
+hundredth of that of the pixel loss, or less. The weight of an amplified loss is set at the first step so that the
+critic has the share :attr:`softmask.train.losses.WassersteinLoss.share` of the gradient at the generator's output.
+Choices that the paper leaves open: c is 0.01, as in the first WGAN; one critic step per generator step, before it; both
+have the same learning rate, but the critic at most :data:`FASTEST`; the critic sees the generator's probabilities, not
+a binary mask. Adam's beta1 is 0.9 for both ("momentum 0.9").
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from softmask.train.device import autocast, compiled, derived, seeded
 from softmask.train.losses import LOSSES, Batch, GanLoss, WassersteinLoss, Weighted, split, weighted
 
 FASTEST = 1e-4
-"""Highest learning rate of a critic, ten times the paper's. At the small profiles' 1e-3 its parameters jump from bound
-to bound, and real and fake masks are told apart by chance (the gap had either sign)."""
+"""Maximum learning rate of a critic, ten times the paper's. At 1e-3, as in the small profiles, its parameters jump
+between the bounds, and it separates real and fake masks only by chance (the gap had either sign)."""
 
 Values = dict[str, torch.Tensor]
 """Scalars by name, for the curves."""
 
 
 class Adversary:
-    """The other player: its network, ``width`` channels wide, with first weights derived from ``seed``, and its Adam.
+    """Discriminator or critic: a network of ``width`` channels, initialised from ``seed``, and its optimiser.
 
     Attributes:
-        name, weight: of the loss, as the segmentor follows it.
-        module, optimiser: the network and its Adam.
-        mask: function that makes the mask it judges of the segmentor's logits, each (B, 1, H, W).
+        name, weight: name and weight of the adversarial loss among the segmentor's losses.
+        module, optimiser: the network and its Adam optimiser.
+        mask: function from the segmentor's logits to the mask that the adversary sees, both (B, 1, H, W).
     """
 
     NAME = ""
@@ -74,14 +74,14 @@ class Adversary:
 
 
 class Discriminator(Adversary):
-    """Judge that learns to tell real from generated images or masks."""
+    """Adversary that learns to distinguish real from generated images or masks."""
 
     NAME = "discriminator"
     mask = staticmethod(torch.tanh)
 
     def turn(self, real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> Values:
-        """Update the judge once on its inputs ``real`` and ``fake``, which have no gradient. Returns its loss and the
-        shares of its answers that are right."""
+        """Update the discriminator once on the inputs ``real`` and ``fake``, which have no gradient. Returns its loss,
+        and its accuracy on real and on fake inputs."""
         with autocast(self.device):
             on_real, on_fake = self.module(*real), self.module(*fake)  # logits
         loss = self.loss.discriminator(on_real.float(), on_fake.float())
@@ -95,7 +95,7 @@ class Discriminator(Adversary):
         }
 
     def judgement(self, *fake: torch.Tensor) -> torch.Tensor:
-        """Return the generator's side of the loss of ``fake``: a scalar, whose gradient does not reach the judge."""
+        """Return the generator's side of the loss for ``fake``, a scalar without gradient for the discriminator."""
         self.module.requires_grad_(False)
         with autocast(self.device):
             on_fake = self.module(*fake)
@@ -103,7 +103,7 @@ class Discriminator(Adversary):
         return self.loss.generator(on_fake.float())
 
     def update(self, batch: Batch, mask: torch.Tensor) -> Values:
-        """Take its turn on soft labels and on the segmentor's ``mask`` (B, 1, H, W), which carries no gradient."""
+        """Update the discriminator on soft labels and the segmentor's ``mask`` (B, 1, H, W), which has no gradient."""
         return self.turn((batch.images, 2 * batch.soft - 1), (batch.images, mask))
 
     def backward(
@@ -114,14 +114,14 @@ class Discriminator(Adversary):
         terms: Values,
         followed: Collection[str],
     ) -> Values:
-        """Add the segmentor's side of the GAN loss to ``terms``, and take the gradient of those that are followed."""
+        """Add the segmentor's side of the GAN loss to ``terms``, and backpropagate the ``followed`` terms."""
         terms[self.name] = self.weight * self.judgement(batch.images, mask)
         sum(terms[name] for name in followed).backward()
         return {}
 
 
 class Critic(Adversary):
-    """Critic of lung masks, which learns how far predicted masks are from true ones."""
+    """Adversary that learns the distance between predicted and true lung masks."""
 
     NAME = "critic"
     mask = staticmethod(torch.sigmoid)
@@ -130,11 +130,11 @@ class Critic(Adversary):
         super().__init__(*arguments, **more)
         clip(self.module)
         factor = torch.full((), 1.0 if self.loss.share is None else 0.0, device=self.device)
-        self.module.register_buffer("factor", factor)  # of the weight; 0: not known yet. A checkpoint keeps it
+        self.module.register_buffer("factor", factor)  # on the weight, in the checkpoint; 0: not known yet
 
     def update(self, batch: Batch, mask: torch.Tensor) -> Values:
-        """Take its turn, on the generator's ``mask`` (B, 1, H, W), which carries no gradient. Returns ``critic_gap``,
-        E[D(real)] - E[D(fake)] before it."""
+        """Update the critic once on the generator's ``mask`` (B, 1, H, W), which has no gradient. Returns
+        ``critic_gap``, E[D(real)] - E[D(fake)] before the update."""
         with autocast(self.device):
             distance = self.module(batch.images, batch.masks, mask)  # (B,)
         loss = self.loss.discriminator(distance.float())
@@ -154,10 +154,10 @@ class Critic(Adversary):
         terms: Values,
         followed: Collection[str],
     ) -> Values:
-        """Add the generator's side of the loss to ``terms``, and take the gradient of those that are followed. Returns
-        ``adversarial_share``, in [0, 1]: the length of the critic's gradient at the outputs over the sum of its length
-        and that of the pixels'."""
-        self.module.requires_grad_(False)  # it only judges now
+        """Add the generator's side of the loss to ``terms``, and backpropagate the ``followed`` terms. Returns
+        ``adversarial_share``, in [0, 1]: the norm of the critic's gradient at the main output, divided by the sum of
+        this norm and that of the pixel losses' gradient."""
+        self.module.requires_grad_(False)  # the critic is not trained here
         with autocast(self.device):
             score = self.module.score(batch.images, mask, batch.masks)  # (B,)
         printed = {self.name: self.weight * self.loss.generator(score.float())}
@@ -165,7 +165,7 @@ class Critic(Adversary):
         critic = _pull(printed, [name for name in followed if name == self.name], outputs)
         lengths = torch.stack([torch.linalg.vector_norm(pull[0]) for pull in (pixels, critic)])
         factor = self.module.factor
-        if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # the first step that follows both
+        if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # the first step with both
             factor.copy_(self.loss.share / (1 - self.loss.share) * lengths[0] / lengths[1])
         terms[self.name] = factor * printed[self.name]
         torch.autograd.backward(outputs, [ours + factor * its for ours, its in zip(pixels, critic, strict=True)])
@@ -176,10 +176,10 @@ class Critic(Adversary):
 
 
 class Segmentation:
-    """A segmentor under its losses, taking turns with an adversary where one of them is adversarial.
+    """Training of a segmentor on its losses, alternating with an adversary if one of the losses is adversarial.
 
     Attributes:
-        adversary: None without an adversarial loss.
+        adversary: discriminator or critic; None without an adversarial loss.
     """
 
     def __init__(
@@ -193,8 +193,8 @@ class Segmentation:
         seed: int = 0,
         steps: int = 1,
     ) -> None:
-        """Make the optimisers, and the adversary that the losses name, ``width`` channels wide, its first weights
-        derived from ``seed``. The loop sets the rate; ``steps`` of the training decide whether it is compiled."""
+        """Create the optimisers, and the adversary that the losses name, with ``width`` channels and initialised from
+        ``seed``. The loop sets the learning rate; the number of ``steps`` decides whether networks are compiled."""
         self.device = device
         self.pixel, adversarial = split(losses)
         self.modules: dict[str, nn.Module] = {"network": network}
@@ -213,10 +213,10 @@ class Segmentation:
             self.optimisers[self.adversary.NAME] = self.adversary.optimiser
 
     def step(self, batch: Batch, followed: Collection[str]) -> Values:
-        """Update each module once, the segmentor down the losses ``followed``.
+        """Update each module once, the segmentor on the losses ``followed``.
 
         Returns:
-            Each loss with its weight, ``loss_<name>``, and what the adversary reports of its turn.
+            The weighted losses, ``loss_<name>``, and the values that the adversary reports.
         """
         with autocast(self.device):
             outputs = self.outputs(batch.images)  # each (B, 1, H, W)
@@ -224,7 +224,7 @@ class Segmentation:
         judged = {}
         if self.adversary:
             batch = batch._replace(images=beside(outputs[0], batch.images))
-            # before the losses: their gradients at the output are summed in this order, to the last bit
+            # before the losses, because the order decides the last bits of the summed gradients at the output
             mask = self.adversary.mask(outputs[0])
             judged = self.adversary.update(batch, mask.detach())
         terms = weighted(outputs, batch, self.pixel)
@@ -238,7 +238,7 @@ class Segmentation:
 
 
 class _Outputs(nn.Module):
-    """A network whose call gives all its training outputs: what can be compiled."""
+    """Wrapper whose call returns all training outputs of a network, so that it can be compiled."""
 
     def __init__(self, network: SegmentationNet) -> None:
         super().__init__()
@@ -249,9 +249,9 @@ class _Outputs(nn.Module):
 
 
 def beside(masks: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Return what an adversary sees of ``images`` (B, C, S, S): their first channel, averaged to the size s of the
-    ``masks``, (B, 1, s, s). It is the original image (SoftGAN, section 3.2; CasGAN, section 3.2.2), enlarged by
-    interpolation where the network sees enlarged ones, and never what another network made of it."""
+    """Return the images that an adversary sees beside ``masks``: the first channel of ``images`` (B, C, S, S), averaged
+    to the size s of the masks, (B, 1, s, s). This is the original image (SoftGAN, section 3.2; CasGAN, section 3.2.2),
+    interpolated if the network's input is enlarged, and never the output of another network."""
     factor = images.shape[-1] // masks.shape[-1]
     return F.avg_pool2d(images[:, :1], factor) if factor > 1 else images[:, :1]
 
@@ -264,8 +264,8 @@ def clip(critic: nn.Module) -> None:
 
 
 def _pull(terms: Values, names: Collection[str], outputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the gradient at each of ``outputs`` of the sum of the ``terms`` of these ``names``, 0 where it has none;
-    their graph is kept."""
+    """Return the gradient of the sum of the ``terms`` of these ``names`` at each of ``outputs``, 0 where there is none.
+    The graph is kept."""
     if not names:
         return [torch.zeros_like(output) for output in outputs]
     total = sum(terms[name] for name in names)

@@ -1,7 +1,8 @@
-"""Training of segmentation networks: augmentation, validation, the warm-up, and which weights are kept.
+"""Training of segmentation networks: augmentation, validation, warm-up, and selection of the weights.
 
-What the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few pixels), and
-which epoch's weights are tested: those with the best mean Dice on the validation images, the warm-up's epochs aside.
+Choices that the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few
+pixels), and which epoch's weights are tested: those with the highest mean validation Dice, excluding the warm-up
+epochs.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from softmask.train.losses import Batch, Weighted, by_tanh
 from softmask.train.objectives import Segmentation
 
 BINARY = "binary"
-"""Label of a training without soft labels: the masks stand in for them."""
+"""Label of a training without soft labels: the binary masks are used in their place."""
 
 SHIFT = 1 / 16
-"""Largest shift up, down, left and right, as a share of the image's side."""
+"""Maximum shift up, down, left and right, as a share of the image's side."""
 PERCENT, UPRIGHT_SHIFT = (70, 110), 1 / 8
-"""Size at which an upright image is shown, at least and at most, and its largest shift: on a scanner's table a body
-lies higher or lower by more than a crop around a lesion misses its middle."""
+"""Minimum and maximum zoom of upright images in percent, and their maximum shift: the height of the body on the
+scanner's table varies more than the position of a lesion in its crop."""
 
 
 def train(
@@ -45,24 +46,24 @@ def train(
     upright: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train ``network``, fresh from :func:`~softmask.train.device.seeded`, until it holds the best epoch's weights, or
-    has failed.
+    """Train ``network``, built within :func:`~softmask.train.device.seeded`, for all epochs or until it has failed. It
+    then holds the weights of the best epoch.
 
-    Continues from ``folder/checkpoint.pt`` where there is one of the same training. A GAN or Wasserstein loss brings in
-    its adversary (:mod:`softmask.train.objectives`). The network stays on the device it was trained on.
+    Continues from ``folder/checkpoint.pt`` if it belongs to the same training. A GAN or Wasserstein loss adds its
+    adversary (:mod:`softmask.train.objectives`). The network stays on the training device.
 
     Args:
         losses: names of :data:`~softmask.train.losses.LOSSES` with weights.
         label: soft label to train on, a name in ``data.train.soft``, or ``binary``.
-        data: whose parts ``train`` and ``validation`` have images (N, C, S, S), masks and soft labels (N, 1, S, S),
-            float32, as :class:`softmask.experiments.prepare.Part` has.
-        name: of the run, for messages.
-        upright: whether these are whole slices of a body, some of which hold nothing: augmentation keeps
-            them upright, and validation takes one Dice over the pixels of all images together.
+        data: object whose parts ``train`` and ``validation`` have images (N, C, S, S), and masks and soft labels
+            (N, 1, S, S), float32, as :class:`softmask.experiments.prepare.Part` has.
+        name: name of the run, for messages.
+        upright: whether the images are whole slices of a body, some of them without foreground: augmentation keeps
+            them upright, and validation computes one Dice over the pixels of all images.
 
     Raises:
         ConfigError: for unknown losses or label, or no images.
-        TrainingError: when images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
+        TrainingError: if images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
     """
     for part_name, part in (("training", data.train), ("validation", data.validation)):
         if not len(part.images):
@@ -74,7 +75,7 @@ def train(
     arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
     batch = Batch(*(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays))
 
-    warm = []  # losses of the warm-up: a network with a soft loss has one
+    warm = []  # losses of the warm-up, which only networks with a soft loss have
     if by_tanh(losses):
         warm = [loss for loss, _ in losses if loss.startswith("dice")] or ["dice"]
     added = [(loss, 1.0) for loss in warm if loss not in dict(losses)]
@@ -109,8 +110,8 @@ def train(
 
 
 def validation_dice(network: SegmentationNet, part: Any, together: bool) -> float:
-    """Return the Dice of the predictions for the images of ``part``, cut at 0.5, in [0, 1]: the mean over images, or of
-    all images ``together``. Raises NotFinite."""
+    """Return the Dice, in [0, 1], of the predictions for the images of ``part``, binarised at 0.5: the mean over
+    images, or one Dice of all images ``together``. Raises NotFinite."""
     probabilities = predict(network, part.images)
     if not np.isfinite(probabilities).all():
         raise NotFinite("validation: NaN or infinite numbers in the predictions")
@@ -122,7 +123,7 @@ def validation_dice(network: SegmentationNet, part: Any, together: bool) -> floa
 
 def baseline(masks: np.ndarray, together: bool = False) -> float:
     """Return the Dice of ``masks`` (N, S, S) bool with an empty mask or with foreground everywhere, whichever is
-    larger; the mean over images, or of all images ``together``."""
+    larger: the mean over images, or one Dice of all images ``together``."""
     if together:
         masks = masks.reshape(1, -1, masks.shape[-1])
     return max(float(dice(np.full_like(masks, value), masks).mean()) for value in (False, True))
@@ -132,8 +133,8 @@ def baseline(masks: np.ndarray, together: bool = False) -> float:
 def evaluate(
     network: nn.Module, call: Callable[[torch.Tensor], torch.Tensor], images: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Return what ``call`` gives for ``images`` (N, C, H, W), ``batch_size`` at a time on the network's device, with
-    the ``network`` in evaluation mode meanwhile: (N, ...) float32."""
+    """Return the results of ``call`` for ``images`` (N, C, H, W), (N, ...) float32, computed in batches on the
+    network's device, with the ``network`` in evaluation mode."""
     device = next(network.parameters()).device
     training = network.training
     network.eval()
@@ -151,11 +152,11 @@ def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) 
 
 
 def draw(n: int, size: int, source: torch.Generator, upright: bool = False) -> torch.Tensor:
-    """Return moves of ``n`` images of ``size`` x ``size`` pixels, (n, 5) int64: transposed, flipped up-down, left-right
-    (0 or 1); rows, columns to shift.
+    """Return random moves for ``n`` images of ``size`` x ``size`` pixels, (n, 5) int64: transposed, flipped up-down,
+    flipped left-right (0 or 1); rows and columns to shift.
 
-    With ``upright``, up stays up, for whole bodies lie on their backs, and a sixth column says how large they are
-    shown, in percent: how much of the image a body takes is the scanner operator's choice.
+    With ``upright``, images are only flipped left-right, because patients lie on their backs; a sixth column is the
+    zoom in percent, because the scanner's operator chooses how much of the image the body fills.
     """
     flips = torch.randint(0, 2, (n, 3), generator=source)
     most = int(size * (UPRIGHT_SHIFT if upright else SHIFT))
@@ -168,11 +169,12 @@ def draw(n: int, size: int, source: torch.Generator, upright: bool = False) -> t
 
 
 def augment(batch: Batch, moves: torch.Tensor) -> Batch:
-    """Return ``batch`` (of square images) with each image, mask and soft label moved alike, as :func:`draw` said.
+    """Return ``batch`` (of square images), each image moved together with its mask and soft label (:func:`draw`).
 
-    A transposition and two flips make all flips and quarter turns. What a shift brings in from outside repeats the
-    image's edge, and is no lesion: 0 in mask and soft label. Images may be a whole number of times larger than masks
-    and soft labels; shifts count pixels of the latter. ``moves`` are (B, 5) or (B, 6), on the batch's device.
+    A transposition and two flips generate all flips and quarter turns. Pixels that a shift brings in from outside
+    repeat the edge of the image, and are background: 0 in mask and soft label. Images may be larger than masks and soft
+    labels by an integer factor; shifts are in pixels of the masks. ``moves`` are (B, 5) or (B, 6), on the batch's
+    device.
     """
     size = batch.masks.shape[-1]
     factor = batch.images.shape[-1] // size
@@ -184,8 +186,8 @@ def augment(batch: Batch, moves: torch.Tensor) -> Batch:
 
 
 def _source(moves: torch.Tensor, size: int, factor: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where each pixel of a moved image of S = ``factor`` x ``size`` pixels a side comes from, (B, 1, S*S), and
-    whether that lies inside, (B, 1, S, S)."""
+    """Return the source index of each pixel of a moved image with sides of S = ``factor`` x ``size`` pixels,
+    (B, 1, S*S), and whether the source lies inside the image, (B, 1, S, S)."""
     b, size = len(moves), factor * size
     transposed, upside, mirrored, down, right, *percent = moves.view(b, -1, 1, 1).unbind(1)  # each (B, 1, 1)
     row, column = torch.meshgrid(*2 * [torch.arange(size, device=moves.device)], indexing="ij")  # (S, S)
@@ -193,7 +195,7 @@ def _source(moves: torch.Tensor, size: int, factor: int) -> tuple[torch.Tensor, 
     columns = torch.where(transposed == 1, row, column)
     rows = torch.where(upside == 1, size - 1 - rows, rows) + factor * down
     columns = torch.where(mirrored == 1, size - 1 - columns, columns) + factor * right
-    for shown in percent:  # farther from the middle the smaller the image is shown
+    for shown in percent:  # a smaller zoom takes pixels farther from the middle
         middle = (size - 1) / 2
         rows, columns = (((at - middle) * (100 / shown) + middle).round().long() for at in (rows, columns))
     inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)

@@ -1,14 +1,13 @@
-"""Training of SRGAN on patches: towards the content alone first, then generator and discriminator in turns.
+"""Training of SRGAN on patches: first with the content loss alone, then generator and discriminator alternately.
 
 Ledig et al., CVPR 2017, section 2.2, with the losses and weights of CasGAN, section "Training details": 1 content (mean
 squared error), 0.001 adversarial, 0.008 of VGG19's features, 2e-8 total variation.
 
-What the papers leave open: the low resolution is the mean of 4 x 4 pixels, as a detector of larger pixels sees it.
-A step takes patches of 64 x 64 pixels from anywhere in the training images, in one of
-eight orientations; in an epoch there are as many of them as would cover all training images once. Adam's betas are 0.9
-and 0.999 for both; the rate follows the settings' schedule over all epochs. The first
-``warmup`` epochs follow the content alone. The last epoch's weights are kept: what an adversarial training improves is
-not what the validation's PSNR measures.
+Choices that the papers leave open: a pixel of low resolution is the mean of 4 x 4 pixels, as in a detector with larger
+pixels. A step takes patches of 64 x 64 pixels from random places in the training images, in one of eight orientations;
+an epoch has as many patches as would cover all training images once. Adam's betas are 0.9 and 0.999 for both; the
+learning rate follows the settings' schedule over all epochs. The first ``warmup`` epochs use the content loss alone.
+The weights of the last epoch are kept, because the validation PSNR does not measure what adversarial training improves.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from softmask.train.objectives import Discriminator, Values
 from softmask.train.segmentation import evaluate
 
 SR_LOSSES = ("content", "adversarial", "vgg22", "vgg54", "total_variation")
-"""What a generator can be trained towards."""
+"""Names of the losses that a generator can be trained with."""
 
 PATCH = 64
-"""Height and width of a patch of high resolution; of the whole image where that is smaller."""
+"""Height and width of a high-resolution patch; a smaller image is one patch."""
 PERFECT = 1e-10
-"""Least mean squared error in a PSNR (100 dB): an empty image can be met exactly."""
+"""Minimum mean squared error in a PSNR (100 dB), because an empty image can be reproduced exactly."""
 
 
 def degrade(high: torch.Tensor) -> torch.Tensor:
@@ -57,13 +56,13 @@ def upscale(network: Generator, images: np.ndarray, batch_size: int = 16) -> np.
 
 
 def details(network: Generator, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
-    """Return what the last convolution reads for ``images`` (N, 1, H, W) in [0, 1]: (N, width, 4H, 4W) float32."""
+    """Return the input of the last convolution for ``images`` (N, 1, H, W) in [0, 1]: (N, width, 4H, 4W) float32."""
     return evaluate(network, lambda batch: network.features(batch)[1], images, batch_size)
 
 
 class SuperResolution:
-    """A generator under its losses, taking turns with a discriminator of patches, ``width`` channels wide, where one of
-    them is adversarial."""
+    """Training of a generator on its losses, alternating with a patch discriminator of ``width`` channels if one of the
+    losses is adversarial."""
 
     def __init__(
         self, network: Generator, losses: Weighted, device: torch.device, width: int, seed: int, steps: int
@@ -85,11 +84,11 @@ class SuperResolution:
             self.distances["adversarial"] = lambda fake, _: self.adversary.judgement(fake)
 
     def step(self, high: torch.Tensor, followed: Collection[str]) -> Values:
-        """Update the generator once towards patches ``high`` (B, 1, P, P) down the losses ``followed``, after the
+        """Update the generator once on patches ``high`` (B, 1, P, P) with the losses ``followed``, after the
         discriminator if ``adversarial`` is among them.
 
         Returns:
-            Those losses with their weights, and the discriminator's numbers: scalars by name.
+            The weighted losses, and the values that the discriminator reports: scalars by name.
         """
         with autocast(self.device):
             fake = self.upscaled(degrade(high))  # (B, 1, P, P)
@@ -116,19 +115,19 @@ def train_super_resolution(
     name: str,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Train ``network`` as :func:`softmask.train.segmentation.train` does, until it holds the last epoch's weights.
+    """Train ``network`` as :func:`softmask.train.segmentation.train` does; it then holds the weights of the last epoch.
 
     Args:
         losses: names of :data:`SR_LOSSES` with weights.
-        data: of whose parts the ``images`` count, (N, 1, S, S), S a multiple of 4.
+        data: object whose parts ``train`` and ``validation`` have ``images`` (N, 1, S, S), S a multiple of 4.
 
     Returns:
-        Its curves have ``validation_psnr`` instead of ``validation_dice``; ``loss_adversarial`` is the generator's
-        side. Curves of the discriminator and of losses that are not followed in the warm-up begin after it.
+        Outcome whose curves have ``validation_psnr`` instead of ``validation_dice``; ``loss_adversarial`` is the
+        generator's side. Curves of the discriminator and of losses that the warm-up does not use begin after it.
 
     Raises:
         ConfigError: for losses that are unknown or cannot be combined, or images that do not fit.
-        TrainingError: when images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
+        TrainingError: if images, a loss, or weights are no longer finite, or a checkpoint cannot be written.
     """
     check_losses(losses)
     for part_name, part in (("training", data.train), ("validation", data.validation)):
@@ -146,7 +145,7 @@ def train_super_resolution(
     n = len(images) * patches_in(size)
     network = network.to(device, memory_format=torch.channels_last)
     objective = SuperResolution(network, losses, device, settings.discriminator_width, seed, settings.steps(n))
-    # a baseline of 1: nothing but the warm-up's length ends it
+    # with a baseline of 1, only its maximum length ends the warm-up
     start = Start(1.0, settings.warmup, settings.epochs, 1, ["content"], restarts=False)
 
     def examples(epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -170,7 +169,7 @@ def train_super_resolution(
 
 
 def psnr(network: Generator, images: np.ndarray, batch_size: int) -> float:
-    """Return the PSNR in dB of ``images`` (N, 1, S, S), degraded and super-resolved again: the mean over images. Raises
+    """Return the PSNR in dB, averaged over ``images`` (N, 1, S, S), of degraded and again super-resolved images. Raises
     NotFinite."""
     upscaled = upscale(network, degrade(torch.tensor(images)).numpy(), batch_size)
     if not np.isfinite(upscaled).all():
@@ -180,8 +179,8 @@ def psnr(network: Generator, images: np.ndarray, batch_size: int) -> float:
 
 
 def check_losses(losses: Weighted) -> None:
-    """Raise ConfigError for a loss that is not in :data:`SR_LOSSES`, is named twice, or has no positive weight, or
-    where the content loss is missing, which training begins with."""
+    """Raise ConfigError for a loss that is not in :data:`SR_LOSSES`, is named twice, or has no positive weight, or if
+    the content loss, with which training begins, is missing."""
     check(losses, SR_LOSSES)
     names = [name for name, _ in losses]
     if "content" not in names:
@@ -189,13 +188,14 @@ def check_losses(losses: Weighted) -> None:
 
 
 def patches_in(size: int) -> int:
-    """Return how many patches cover an image of ``size`` x ``size`` pixels: an epoch takes as many of each."""
+    """Return the number of patches that cover an image of ``size`` x ``size`` pixels, which an epoch takes from each
+    image."""
     return max(size // PATCH, 1) ** 2
 
 
 def draw(n: int, size: int, source: torch.Generator) -> torch.Tensor:
-    """Return places of ``n`` patches in images of ``size`` x ``size`` pixels, (n, 5) int64: arguments of
-    :func:`patch`."""
+    """Return random orientations and places of ``n`` patches in images of ``size`` x ``size`` pixels, (n, 5) int64: the
+    arguments of :func:`patch`."""
     flips = torch.randint(0, 2, (n, 3), generator=source)
     corners = torch.randint(0, max(size - PATCH, 0) + 1, (n, 2), generator=source)
     return torch.cat([flips, corners], dim=1)
