@@ -1,10 +1,10 @@
-"""Two classes told apart from a table of features: nested cross-validation in which no patient is on both sides.
+"""Classification of images into two classes from a table of features, by nested cross-validation over patients.
 
-The outer folds hold whole patients out. Scaling and the choice of hyper-parameters happen inside each training part,
-the choice in an inner cross-validation of the same kind (Varma and Simon, BMC Bioinformatics 7, 2006). The whole is
-repeated with other folds. A score is always of an image whose patient the classifier has not seen.
+The outer folds hold out whole patients. Scaling and the choice of hyper-parameters use only the training part of each
+fold; the choice is made in an inner cross-validation of the same kind (Varma and Simon, BMC Bioinformatics 7, 2006).
+The procedure is repeated with other folds. Every score is that of an image whose patient the classifier has not seen.
 
-A ``classifier`` is one of :data:`CLASSIFIERS`. All functions raise DataError where a class has too few patients, or
+``classifier`` is a key of :data:`CLASSIFIERS`. Cross-validation raises DataError if a class has too few patients, or
 there are too few images.
 """
 
@@ -35,14 +35,14 @@ CLASSIFIERS: Mapping[str, Sequence[BaseEstimator]] = {
     "knn": [KNeighborsClassifier(n_neighbors=n) for n in (7, 3, 5, 11)],
     "svm": [SVC(kernel="rbf", gamma="scale", C=c) for c in (1.0, 0.1, 10.0, 100.0)],
 }
-"""CasGAN's three, each with the hyper-parameters to choose from, the default first."""
+"""The three classifiers of CasGAN, each with the settings of its hyper-parameters to choose from, the default first."""
 
 LEAST_TRAINING = 11
-"""Images that a training part must have: as many as the most neighbours."""
+"""Smallest number of images in a training part: the largest number of neighbours of ``knn``."""
 
 
 class Examples(NamedTuple):
-    """What is classified: features (N, F), finite; labels (N,) bool, class 1 or class 0; the patient of each image."""
+    """Images to classify: finite features (N, F); labels (N,) bool, True for class 1; the patient of each image."""
 
     features: np.ndarray
     labels: np.ndarray
@@ -54,10 +54,10 @@ class Predictions:
     """Predictions of N held-out images in R repetitions of a cross-validation.
 
     Attributes:
-        scores: (R, N) float, the higher the surer of class 1.
+        scores: (R, N) float, higher where class 1 is more likely.
         called: (R, N) bool, whether the classifier predicts class 1.
         folds: (R, N) int, the fold in which each image was held out.
-        labels: (N,) bool, whether it is of class 1.
+        labels: (N,) bool, whether each image is of class 1.
         groups: (N,) the patient of each image.
     """
 
@@ -73,21 +73,21 @@ class Predictions:
         return (self.called == self.labels).mean(axis=0)
 
     def auc(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the area under the ROC curve: the share of pairs of an image of class 1 and one of class 0 in which
-        the first has the higher score, and half of those with equal scores.
+        """Return the area under the ROC curve: the share of pairs of an image of class 1 and an image of class 0
+        in which the first has the higher score; a pair with equal scores counts half.
 
             AUC = sum_r sum_{i in 1, j in 0, same fold in r} w_i w_j [s_i > s_j] / sum of w_i w_j over the same pairs
 
-        Pairs are of one fold: scores of two fitted classifiers are on two scales.
+        Only images of the same fold form pairs: the scores of two fitted classifiers have different scales.
 
         Args:
-            weights: (..., N) how often each image counts; None: once.
+            weights: (..., N) how often each image counts; None: each counts once.
 
         Returns:
             (...) in [0, 1]; NaN where the weights leave no pair.
         """
         positive, negative = self.labels, ~self.labels
-        wins, pairs = np.zeros((2, positive.sum(), negative.sum()))  # how often ranked correctly, and held out together
+        wins, pairs = np.zeros((2, positive.sum(), negative.sum()))  # times ranked correctly, and held out together
         for scores, folds in zip(self.scores, self.folds, strict=True):
             together = folds[positive, None] == folds[None, negative]
             pairs += together
@@ -101,11 +101,11 @@ class Predictions:
 def cross_validate(
     examples: Examples, classifier: str, seeds: Sequence[int], inner: int | None = INNER_FOLDS
 ) -> Predictions:
-    """Return the predictions of held-out images, in one repetition for each of ``seeds``.
+    """Return the predictions for the held-out images, with one repetition for each of ``seeds``.
 
     Args:
-        inner: folds of the inner cross-validation that chooses the hyper-parameters by its accuracy, among equals by
-            its AUC, then the earlier setting; None: the default setting, nothing is chosen.
+        inner: number of folds of the inner cross-validation, which chooses the setting with the highest accuracy
+            (ties: the highest AUC, then the earlier setting); None: always use the default setting.
     """
     repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
     names = ("scores", "called", "folds")
@@ -114,7 +114,7 @@ def cross_validate(
 
 
 def auc_interval(predictions: Predictions, seed: int) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the AUC over patients, for these fitted classifiers."""
+    """Return the 95 % bootstrap interval of the AUC over patients, without fitting the classifiers again."""
     return percentile_interval(predictions.auc(bootstrap_weights(predictions.groups, seed)))
 
 
@@ -126,11 +126,11 @@ def auc_difference(a: Predictions, b: Predictions, seed: int) -> tuple[float, fl
 
 
 def against_chance(examples: Examples, classifier: str, n: int, seed: int) -> dict[str, float]:
-    """Return the permutation test of the AUC of one repetition with the default setting: ``auc``, its mean over
+    """Return a permutation test of the AUC with one repetition and the default setting: ``auc``, its mean over
     permuted labels (``auc_permuted``), and ``p``.
 
     p = (1 + number of permutations with at least this AUC) / (1 + n), which is never 0 (Phipson and Smyth 2010).
-    The mean over permutations is 1/2 unless something leaks.
+    The mean over permutations is 1/2 unless information leaks between the folds.
     """
 
     def auc(labels: np.ndarray) -> float:
@@ -144,9 +144,9 @@ def against_chance(examples: Examples, classifier: str, n: int, seed: int) -> di
 
 
 def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.random.Generator) -> np.ndarray:
-    """Return (N,) labels, exchanged between patients with as many images, and shuffled within each.
+    """Return labels (N,) exchanged between patients with the same number of images, and shuffled within each patient.
 
-    A patient's images keep belonging together, unlike with labels that are shuffled one by one.
+    The labels of a patient stay together, unlike labels that are shuffled one by one.
     """
     numbers = group_numbers(groups)
     rows = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]  # of each patient
@@ -161,11 +161,11 @@ def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.rando
 def importance(
     examples: Examples, classifier: str, columns: Mapping[str, Sequence[int]], seed: int, n: int = 5
 ) -> dict[str, float]:
-    """Return the mean fall of the AUC when columns are shuffled among held-out images, by name.
+    """Return, by name, the mean decrease of the AUC when columns are shuffled among the held-out images.
 
     Args:
-        columns: by name, which columns are shuffled together: one, or a family of features that can stand in for
-            one another.
+        columns: by name, the columns that are shuffled together: a single feature, or a family of features that can
+            replace one another.
         n: number of shuffles.
     """
     generator = np.random.default_rng(seed)
@@ -191,10 +191,10 @@ def _repeat(
     inner: int | None,
     splits: list[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tuple[Predictions, list[tuple[np.ndarray, Pipeline]]]:
-    """Return the predictions (R = 1) of one cross-validation, over ``splits`` (None: :data:`FOLDS`), and of each fold
-    the held-out rows and what was fitted.
+    """Return the predictions (R = 1) of one cross-validation over ``splits`` (None: :data:`FOLDS` folds), and the
+    held-out rows and the fitted pipeline of each fold.
 
-    The first of ``settings`` is fitted, or the best in ``inner`` folds of each training part.
+    The setting is the best of ``settings`` in ``inner`` folds of each training part, or the first if ``inner`` is None.
     """
     features, labels, groups = examples
     numbers = group_numbers(groups)
@@ -212,7 +212,7 @@ def _repeat(
 
 
 def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int, inner: int) -> BaseEstimator:
-    """Return the setting of the best accuracy in ``inner`` folds, among equals that of the best AUC, then the first."""
+    """Return the setting with the highest accuracy in ``inner`` folds (ties: the highest AUC, then the first)."""
     splits = _split(examples.labels, examples.groups, inner, seed)
 
     def merit(setting: BaseEstimator) -> tuple[float, float]:
@@ -223,7 +223,7 @@ def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int, inne
 
 
 def _split(labels: np.ndarray, numbers: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return ``folds`` pairs of rows to train on and rows held out, of whole patients, stratified by class."""
+    """Return ``folds`` pairs of training rows and held-out rows, divided by patient and stratified by class."""
     for name in (False, True):
         patients = len(set(numbers[labels == name]))
         if patients < folds:
@@ -242,7 +242,7 @@ def _split(labels: np.ndarray, numbers: np.ndarray, folds: int, seed: int) -> li
 
 
 def _scores(pipeline: Pipeline, features: np.ndarray) -> np.ndarray:
-    """Return (N,), the higher the surer of class 1."""
+    """Return scores (N,), higher where class 1 is more likely."""
     if hasattr(pipeline, "decision_function"):
         return pipeline.decision_function(features)
     return pipeline.predict_proba(features)[:, list(pipeline.classes_).index(True)]

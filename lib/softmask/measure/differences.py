@@ -1,27 +1,27 @@
-"""Difference of two methods' values with its interval over patients and seeds.
+"""Difference between the values of two methods, with its confidence interval over patients and seeds.
 
 Network A has S_A trained seeds, B has S_B, and both are measured on the same N images of P patients.
 The value of A with seed s, averaged over the images of patient p, is::
 
     z_sp = patient effect + seed effect a_s + interaction g_sp,    Var(a_s) = sigma_A^2
 
-A difference D is the mean over images and seeds of A less that of B. Patient p has the weight w_p = n_p / N; seeds are
-never paired by their number. With d_p the difference at patient p of the means over seeds, and m_s = sum_p w_p z_sp
-the mean of a seed::
+The difference D is the mean of A over images and seeds minus that of B. Patient p, with n_p images, has the weight
+w_p = n_p / N; the seeds of A and B are never paired. With d_p the difference of the means over seeds for patient p, and
+m_s = sum_p w_p z_sp the mean of a seed::
 
     V_patients = sum_p c_p (d_p - D)^2,                     c_p = w_p^2 / (1 - 2 w_p + sum_q w_q^2)
     V_seeds    = Var_s(m_s) / S                             for A and for B
     V_both     = sum_p c_p sum_s r_sp^2 / (S (S - 1)),      r_sp = z_sp - z_p - (m_s - m)
     V          = V_patients + max(sum over A, B of (V_seeds - V_both), 0)
 
-V_patients and V_seeds each hold the interaction, so it is taken out once: the two-way clustering of Cameron, Gelbach
-and Miller (2011). c_p makes V_patients unbiased for patients with unequal numbers of images (Bell and McCaffrey 2002).
-The interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (1946),
+V_patients and V_seeds both contain the interaction, so it is subtracted once, as in the two-way clustering of Cameron,
+Gelbach and Miller (2011). c_p makes V_patients unbiased for patients with unequal numbers of images (Bell and McCaffrey
+2002). The interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (1946),
 V^2 / sum_k (V_k^2 / df_k): S - 1 for V_seeds, Bell and McCaffrey's number for V_patients, their product for V_both.
-Coverage in simulation: docs/choices.md.
+The coverage in simulations is in docs/choices.md.
 
-A method without randomness (a reader) has no variance between seeds. Where one network has a single seed, the other's
-variance between seeds stands for it; where both have, the interval is over patients alone.
+A method without randomness (a reader) has no variance between seeds. If one network has a single seed, the variance
+between seeds of the other network is used for both; if both have a single seed, the interval is over patients only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from softmask.errors import DataError
 from softmask.measure.statistics import LEVEL
 
 POWER = 0.8
-"""Of the smallest detectable difference."""
+"""Power at which a difference counts as detectable (:func:`detectable`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +44,13 @@ class Scores:
     """Values of one method on the test images of a data set.
 
     Attributes:
-        ids, patients: (N,) of each image.
-        values: (seeds, N) of the seeds whose training did not fail; NaN or infinite where undefined.
+        ids, patients: (N,) identifier and patient of each image.
+        values: (seeds, N) for the seeds whose training did not fail; NaN or infinite where undefined.
         source: a key of :data:`softmask.data.sample.WORDS`, such as ``real`` or ``embedded``.
         curves: validation Dice by epoch, one curve for each of these seeds; empty where nothing was trained.
-        failed, restarts: number of seeds whose training failed, and of those that succeeded when restarted.
+        failed, restarts: number of seeds whose training failed, and number of seeds that succeeded after a restart.
         fixed: whether the method has no randomness, such as a reader.
-        substitute: whether real images stand in for those that the paper measured on.
+        substitute: whether other real images replace those of the paper.
     """
 
     ids: tuple[str, ...]
@@ -70,17 +70,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two methods in the direction of the claim: positive is in its favour.
+    """Difference of two methods in the direction of the claim: a positive difference supports the claim.
 
     Attributes:
-        mean, low, high: with its 95 % interval over patients and seeds.
+        mean, low, high: mean difference with its 95 % interval over patients and seeds.
         error, df: standard error and degrees of freedom.
-        patients, images: compared.
-        left_out: images on which a value of either method is undefined or infinite.
-        seeds: of each method.
-        one_seed: whether the interval is over patients alone, since neither method has a second seed.
-        patient_variance, patient_df: the part of the variance that remains with very many seeds.
-        seed_variance: of the mean of one seed, for each method; NaN where unknown.
+        patients, images: numbers of patients and images compared.
+        left_out: number of images on which a value of either method is undefined or infinite.
+        seeds: number of seeds of each method.
+        one_seed: whether the interval is over patients only, because neither method has a second seed.
+        patient_variance, patient_df: variance that remains with very many seeds, and its degrees of freedom.
+        seed_variance: variance between the means of seeds, for each method; NaN where unknown.
     """
 
     mean: float
@@ -98,22 +98,22 @@ class Difference:
     seed_variance: tuple[float, float]
 
     def p_below(self, bound: float) -> float:
-        """One-sided p value of so low a difference where the true one is ``bound`` or more."""
+        """Return the one-sided p value of a difference this low if the true difference is ``bound`` or more."""
         if self.error > 0:
             return float(stdtr(self.df, (self.mean - bound) / self.error))
         return float(self.mean >= bound)
 
     def p_above(self, bound: float) -> float:
-        """One-sided p value of so high a difference where the true one is ``bound`` or less."""
+        """Return the one-sided p value of a difference this high if the true difference is ``bound`` or less."""
         return replace(self, mean=-self.mean).p_below(-bound)
 
 
 def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool = False) -> Difference | None:
-    """Return the difference of two methods over the images on which both are defined with every seed, or None.
+    """Return the difference over the images on which both methods are defined with every seed; None if there are none.
 
     Args:
-        factor: of the values of ``worse``: 1.2 asks whether ``better`` is 20 % above it.
-        lower: whether low values are good; the difference is then ``worse`` less ``better``.
+        factor: factor of the values of ``worse``: 1.2 tests whether ``better`` is 20 % above ``worse``.
+        lower: whether low values are good; the difference is then ``worse`` minus ``better``.
 
     Raises:
         DataError: for methods measured on different test images.
@@ -134,7 +134,7 @@ def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool =
 def _difference(
     means: Sequence[np.ndarray], weights: np.ndarray, fixed: Sequence[bool], images: int, left_out: int
 ) -> Difference:
-    """Return the difference; ``means`` (S, P) of both methods, of the worse one with a minus."""
+    """Return the difference, given the ``means`` (S, P) of both methods, negated for the worse one."""
     by_patient = sum(values.mean(axis=0) for values in means)  # (P,)
     mean = float(weights @ by_patient)
     patients, seeds = len(weights), (len(means[0]), len(means[1]))
@@ -150,7 +150,7 @@ def _difference(
     known = [part for part, is_fixed in zip(parts, fixed, strict=True) if not is_fixed and not np.isnan(part[0])]
     degrees = [len(values) - 1 for values in means]
     terms, both = [], 0.0
-    if known:  # the other's stands for that of a single seed
+    if known:  # a method with a single seed takes the variance of the other method
         degrees = [d if d or f else max(degrees) for d, f in zip(degrees, fixed, strict=True)]
         parts = [known[0] if np.isnan(part[0]) else part for part in parts]
         for (seed, interaction), number, df in zip(parts, seeds, degrees, strict=True):
@@ -169,7 +169,7 @@ def _difference(
 def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Return c_p and the degrees of freedom of V_patients."""
     corrected = weights**2 / (1 - 2 * weights + weights @ weights)
-    # of A = R' diag(c) R with R = I - 1 w', the matrix of the quadratic form: tr(A)^2 / tr(A A)
+    # tr(A)^2 / tr(A A), with the matrix of the quadratic form A = R' diag(c) R and R = I - 1 w'
     total, square = corrected.sum(), weights @ weights
     first = total - 2 * corrected @ weights + total * square
     gram = np.diag(corrected) - np.outer(corrected, weights) - np.outer(weights, corrected)
@@ -178,7 +178,7 @@ def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -> tuple[float, float]:
-    """Return the variance between seeds' means, and its part that is the interaction with patients; NaN for one."""
+    """Return the variance between the means of seeds, and its part from the interaction; NaN for a single seed."""
     if len(means) < 2:
         return np.nan, np.nan
     seed = means @ weights
@@ -187,16 +187,16 @@ def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -
 
 
 def _satterthwaite(variance: float, terms: Sequence[tuple[float, float]]) -> float:
-    """Return the degrees of freedom of the sum of ``terms``, (value, degrees of freedom)."""
+    """Return the degrees of freedom of the sum of ``terms``, each (value, degrees of freedom)."""
     spread = sum(value**2 / df for value, df in terms if value)
     return float(variance**2 / spread) if spread else float("inf")
 
 
 def detectable(difference: Difference, seeds: int) -> float:
-    """Return the smallest true difference found with a power of 80 %, with ``seeds`` of each.
+    """Return the smallest true difference that is detected with a power of 80 %, with ``seeds`` seeds of each method.
 
-    (t_0.975 + t_0.8) standard errors, with the estimated variance of patients, and that of seeds divided by their
-    number (at least 2). NaN where the seeds' variance is unknown.
+    It is (t_0.975 + t_0.8) standard errors, from the estimated variance between patients and the variance between
+    seeds divided by ``seeds`` (at least 2). NaN where the variance between seeds is unknown.
     """
     if difference.one_seed or np.isnan(difference.error):
         return float("nan")
@@ -212,8 +212,8 @@ def detectable(difference: Difference, seeds: int) -> float:
 def median_scores(values: np.ndarray) -> np.ndarray:
     """Return values (S, N) whose mean over images is each seed's median, to compare medians as means; NaN stays NaN.
 
-    Median plus influence function, sign(value - median) / (2 density), less its mean; the density from the quantiles
-    at both sides of the median (Siddiqui 1960, with Bofinger's bandwidth, 1975).
+    These are the median plus the influence function, sign(value - median) / (2 density), minus its mean. The density is
+    estimated from the quantiles on both sides of the median (Siddiqui 1960, with Bofinger's bandwidth, 1975).
     """
     scores = np.full(np.shape(values), np.nan)
     for seed, row in enumerate(np.asarray(values, dtype=float)):

@@ -1,4 +1,4 @@
-"""Every measure of predictions, image by image: what a run's record holds."""
+"""All measures of predictions, image by image, as stored in the record of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCTORS = ("doctor1", "doctor2", "doctor3", "doctor4")
 """The readers of LIDC, in the order of the annotation database."""
 
 THRESHOLD = 0.5
-"""A pixel is lesion where its probability is at least this, unless another threshold was learned."""
+"""Probability from which a pixel counts as lesion, unless another threshold was learned."""
 
 
 def measure_images(
@@ -30,15 +30,15 @@ def measure_images(
 
     Args:
         probabilities: (N, H, W) in [0, 1].
-        masks: (N, H, W) bool or {0, 1}, the binary truth.
-        soft: (N, H, W) in [0, 1].
-        references: (N, H, W) each: ``alpha`` in [0, 1], the true lesion fraction; bool or {0, 1} ``consensus`` and
-            the readers, ``doctor1`` to ``doctor4``, all of them present. What is missing here is not measured.
-        alphas: (N, H, W) in [0, 1], the predicted soft masks; None where the probabilities stand for them.
-        threshold: at and above which a probability means lesion.
+        masks: (N, H, W) bool or {0, 1}, the true binary masks.
+        soft: (N, H, W) in [0, 1], the soft labels.
+        references: (N, H, W) each: ``alpha`` in [0, 1], the true lesion fraction; ``consensus`` and the readers
+            ``doctor1`` to ``doctor4``, bool or {0, 1}, present in every image. Missing references are not compared.
+        alphas: (N, H, W) in [0, 1], the predicted soft masks; None: the probabilities are used.
+        threshold: probability from which a pixel counts as lesion.
 
     Raises:
-        DataError: for probabilities that are NaN, and masks of other values than 0 and 1.
+        DataError: for probabilities that are NaN, or masks with values other than 0 and 1.
     """
     probabilities = np.asarray(probabilities, dtype=float)
     if np.isnan(probabilities).any():

@@ -1,7 +1,7 @@
-"""Measures of lung masks at the resolution that a scanner stores: slice by slice, and for whole scans.
+"""Measures of lung masks at the resolution of the stored scan, for each slice and for whole scans.
 
-LGAN (CMIG 2021), section 4.3, table 4 and figure 6. A network sees a slice with fewer pixels than the scanner stores;
-its probabilities are enlarged to the stored size and cut there.
+LGAN (CMIG 2021), section 4.3, table 4 and figure 6. The input of a network has fewer pixels than the stored slice; its
+probabilities are enlarged to the stored size and thresholded there.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from softmask.measure import segmentation
 from softmask.measure.segmentation import outline
 
 WALL = 3
-"""A nodule is at the wall where one of its pixels is this near to the lung's outline, in stored pixels."""
+"""Distance from the outline of the lung, in stored pixels, up to which a nodule is at the wall."""
 
 
 def enlarge(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (N, H, W) float32, probabilities (N, S, S) interpolated linearly."""
+    """Return probabilities (N, S, S) enlarged by bilinear interpolation, (N, H, W) float32."""
     batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
     return F.interpolate(batch, size, mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
 def reduced(probabilities: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return (N, h, w) float32, the means of probabilities (N, H, W) over larger pixels."""
+    """Return the means of probabilities (N, H, W) over larger pixels, (N, h, w) float32."""
     batch = torch.from_numpy(np.ascontiguousarray(probabilities, np.float32))[:, None]
     return F.interpolate(batch, size, mode="area")[:, 0].numpy()
 
@@ -40,9 +40,9 @@ def measure_lungs(
     """Return all measures of N slices, each an array (N,), by name.
 
     ``iou``, ``dice`` and ``hausdorff`` compare the enlarged probabilities, cut at the threshold, with the masks;
-    ``pixels_true``, ``pixels_found`` and ``pixels_common`` are what :func:`dice3d` adds up; ``nodules_inside`` is the
-    share of the nodules' pixels in the predicted lung, NaN without nodule;
-    ``nodules_at_wall_inside`` the same of the nodules :func:`at_wall`.
+    ``pixels_true``, ``pixels_found`` and ``pixels_common`` are the counts for :func:`dice3d`; ``nodules_inside`` is the
+    share of nodule pixels inside the predicted lung, NaN without nodules; ``nodules_at_wall_inside`` is the same share
+    for the nodules :func:`at_wall`.
 
     Args:
         probabilities: (N, S, S) in [0, 1] of lung.
@@ -51,7 +51,7 @@ def measure_lungs(
     """
     rows = []
     for probability, mask, nodule in zip(probabilities, masks, nodules, strict=True):
-        predicted = enlarge(probability[None], mask.shape)[0] >= threshold  # (H, W): one slice at a time is large
+        predicted = enlarge(probability[None], mask.shape)[0] >= threshold  # (H, W), one slice at a time to save memory
         row = {
             "iou": segmentation.iou(predicted, mask),
             "dice": segmentation.dice(predicted, mask),
@@ -67,8 +67,8 @@ def measure_lungs(
 
 
 def at_wall(nodules: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return (H, W) bool, the ``nodules`` (pixels that touch, corners included) that come within :data:`WALL` pixels
-    of the outline of ``mask``."""
+    """Return (H, W) bool, the ``nodules`` (8-connected parts) that come within :data:`WALL` pixels of the outline of
+    ``mask``."""
     numbers, count = label(nodules, structure=np.ones((3, 3), int))
     if not count or not mask.any():
         return np.zeros_like(nodules)
@@ -80,10 +80,10 @@ def at_wall(nodules: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def dice3d(
     groups: Sequence[str], true: Iterable[float], found: Iterable[float], common: Iterable[float]
 ) -> dict[str, float]:
-    """Return the Dice of each scan, 2 sum(common) / (sum(true) + sum(found)) over its slices; 1 where all are empty.
+    """Return the Dice of each scan, 2 sum(common) / (sum(true) + sum(found)) over its slices; 1 if all masks are empty.
 
     Args:
-        groups: (N,) the scan of each slice; scans are returned in the order in which they first come.
+        groups: (N,) the scan of each slice; scans are returned in order of first appearance.
         true, found, common: (N,) ``pixels_true``, ``pixels_found`` and ``pixels_common`` of :func:`measure_lungs`.
     """
     pixels = pd.DataFrame({"true": true, "found": found, "common": common}, dtype=float)

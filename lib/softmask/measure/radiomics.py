@@ -1,7 +1,7 @@
-"""Radiomics: pyradiomics' 93 features, without shape, of the pixels inside a binary or a soft mask.
+"""Radiomics: the 93 features of pyradiomics without shape features, inside a binary or a soft mask.
 
-The features that CasGAN (2020, section 4.3) takes, and the regions of one soft mask. The values are those of
-pyradiomics 3.0.1 (van Griethuysen et al., Cancer Research 2017), from its feature classes, without its extractor.
+These are the features of CasGAN (2020, section 4.3), and its regions of a soft mask. The values are those of
+pyradiomics 3.0.1 (van Griethuysen et al., Cancer Research 2017), computed with its feature classes, not its extractor.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ FEATURES = tuple(
     for name, deprecated in features.getFeatureNames().items()
     if not deprecated
 )
-"""The 93 names, in the order of every table: first order 18, GLCM 24, GLRLM 16, GLSZM 16, GLDM 14, NGTDM 5."""
+"""The 93 feature names, in the order of all tables: first order 18, GLCM 24, GLRLM 16, GLSZM 16, GLDM 14, NGTDM 5."""
 
 HU_SHIFT = 2000
-"""Added to HU for energy and root mean square, which would take air for bright: pyradiomics' own setting for CT."""
+"""Shift added to HU so that air is not bright in energy and root mean square: the setting of pyradiomics for CT."""
 
 FEWEST_PIXELS = 5
-"""Least size of a region: with four pixels of noise, two features are the same whatever the noise; with two, 69."""
+"""Smallest size of a region: for four pixels of noise, two features are always the same; for two pixels, 69."""
 
 LEAST_ALPHA = 0.5 / 255
-"""Least alpha that is more than 0 in an image of eight bits, as the papers' soft masks are."""
+"""Smallest alpha that is above 0 in an 8-bit image, the format of the papers' soft masks."""
 
-_FEW = 64  # regions that are done before a second process has started
+_FEW = 64  # number of regions that are finished before a second process has started
 
 
 @dataclass(frozen=True)
 class BinCount:
-    """A fixed number of bins between a region's least and largest grey level, for images that are not in HU."""
+    """Fixed number of bins between the smallest and the largest grey level of a region, for images not in HU."""
 
     count: int = 32
 
@@ -93,17 +93,18 @@ def extract(
 ) -> tuple[pd.DataFrame, dict[int, str]]:
     """Return the 93 features of one region in each image: texture in 2D, neighbours at distance 1, spacing 1.
 
-    Regions are left out where :func:`checked_values` refuses them or a feature is not finite. The same regions with
-    the same bins are extracted once and then taken from the cache.
+    Regions that :func:`checked_values` rejects, or with a feature that is not finite, are left out. The features of the
+    same regions with the same bins are computed once and then read from the cache.
 
     Args:
-        images: N of (H, W), of any number type and of any sizes.
-        masks: N of (H, W) bool, the regions.
+        images: N arrays (H, W), of any numeric type and any sizes.
+        masks: N arrays (H, W) bool, the regions.
 
     Returns:
-        A row of :data:`FEATURES` for each region that has them all, by its number, and why the others have not.
+        A table with a row of :data:`FEATURES` for each complete region, and the reasons why others are left out; both
+        by the number of the region.
     """
-    regions: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # in its bounding box, (h, w) float and (h, w) bool
+    regions: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # cropped to bounding boxes: (h, w) float, (h, w) bool
     reasons: dict[int, str] = {}
     for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
         try:
@@ -138,19 +139,19 @@ def _values(region: tuple[np.ndarray, np.ndarray], bins: Bins) -> list[float]:
 
 
 def feature_values(image: np.ndarray, mask: np.ndarray, settings: Mapping[str, object]) -> dict[str, float]:
-    """Return all :data:`FEATURES` of one region; NaN or infinite where pyradiomics does not define one.
+    """Return all :data:`FEATURES` of one region; NaN or infinite where pyradiomics does not define a feature.
 
     Args:
         image: (D, H, W) of numbers.
         mask: (D, H, W) bool, not empty.
-        settings: pyradiomics' own, such as ``binWidth`` and ``force2D`` (neighbours in the same slice only).
+        settings: settings of pyradiomics, such as ``binWidth`` and ``force2D`` (neighbours in the same slice only).
     """
     box = bounding_box(mask)
     voxels = sitk.GetImageFromArray(np.where(mask[box], image[box], 0).astype(float))
     inside = sitk.GetImageFromArray(mask[box].astype(np.uint8))
-    logging.getLogger("radiomics").setLevel(logging.CRITICAL)  # what fails is NaN among the values
+    logging.getLogger("radiomics").setLevel(logging.CRITICAL)  # features that fail are NaN
     values: dict[str, float] = {}
-    with warnings.catch_warnings():  # of means over nothing, which give the NaN that is promised
+    with warnings.catch_warnings():  # means of empty arrays give NaN and a warning
         warnings.simplefilter("ignore", RuntimeWarning)
         for kind, feature_class in _CLASSES.items():
             features = feature_class(voxels, inside, **settings).execute()  # all that are not deprecated
@@ -167,8 +168,8 @@ def checked_values(image: np.ndarray, mask: np.ndarray, bins: Bins) -> np.ndarra
     """Return (N,) float, the grey levels of ``image`` (H, W) inside ``mask`` (H, W) bool, row by row.
 
     Raises:
-        DataError: for a region without features, or with constants in their place: of less than
-            :data:`FEWEST_PIXELS` pixels, one pixel wide (pyradiomics refuses those as well), or of one bin.
+        DataError: for a region whose features are undefined or constant: with fewer than :data:`FEWEST_PIXELS`
+            pixels, one pixel wide (also rejected by pyradiomics), or with all grey levels in one bin.
     """
     values = image[mask].astype(float)
     if len(values) < FEWEST_PIXELS:
@@ -188,19 +189,19 @@ def soft_first_order(image: np.ndarray, alpha: np.ndarray, bins: Bins) -> dict[s
     m_3 / m_2^1.5, kurtosis m_4 / m_2^2 (3 for a Gaussian), mean absolute deviation sum a |x - m| / A (the robust one
     over the pixels between the 10th and the 90th percentile, around their mean), energy sum a (x + c)^2, root mean
     square sqrt(energy / A); entropy (bits) and uniformity of the histogram of weights. Minimum, maximum and range are
-    those of all pixels with a > 0, percentiles :func:`quantile`. For alpha of 0 and 1 they are pyradiomics' own;
-    energies grow in proportion to alpha, the rest depends on its proportions only.
+    those of all pixels with a > 0, percentiles those of :func:`quantile`. If alpha is 0 or 1, the values are those of
+    pyradiomics. Energies are proportional to alpha; the other features do not change if alpha is scaled.
 
     Args:
         image: (H, W).
         alpha: (H, W) in [0, 1].
-        bins: of the histogram, and c.
+        bins: bins of the histogram; they also set the shift c.
 
     Raises:
-        DataError: where :func:`checked_values` refuses the region {alpha > 0}, or few pixels have a weight.
+        DataError: if :func:`checked_values` rejects the region {alpha > 0}, or too few pixels have a weight.
     """
     alpha = np.asarray(alpha, float)
-    x, a = checked_values(image, alpha > 0, bins), alpha[alpha > 0]  # (N,) both
+    x, a = checked_values(image, alpha > 0, bins), alpha[alpha > 0]  # (N,) each
     settings = bins.settings
     energy = np.sum(a * (x + settings["voxelArrayShift"]) ** 2)
     mean = np.average(x, weights=a)
@@ -235,11 +236,11 @@ def soft_first_order(image: np.ndarray, alpha: np.ndarray, bins: Bins) -> dict[s
 
 
 def quantile(x: np.ndarray, weights: np.ndarray, q: tuple[float, ...]) -> np.ndarray:
-    """Return weighted quantiles (Q,) of x (N,), which are numpy's where all weights are equal.
+    """Return weighted quantiles (Q,) of x (N,); for equal weights, they are those of numpy.
 
     Hyndman and Fan's type 7 with weights, after Akinshin (arXiv 2304.07265): with Kish's effective sample size
     n = (sum w)^2 / sum w^2 and h = q (n - 1), the mean of the weighted quantile function over [h / n, (h + 1) / n].
-    A pixel whose weight goes to 0 drops out without a jump.
+    The result changes continuously as the weight of a pixel goes to 0.
 
     Args:
         weights: (N,), positive.
@@ -248,10 +249,10 @@ def quantile(x: np.ndarray, weights: np.ndarray, q: tuple[float, ...]) -> np.nda
     order = np.argsort(x, kind="stable")
     x, weights = x[order], weights[order] / weights.sum()
     n = 1 / np.sum(weights**2)
-    edges = np.concatenate([[0.0], np.cumsum(weights)])  # (N + 1,), where the steps of that function begin and end
+    edges = np.concatenate([[0.0], np.cumsum(weights)])  # (N + 1,), ends of the steps of that function
     edges[-1] = 1.0
     start = np.asarray(q)[:, None] * (n - 1) / n  # (Q, 1)
-    share = np.diff(np.clip((edges - start) * n, 0, 1), axis=1)  # (Q, N), how much of the interval is in each step
+    share = np.diff(np.clip((edges - start) * n, 0, 1), axis=1)  # (Q, N), share of the interval in each step
     return share @ x
 
 
@@ -264,9 +265,9 @@ class Regions(NamedTuple):
 
 
 def regions(alpha: np.ndarray, binary: np.ndarray) -> Regions:
-    """Return the binary mask, its union with {alpha > 0 in eight bits}, and what lies between the two.
+    """Return the binary mask, its union with {alpha > 0 in 8 bits}, and the band between the two.
 
-    The paper prints no threshold; in its figure 6 the soft mask's outline runs around the binary mask's.
+    The paper prints no threshold; in its figure 6, the outline of the soft mask surrounds that of the binary mask.
 
     Args:
         alpha: (H, W) in [0, 1].
@@ -277,13 +278,13 @@ def regions(alpha: np.ndarray, binary: np.ndarray) -> Regions:
 
 
 def dilated_to(binary: np.ndarray, area: int) -> np.ndarray:
-    """Return (H, W) bool, ``binary`` grown to exactly ``area`` pixels, the nearest first.
+    """Return (H, W) bool, ``binary`` grown to exactly ``area`` pixels, nearest pixels first.
 
-    A control of the soft region's size. Of pixels at the same distance, a fixed shuffle decides: taken row by row, the
-    last ring would fill up from above.
+    It is a control for the size of the soft region. Pixels at the same distance are added in a fixed random order: row
+    by row, the last ring would fill up from the top.
 
     Args:
-        binary: (H, W) bool with at least one pixel, and at most ``area``.
+        binary: (H, W) bool with at least one and at most ``area`` pixels.
     """
     outside = np.flatnonzero(~binary)
     distance = distance_transform_edt(~binary).ravel()[outside]

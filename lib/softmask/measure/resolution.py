@@ -1,7 +1,7 @@
-"""How near an upscaled image is to a reference of the same size: error, structure, sharpness, fine texture.
+"""Measures of an upscaled image against a reference of the same size: error, structure, sharpness, fine texture.
 
 Every measure takes images (..., H, W) of one shape, grey values in [0, 1], and returns shape (...), a scalar for
-(H, W). Errors of single pixels favour smooth images; sharpness and texture say what smoothness costs.
+(H, W). Errors of single pixels favour smooth images; sharpness and texture show the cost of smoothness.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from softmask.measure.soft import edge_band
 from softmask.measure.statistics import ratio
 
 SCALE = 4
-"""Between the low resolution and that of the images, along each axis."""
+"""Scale factor from the low resolution to that of the images, along each axis."""
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-"""What any upscaling has to beat."""
+"""Interpolations that serve as the baseline of any upscaling."""
 
 _ROUNDING = 1 / 12 / 255**2  # power, at every frequency, of the error of rounding to 256 grey levels
 
@@ -32,7 +32,7 @@ def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return the structural similarity of Wang et al. (2004), at most 1: the mean over all 11 x 11 windows, Gaussian
-    with sigma 1.5, K1 = 0.01, K2 = 0.03. Images have at least 11 pixels a side.
+    with sigma 1.5, K1 = 0.01, K2 = 0.03. Images have at least 11 pixels on each side.
     """
     from skimage.metrics import structural_similarity
 
@@ -44,10 +44,10 @@ def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
     """Return the root mean square length of the gradient (central differences) in ``region``, per pixel.
 
-    Plain gradients would not see blur: across an edge of any width they add up to its height.
+    Gradients that are not squared would not show blur: across an edge of any width, they add up to its height.
 
     Args:
-        region: (..., H, W) bool, the pixels that count; NaN where there are none.
+        region: (..., H, W) bool, the pixels that count; without any, the result is NaN.
     """
     rows, columns = np.gradient(np.asarray(images, float), axis=(-2, -1))
     total = np.where(region, rows**2 + columns**2, 0).sum(axis=(-2, -1))
@@ -55,10 +55,11 @@ def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (K,) frequencies in cycles per pixel and the (..., K) radially averaged power there.
+    """Return frequencies (K,) in cycles per pixel and the radially averaged power (..., K) at each frequency.
 
-    The mean is taken off, and a Hann window laid over the image. White noise has its variance at every frequency, from
-    two cycles over the smaller side (fewer lie in the window's mean) to 0.5, the Nyquist frequency.
+    The mean is subtracted, and a Hann window is applied. The power of white noise is its variance at every frequency.
+    Frequencies run from two cycles over the smaller side (the windowed mean affects lower ones) to 0.5, the Nyquist
+    frequency.
     """
     images = np.asarray(images, float)
     height, width = images.shape[-2:]
@@ -76,9 +77,9 @@ def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def texture_distance(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return the mean |log10 ratio| of the spectra of fine texture, in decades.
 
-    Over the frequencies above the low resolution's Nyquist frequency, 0.5 / :data:`SCALE` cycles per pixel. 0 for the
-    same power, whatever the phases; 1 for ten times too much or too little. Power below that of rounding to 256 grey
-    levels counts as that.
+    The mean is over frequencies above the Nyquist frequency of the low resolution, 0.5 / :data:`SCALE` cycles per
+    pixel. It is 0 for equal power, whatever the phases, and 1 for ten times too much or too little power. Power below
+    that of rounding to 256 grey levels is raised to it.
     """
     frequencies, power = spectrum(np.stack([images, references]))
     enlarged, reference = np.log10(np.maximum(power[..., frequencies > 0.5 / SCALE], _ROUNDING))
@@ -88,8 +89,8 @@ def texture_distance(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
     """Return all measures of N upscaled images, each an array (N,), by name.
 
-    ``psnr`` in dB, ``ssim``, ``sharpness`` as a share of the reference's in the edge band of the lesion (1: as sharp;
-    NaN where there is no edge), ``texture`` (:func:`texture_distance`) in decades.
+    ``psnr`` in dB, ``ssim``, ``sharpness`` in the edge band of the lesion, divided by that of the reference (1: as
+    sharp; NaN without an edge), ``texture`` (:func:`texture_distance`) in decades.
 
     Args:
         upscaled, reference: (N, H, W) in [0, 1].
@@ -107,7 +108,7 @@ def measure_upscaled(upscaled: np.ndarray, reference: np.ndarray, masks: np.ndar
 def interpolate(low: np.ndarray, method: str) -> np.ndarray:
     """Return ``low`` (N, H, W) enlarged :data:`SCALE` times by one of :data:`INTERPOLATIONS`, clipped to [0, 1].
 
-    As in PyTorch, pixels are areas (``align_corners=False``), and the cubic's parameter is -0.75.
+    As in PyTorch, pixels are areas (``align_corners=False``), and the parameter of the cubic is -0.75.
     """
     import torch
     from torch.nn.functional import interpolate as enlarged
@@ -131,7 +132,7 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
 
     Args:
         masks: (..., H, W) bool.
-        reach: farthest distance, in pixels, on each side.
+        reach: largest distance, in pixels, on each side.
 
     Returns:
         (2 reach,) distances in pixels, negative inside: the middles of bins one pixel wide; (..., 2 reach) mean grey
@@ -139,7 +140,7 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
     """
 
     def profile(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        # distances are to pixel centres; the outline runs half a pixel before them
+        # distances are to pixel centres, half a pixel beyond the outline
         distance = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
         place = np.floor(distance).astype(int) + reach
         near = (place >= 0) & (place < 2 * reach) & mask.any()

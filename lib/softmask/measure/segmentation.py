@@ -2,10 +2,10 @@
 
 Every measure takes two masks (..., H, W) of bool or {0, 1} that broadcast against each other over the leading
 axes, and returns one number for each pair of images: shape (...), a scalar for (H, W). ``predicted`` comes
-first, ``truth`` second; all but :func:`sensitivity` and :func:`ppv` are symmetric.
+first, ``truth`` second; all measures except :func:`sensitivity` and :func:`ppv` are symmetric.
 
-With TP, FP, FN, TN the counts of pixels, two empty masks agree perfectly (Dice 1, IoU 1), and one empty mask
-shares nothing with the other (Dice 0, IoU 0). Masks of other values raise DataError.
+TP, FP, FN and TN are counts of pixels. Two empty masks agree perfectly (Dice 1, IoU 1); an empty mask does not overlap
+with any other mask (Dice 0, IoU 0). Masks with other values raise DataError.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the symmetric Hausdorff distance between the two sets of pixels, in pixels.
 
     max(sup over x in A of inf over y in B of |x - y|, the same with A and B exchanged): equation 13 of the
-    LGAN paper. 0 where both masks are empty, infinite where one is.
+    LGAN paper. 0 where both masks are empty, infinite where only one is.
     """
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -64,10 +64,10 @@ def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the Hausdorff distance of the outlines without their worst 5 % of pixels, in pixels.
+    """Return the Hausdorff distance of the outlines without the worst 5 % of their pixels, in pixels.
 
-    The larger directed 95th percentile of the distances from one :func:`outline` to the other: MONAI's
-    ``compute_hausdorff_distance(percentile=95)``. 0 where both masks are empty, infinite where one is.
+    The larger of the two directed 95th percentiles of distances from one :func:`outline` to the other: MONAI's
+    ``compute_hausdorff_distance(percentile=95)``. 0 where both masks are empty, infinite where only one is.
     """
 
     def distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -77,10 +77,10 @@ def hd95(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.0) -> np.ndarray:
-    """Return the share of both outlines that lies within ``tolerance`` pixels of the other one.
+    """Return the share of the pixels of both outlines that lie within ``tolerance`` pixels of the other outline.
 
     Normalised surface Dice (Nikolov et al. 2021) with each pixel of :func:`outline` counting once: MONAI's
-    ``compute_surface_dice``. 1 where both masks are empty, 0 where one is.
+    ``compute_surface_dice``. 1 where both masks are empty, 0 where only one is.
     """
 
     def share(a: np.ndarray, b: np.ndarray) -> float:
@@ -90,7 +90,7 @@ def surface_dice(predicted: np.ndarray, truth: np.ndarray, tolerance: float = 1.
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """Return (H, W) bool, the pixels of ``mask`` with one of four neighbours outside it or the image."""
+    """Return (H, W) bool, the pixels of ``mask`` with at least one of four neighbours outside the mask or image."""
     return mask & ~binary_erosion(mask)
 
 
@@ -109,18 +109,18 @@ class DiceMatrix:
 
 
 def dice_of_pairs(masks: np.ndarray) -> np.ndarray:
-    """Return (K, K), the Dice of every two of the ``masks`` (K, H, W) of an image."""
+    """Return (K, K), the Dice of every pair of the ``masks`` (K, H, W) of an image."""
     return dice(masks[:, None], masks)
 
 
 def summary(values: np.ndarray) -> DiceMatrix:
-    """Return mean and spread over the images of ``values`` (N, K, K)."""
+    """Return the mean and the standard deviation of ``values`` (N, K, K) over the images."""
     std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
     return DiceMatrix(values.mean(axis=0), std, values)
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distances of one outline's pixels from the other, and the other way round."""
+    """Return the distances of the pixels of each outline from the other outline."""
     a, b = outline(a), outline(b)
     return distance_transform_edt(~b)[a], distance_transform_edt(~a)[b]
 
@@ -132,7 +132,7 @@ def _pairwise(
     both_empty: float,
     one_empty: float,
 ) -> np.ndarray:
-    """Return ``measure`` of each pair of masks (H, W), none of them empty, cropped to their pixels."""
+    """Return ``measure`` of each pair of masks (H, W) that are not empty, cropped to their pixels."""
     predicted, truth = np.broadcast_arrays(*_masks(predicted, truth))
     values = np.empty(predicted.shape[:-2])
     for i in np.ndindex(values.shape):
@@ -140,7 +140,7 @@ def _pairwise(
         if not a.any() or not b.any():
             values[i] = both_empty if a.any() == b.any() else one_empty
             continue
-        # no nearest pixel lies outside the box around both, and lesions are small in their images
+        # crop to save time: lesions are small, and all nearest pixels lie in the box around both masks
         rows, columns = (np.nonzero((a | b).any(axis=axis))[0] for axis in (1, 0))
         box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         values[i] = measure(a[box], b[box])
@@ -148,7 +148,7 @@ def _pairwise(
 
 
 def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
-    """Return both as bool. Soft masks are refused: where to cut them is the caller's choice."""
+    """Return both masks as bool. Soft masks are rejected: the caller has to choose the threshold."""
     masks = [np.asarray(predicted), np.asarray(truth)]
     for i, (name, mask) in enumerate(zip(("predicted", "truth"), masks, strict=True)):
         masks[i] = mask.astype(bool, copy=False)
@@ -158,6 +158,6 @@ def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
 
 
 def _counts(predicted: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the pixels in both, in ``predicted`` and in ``truth``."""
+    """Return the numbers of pixels in both masks, in ``predicted`` and in ``truth``."""
     predicted, truth = _masks(predicted, truth)
     return tuple(np.count_nonzero(mask, axis=(-2, -1)) for mask in (predicted & truth, predicted, truth))

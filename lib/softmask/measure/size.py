@@ -1,9 +1,9 @@
 """Size of a lesion in millimetres: RECIST axes of the binary mask's outline; area and volume of binary and soft mask.
 
 The outline runs between the centres of neighbouring pixels inside and outside the mask, where alpha passes one half. On
-ellipses with the alpha of their pixels the axes are right to half a pixel; of a mask alone they may be a pixel off.
+ellipses with the alpha of their pixels, the axes are accurate to half a pixel; from a binary mask only, to one pixel.
 Marks and labels use the axes between pixel centres instead (:func:`softmask.data.outlines.recist_axes`, in pixels),
-about one pixel shorter.
+which are about one pixel shorter.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import numpy as np
 from scipy import ndimage
 
 MARGIN = 0.02
-"""Pixels between the outline and any pixel's centre, at least: rounded points enclose the same pixels."""
+"""Smallest distance from the outline to a pixel centre, in pixels: rounded points enclose the same pixels."""
 
-_STEP = 0.1  # pixels between the lines along which the short axis is sought
+_STEP = 0.1  # distance in pixels between the lines on which the short axis is searched
 
 
 @dataclass(frozen=True, eq=False)
 class Size:
-    """Size of a lesion, of its binary and its soft mask.
+    """Size of a lesion, from its binary and its soft mask.
 
     Attributes:
-        slice: the slice that is measured, with the longest long axis (of empty masks: the largest soft area).
+        slice: the measured slice, with the longest long axis (if all masks are empty: the largest soft area).
         axes: (2, 2, 2) (axis, end, (row, column)) in pixels, long axis first; None where the mask is empty.
         long_mm, short_mm: lengths of ``axes``; NaN where the mask is empty.
-        area_mm2, soft_area_mm2: of the measured slice; the soft area is the sum of alpha.
-        volume_mm3, soft_volume_mm3: of all slices.
+        area_mm2, soft_area_mm2: areas in the measured slice; the soft area is the sum of alpha times the pixel area.
+        volume_mm3, soft_volume_mm3: volumes over all slices.
     """
 
     slice: int
@@ -49,9 +49,9 @@ def size_of(
     """Return the size of a lesion.
 
     Args:
-        alphas: (H, W) in [0, 1] by slice, one at least.
+        alphas: (H, W) in [0, 1] by slice, at least one.
         masks: (H, W) bool of the same slices.
-        spacing_mm: distance of slices, rows and columns.
+        spacing_mm: distance between slices, rows and columns.
     """
     pixel = spacing_mm[1] * spacing_mm[2]
     area = {z: pixel * int(np.count_nonzero(mask)) for z, mask in masks.items()}
@@ -65,15 +65,15 @@ def size_of(
 
 
 def outlines(mask: np.ndarray, alpha: np.ndarray) -> list[np.ndarray]:
-    """Return the outlines of a mask, of its holes too: (N, 2) (row, column) each, closed (the last point is the first).
+    """Return the outlines of a mask and its holes: (N, 2) (row, column) each, closed (the last point is the first).
 
-    By the even-odd rule they enclose exactly the mask's pixels. Parts that touch at a corner are one.
+    By the even-odd rule, they enclose exactly the pixels of the mask. Parts that touch at a corner are connected.
 
     Args:
         mask: (H, W) bool.
-        alpha: (H, W) in [0, 1]; where it is not on the mask's side of one half, the outline passes by that pixel.
+        alpha: (H, W) in [0, 1]; where alpha and the mask disagree at 0.5, the outline passes close to the pixel centre.
     """
-    from skimage.measure import find_contours  # image libraries take their time
+    from skimage.measure import find_contours  # slow import
 
     sides = np.where(mask, np.clip(alpha, 0.5 + MARGIN, 1), np.clip(alpha, 0, 0.5 - MARGIN))
     return [points - 1 for points in find_contours(np.pad(sides, 1), 0.5, fully_connected="high")]
@@ -83,12 +83,12 @@ def recist_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float]
     """Return the RECIST axes of the outline of a lesion: (2, 2, 2) (axis, end, (row, column)), in pixels.
 
     The lesion is the largest 8-connected part of the mask, with its holes filled. The long axis is the largest distance
-    between two points of its outline; the short axis, the longest chord perpendicular to it that stays inside, the one
-    nearest the long axis' middle. Lengths and right angles are those in millimetres.
+    between two points of its outline; the short axis is the longest chord perpendicular to it that stays inside, and of
+    equal chords the one nearest to the middle of the long axis. Lengths and right angles are measured in millimetres.
 
     Args:
-        mask, alpha: as :func:`outlines`; the mask is not empty.
-        spacing_mm: distance of rows and columns.
+        mask, alpha: as in :func:`outlines`; the mask is not empty.
+        spacing_mm: distance between rows and columns.
     """
     from scipy.spatial import ConvexHull
     from scipy.spatial.distance import pdist, squareform
@@ -103,7 +103,7 @@ def recist_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float]
     across = np.array([along[1], -along[0]])
     middle = long.mean(axis=0)
     u, v = (outline - middle) @ along, (outline - middle) @ across
-    n = 2 * math.ceil(length / (2 * _STEP * min(spacing_mm))) + 1  # lines, one through the middle, none at an end
+    n = 2 * math.ceil(length / (2 * _STEP * min(spacing_mm))) + 1  # number of lines: one at the middle, none at an end
     best, ends = 0.0, np.zeros((2, 2))
     for line in sorted((np.arange(n) + 0.5) * length / n - length / 2, key=abs):
         crossed = np.flatnonzero((u[:-1] <= line) != (u[1:] <= line))

@@ -1,8 +1,8 @@
 """Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
-Every measure but :func:`calibration` and :func:`best_temperature` takes two arrays (..., H, W) of one shape and returns
-shape (...), a scalar for (H, W). All but those of probabilities, whose truth is bool or {0, 1}, are symmetric. Errors
-are 0, and :func:`soft_dice` is 1, for equal masks.
+All measures except :func:`calibration` and :func:`best_temperature` take two arrays (..., H, W) of one shape and return
+shape (...), a scalar for (H, W). Measures of soft masks are symmetric; for measures of probabilities, the truth is bool
+or {0, 1}. For equal masks, errors are 0, and :func:`soft_dice` is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from softmask.errors import DataError
 from softmask.measure.statistics import ratio
 
 GRADIENT_SIGMA = 1.4
-"""Width of the Gaussian derivative of :func:`gradient_error`, in pixels: that of Rhemann et al. 2009."""
+"""Width of the Gaussian derivative of :func:`gradient_error`, in pixels: the value of Rhemann et al. 2009."""
 
 BAND_PIXELS = 3
 """Width of :func:`edge_band` on each side of the edge."""
@@ -36,7 +36,7 @@ def mse(alpha: np.ndarray, truth: np.ndarray, band: np.ndarray | None = None) ->
 def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the Dice of soft masks 2 sum min(a, b) / (sum a + sum b); 1 where both are empty.
 
-    With the minimum, unlike with the product of the usual training loss, it is 1 for two equal soft masks.
+    It uses the minimum, not the product of the usual training loss, so it is 1 for two equal soft masks.
     """
     alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
     total = (alpha + truth).sum(axis=(-2, -1))
@@ -48,7 +48,7 @@ def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the alpha matting benchmark's gradient error, sum (|grad a| - |grad b|)^2 / 1000.
 
     Gradients are first-order Gaussian derivatives of sigma 1.4 pixels, filters of unit L2 norm with edge pixels
-    repeated (Rhemann et al., CVPR 2009, with the exponent 2 of its evaluation code, but alpha as it is).
+    repeated (Rhemann et al., CVPR 2009, with the exponent 2 of its evaluation code, but without scaling alpha).
     """
     # a Gaussian and its derivative, cut where it falls below 0.01; their outer product has norm 1
     height = np.sqrt(2 * np.pi) * GRADIENT_SIGMA
@@ -79,12 +79,12 @@ def brier(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Return the area under the ROC curve, in [0, 1]; NaN where ``truth`` has one value only.
+    """Return the area under the ROC curve, in [0, 1]; NaN where ``truth`` has only one value.
 
-    The share of pairs of a foreground and a background pixel in which the first has the larger probability, equal
-    ones counting half (Hanley and McNeil 1982), from the ranks of the pixels.
+    It is the share of pairs of a foreground and a background pixel in which the foreground pixel has the larger
+    probability; equal probabilities count half (Hanley and McNeil 1982). It is computed from the ranks of the pixels.
     """
-    from scipy.stats import rankdata  # takes seconds to import, which every training process would pay
+    from scipy.stats import rankdata  # imported on use: takes seconds, in every training process
 
     pixels = (*np.shape(truth)[:-2], -1)
     inside = _binary(truth).reshape(pixels)
@@ -97,13 +97,13 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Pixels by their predicted probability, in bins of equal width that contain their upper end (the first: 0 too).
+    """Pixels by their predicted probability, in bins of equal width that include their upper end (the first: also 0).
 
     Attributes:
         counts: (bins,) int, pixels in each bin.
         mean_probability: (bins,) in [0, 1], NaN in an empty bin.
         observed: (bins,) in [0, 1], the share of the bin's pixels that are lesion; NaN in an empty bin.
-        error: expected calibration error: mean over the pixels of |mean_probability - observed|, in [0, 1].
+        error: expected calibration error, the mean over the pixels of |mean_probability - observed|, in [0, 1].
     """
 
     counts: np.ndarray
@@ -116,15 +116,15 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
     """Return the reliability of ``probabilities`` against ``masks`` of bool or {0, 1}, (..., H, W).
 
     The curve of Niculescu-Mizil and Caruana (ICML 2005) over pixels, and an expected calibration error after Guo et
-    al. (ICML 2017), of the probability of lesion: most pixels, surely background, keep it small. scikit-learn's
-    ``calibration_curve`` has neither the counts nor the empty bins.
+    al. (ICML 2017), of the probability of lesion; most pixels, clearly background, keep it small. scikit-learn's
+    ``calibration_curve`` returns neither the counts nor the empty bins.
     """
     return frequencies(probabilities, _binary(masks), bins)
 
 
 def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10) -> Calibration:
-    """Return :func:`calibration` against a share ``observed`` of each pixel, (..., H, W) in [0, 1], such as that of the
-    readers who marked it."""
+    """Return the calibration against ``observed`` shares (..., H, W) in [0, 1], such as the share of the readers who
+    marked a pixel."""
     probabilities, observed = np.asarray(probabilities, float), np.asarray(observed, float)
     which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(which, minlength=bins)
@@ -136,9 +136,9 @@ def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10)
 
 
 def soft_head(probabilities: np.ndarray) -> np.ndarray:
-    """Return the predicted alpha (tanh(l) + 1) / 2 of logits l, from their sigmoid.
+    """Return the predicted alpha (tanh(l) + 1) / 2 of logits l, given the probabilities sigmoid(l).
 
-    SoftGAN's two heads read one map of logits (ICME 2022, section 3.2); that of the soft mask is the steeper one,
+    The two heads of SoftGAN use the same logits (ICME 2022, section 3.2); the head of the soft mask is the steeper one,
     sigmoid(2 l).
     """
     lesion, background = np.square(probabilities), np.square(1 - probabilities)
@@ -146,8 +146,8 @@ def soft_head(probabilities: np.ndarray) -> np.ndarray:
 
 
 def best_temperature(probabilities: np.ndarray, masks: np.ndarray) -> float:
-    """Return the T in [0.01, 100] for which :func:`tempered` probabilities (..., H, W) have the smallest cross entropy
-    with ``masks`` of bool or {0, 1} (Guo et al., ICML 2017).
+    """Return the temperature in [0.01, 100] for which :func:`tempered` probabilities (..., H, W) have the smallest
+    cross entropy with ``masks`` of bool or {0, 1} (Guo et al., ICML 2017).
 
     Raises DataError for masks without foreground or without background: the best temperature would be 0 or infinite.
     """
@@ -160,7 +160,7 @@ def best_temperature(probabilities: np.ndarray, masks: np.ndarray) -> float:
             "take validation images that hold both"
         )
     logits = _logits(probabilities)
-    signed = np.where(lesion, logits, -logits)  # positive where right
+    signed = np.where(lesion, logits, -logits)  # positive where correct
     entropy = minimize_scalar(
         lambda log: np.logaddexp(0, -signed * np.exp(-log)).mean(), bounds=(np.log(0.01), np.log(100))
     )
@@ -168,21 +168,21 @@ def best_temperature(probabilities: np.ndarray, masks: np.ndarray) -> float:
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Return sigmoid(l / T) of the logits l of ``probabilities``, with T the ``temperature``: above 1 it brings them
-    nearer to 0.5, and none crosses it."""
+    """Return sigmoid(l / T) for the logits l of ``probabilities`` and the ``temperature`` T. T > 1 moves the
+    probabilities towards 0.5; no probability crosses 0.5."""
     return expit(_logits(probabilities) / temperature)
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Return the logits of probabilities, finite for 0 and 1: what single precision rounds to them, below 1e-37 and
-    above 1 - 6e-8."""
+    """Return the logits of probabilities, finite also for 0 and 1: probabilities are clipped to [1e-37, 1 - 6e-8], the
+    limits of single precision."""
     return logit(np.clip(np.asarray(probabilities, float), 1e-37, 1 - 6e-8))
 
 
 def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """Return (..., H, W) bool, the pixels that the lesion covers in part and ``pixels`` on each side.
+    """Return (..., H, W) bool, the pixels that the lesion covers partly, and ``pixels`` pixels on each side.
 
-    Where a pixel it covers wholly touches one it does not cover at all, both are edge.
+    Where a fully covered pixel touches a pixel that is not covered at all, both belong to the edge.
     """
     alpha = np.asarray(alpha)
     cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other

@@ -12,7 +12,7 @@ import pandas as pd
 from softmask.errors import DataError
 
 LEVEL = 0.95
-"""Two-sided level of all intervals."""
+"""Two-sided confidence level of all intervals."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class PairedTest:
 
     Attributes:
         mean_difference: mean of a - b over the pairs.
-        low, high: 95 % percentile bootstrap interval of it.
+        low, high: 95 % percentile bootstrap interval of the mean difference.
         p: two-sided Wilcoxon signed-rank p value; 1 where no pair differs.
-        n, n_groups: pairs compared (none with NaN, an undefined SEN or PPV), and the groups they belong to.
+        n, n_groups: numbers of pairs compared (without NaN, an undefined SEN or PPV), and of their groups.
     """
 
     mean_difference: float
@@ -37,15 +37,15 @@ class PairedTest:
 def bootstrap_interval(
     values: np.ndarray, seed: int, n: int = 2000, groups: Sequence[Hashable] | None = None
 ) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (N,), without NaN.
+    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (N,), ignoring NaN.
 
     Args:
         n: number of resamples.
         groups: (N,) the patient of each image. Images of one patient are alike, so whole groups are drawn (the cluster
-            bootstrap of Davison and Hinkley 1997, section 3.8); None: every value for itself.
+            bootstrap of Davison and Hinkley 1997, section 3.8); None: single values are drawn.
 
     Raises:
-        DataError: when all values are NaN.
+        DataError: if all values are NaN or a value is infinite.
     """
     values, numbers = _defined(values, groups)
     sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
@@ -54,9 +54,9 @@ def bootstrap_interval(
 
 
 def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> np.ndarray:
-    """Return (n, N) int, how often each of N images is in each of the resamples of :func:`bootstrap_interval`.
+    """Return (n, N) int, how often each of N images occurs in each resample of :func:`bootstrap_interval`.
 
-    For statistics that are no mean over images, such as an area under the ROC curve.
+    For statistics that are not means over images, such as an area under the ROC curve.
     """
     numbers = group_numbers(groups)
     size = numbers.max() + 1
@@ -64,7 +64,7 @@ def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> n
 
 
 def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % percentile interval of a statistic's values (n,) in resamples, without NaN."""
+    """Return the 95 % percentile interval of a statistic's values (n,) in resamples, ignoring NaN."""
     low, high = np.nanquantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
@@ -72,21 +72,21 @@ def percentile_interval(resampled: np.ndarray) -> tuple[float, float]:
 def paired_test(a: np.ndarray, b: np.ndarray, seed: int, groups: Sequence[Hashable] | None = None) -> PairedTest:
     """Compare two methods on the same images: ``a`` and ``b`` (N,), one value per image in the same order.
 
-    The test is that of Wilcoxon (1945), without pairs that do not differ.
+    The test is the signed-rank test of Wilcoxon (1945), without pairs that do not differ.
 
     Args:
-        groups: (N,) the patient of each image: the interval then draws whole groups, and the ranks are those of the
-            groups' mean differences; None: every pair for itself.
+        groups: (N,) the patient of each image: whole groups are drawn for the interval, and the mean differences of the
+            groups are ranked; None: each pair is a group.
 
     Raises:
-        DataError: when each pair has a NaN, or there are not as many of both.
+        DataError: if every pair has a NaN, a value is infinite, or ``a`` and ``b`` differ in length.
     """
     from scipy.stats import wilcoxon  # a slow import
 
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape != b.shape:  # numpy would repeat a single value
         raise DataError(f"two methods are compared image by image, one value each, not {len(a)} with {len(b)}")
-    if np.isinf(a).any() or np.isinf(b).any():  # the difference of two would count as undefined
+    if np.isinf(a).any() or np.isinf(b).any():  # the difference of two infinite values would be NaN
         raise DataError("values must be finite; count infinite ones and leave them out")
     differences, numbers = _defined(a - b, groups)
     low, high = bootstrap_interval(differences, seed, groups=numbers)
@@ -106,7 +106,7 @@ def mean_difference(
     Args:
         a, b: (N,), not all NaN.
         groups: (N,) the patient of each image.
-        weights: (N,) of the values of ``b``; None: one each.
+        weights: (N,) weights of the values of ``b``; None: equal weights.
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     drawn = bootstrap_weights(groups, seed).astype(float)  # (n, N)
@@ -122,9 +122,9 @@ def mean_difference(
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Return ``p`` values (N,) adjusted for multiple tests by Holm's step-down method (1979); NaN does not count.
+    """Return ``p`` values (N,) adjusted for multiple tests by Holm's step-down method (1979); NaN is ignored.
 
-    The chance of any false rejection at a level is at most that level, for dependent tests, too.
+    The probability of any false rejection at a level is at most that level, also for dependent tests.
     """
     p = np.asarray(p, dtype=float)
     order = np.argsort(p, kind="stable")[: np.count_nonzero(~np.isnan(p))]  # NaN comes last
@@ -146,7 +146,8 @@ def icc(values: np.ndarray) -> np.ndarray:
 
         ICC = (BMS - EMS) / (BMS + (K - 1) EMS + K (JMS - EMS) / N)
 
-    of the mean squares between subjects, between measurements, and of the rest. At most 1, for equal measurements.
+    with mean squares between subjects (BMS), between measurements (JMS), and of residuals (EMS). At most 1, for equal
+    measurements.
 
     Args:
         values: (..., N, K), finite, N and K at least 2.
@@ -180,7 +181,7 @@ def _draws(size: int, seed: int, n: int) -> np.ndarray:
 
 
 def _defined(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``values`` without NaN, and the number of each one's group."""
+    """Return ``values`` without NaN, and the group number of each value."""
     values = np.asarray(values, dtype=float)
     if np.isinf(values).any():
         raise DataError("values must be finite; count infinite ones and leave them out")

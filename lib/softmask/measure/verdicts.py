@@ -1,24 +1,25 @@
-"""Verdict on "A is better than B" from test values: numbers in, verdict out.
+"""Verdict on the statement "A is better than B" from test values.
 
-The interval of a difference is that of :mod:`softmask.measure.differences`.
+The interval of the difference is computed by :mod:`softmask.measure.differences`.
 
 **Pair.** :func:`judge_pair` returns one of
 
 - *not judged: failed training*: more than half of a network's training runs failed;
-- *not judged: undertrained*: a network is (:func:`last_gain` over :data:`RISING`, averaged over seeds);
-- *not judged: out of reach*: a multiple of B's mean is claimed that no value can reach, such as 1.2 times 0.97;
+- *not judged: undertrained*: the mean :func:`last_gain` over the seeds of a network is above :data:`RISING`;
+- *not judged: out of reach*: the claim asks for a multiple of B's mean that no value can reach, such as 1.2 times 0.97;
 - *holds*: the interval lies above 0;
-- *contradicted*: it lies below 0;
-- *gain ruled out*: it lies below delta;
-- *inconclusive*: otherwise, and with fewer than :data:`LEAST_PATIENTS` patients.
+- *contradicted*: the interval lies below 0;
+- *gain ruled out*: the interval lies below delta;
+- *inconclusive*: otherwise, or with fewer than :data:`LEAST_PATIENTS` patients.
 
-"Adds little" is an equivalence: *holds* where the interval lies inside +-delta, *contradicted* where it lies wholly
-outside. "Suffices" *holds* where the interval lies above -delta and is *contradicted* below it.
+"Adds little" is a test of equivalence: it *holds* if the interval lies inside +-delta, and is *contradicted* if the
+interval lies completely outside. "Suffices" *holds* if the interval lies above -delta, and is *contradicted* if it lies
+below -delta.
 
-**Claim.** By :func:`judge_claim`, it holds if all of its pairs do, without correction (an intersection-union test). It
-fails if a pair is contradicted or its gain ruled out after Holm's correction of the one-sided p values over all of the
-claim's pairs, those included that are not run or not judged, whatever the others are. Otherwise, it is not judged if a
-pair is not judged, else not finished if a pair is not run, else inconclusive.
+**Claim.** :func:`judge_claim`: a claim holds if all of its pairs hold, without correction (an intersection-union test).
+It fails if any pair is contradicted, or its gain ruled out, after Holm's correction of the one-sided p values over all
+pairs of the claim, including those not run or not judged. Otherwise, the claim is not judged if a pair is not judged,
+else not finished if a pair is not run, else inconclusive.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ OUT_OF_REACH = "not judged: out of reach"
 NOT_RUN, NOT_FINISHED, REPORTED = "not run yet", "not finished", "reported, not judged"
 KINDS = BETTER, ADDS_LITTLE, SUFFICES = "better", "adds_little", "suffices"
 ALPHA = (1 - LEVEL) / 2
-"""Level of the one-sided p values, so that they decide as the interval does."""
+"""Significance level of the one-sided p values, which gives the same decisions as the interval."""
 LEAST_PATIENTS = 10
 """Number of patients below which a pair is inconclusive."""
 RISING = 0.005
@@ -70,10 +71,10 @@ class Outcome:
 
     Attributes:
         difference: None where a method is not run, has no seed left, or is undefined on every image.
-        p, p_holm: one-sided, of data so unfavourable where the pair's statement is true, and corrected for the claim's
-            pairs; NaN for a pair that is not judged.
-        trainings: of both methods; empty where one is not run.
-        data: ``real``, ``real, substitute`` or ``simulated``; empty where one is not run.
+        p, p_holm: one-sided p value against the pair's statement, without and with correction for the pairs of the
+            claim; NaN for a pair that is not judged.
+        trainings: training runs of both methods; empty where a method is not run.
+        data: ``real``, ``real, substitute`` or ``simulated``; empty where a method is not run.
     """
 
     verdict: str
@@ -85,11 +86,11 @@ class Outcome:
 
 
 def last_gain(curve: Sequence[float]) -> float:
-    """Return the rise of the best value so far: its mean over the last fifth of the epochs less that over the fifth
-    before.
+    """Return the rise of the best value so far: its mean over the last fifth of the epochs minus its mean over the
+    fifth before.
 
-    A plain mean rises as the learning rate falls, though nothing more is learnt (docs/choices.md). A fifth is rounded
-    down; fewer than five epochs cannot show that a network has settled: the rise is infinite.
+    The mean of the plain values rises as the learning rate falls, even if nothing more is learnt (docs/choices.md). A
+    fifth is rounded down. Fewer than five epochs cannot show convergence: the rise is infinite.
     """
     length = len(curve) // 5
     if not length:
@@ -108,13 +109,13 @@ def judge_pair(
     lower: bool = False,
     most: float = np.inf,
 ) -> Outcome:
-    """Return the verdict on one pair by the module's rule; ``p_holm`` is that of a claim of one pair.
+    """Return the verdict on one pair by the rules of this module; ``p_holm`` is that of a claim with one pair.
 
     Args:
-        better, worse: None where not run.
+        better, worse: values of the two methods; None where not run.
         kind: one of :data:`KINDS`.
         delta: smallest difference that counts, in the unit of the values; at least 0.
-        factor, lower: as of :func:`compare`.
+        factor, lower: as in :func:`compare`.
         most: the largest possible value.
     """
     if better is None or worse is None:
@@ -125,7 +126,7 @@ def judge_pair(
         epochs = max(map(len, scores.curves), default=0)
         trainings.append(Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gains)), epochs))
     difference = compare(better, worse, factor, lower=lower)
-    obstacles = sorted(training.obstacle for training in trainings)  # a failed training before an undertrained one
+    obstacles = sorted(training.obstacle for training in trainings)  # "failed training" sorts before "undertrained"
     if factor > 1 and factor * np.mean(worse.values[np.isfinite(worse.values)]) > most:
         obstacles.append(OUT_OF_REACH)
     verdict, p = next(filter(None, obstacles), INCONCLUSIVE), np.nan
@@ -153,11 +154,11 @@ def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float
 def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | None]:
     """Return the verdict on a claim, its pairs with corrected p values, and the deciding pair.
 
-    The deciding pair, by its number, is the most certain failure where the claim fails, else the least certain one of
-    those that hold, or else that are not judged or undecided; None where no pair is run.
+    The deciding pair, given by its index, is the most certain failure if the claim fails; otherwise the least certain
+    pair: among all pairs if the claim holds, else among those not judged, or else undecided; None if no pair is run.
     """
     p = np.array([outcome.p for outcome in outcomes])
-    corrected = np.where(np.isnan(p), np.nan, holm(np.nan_to_num(p, nan=1.0)))  # results to come must not change it
+    corrected = np.where(np.isnan(p), np.nan, holm(np.nan_to_num(p, nan=1.0)))  # so new results revoke no failure
     outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, corrected, strict=True)]
 
     def those(*verdicts: str) -> list[int]:

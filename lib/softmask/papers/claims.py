@@ -3,22 +3,22 @@
 A claim in a paper's file::
 
     - words: softgan > every other method in PPV, on lnsm (table-1)
-      quote: our method significantly exceeds these methods  # the paper's own sentence; an ellipsis where it is cut
-      unit: points         # of differences: percentage points of a share (the default); or pixels, or ms
-      direction: higher    # which values are good ones (the default for points); or lower
+      quote: our method significantly exceeds these methods  # sentence of the paper; an ellipsis where it is cut
+      unit: points         # unit of differences: percentage points of a share (the default), pixels, or ms
+      direction: higher    # which values are good: higher (the default for points) or lower
       pairs:
         - {better: softgan, over: {unet: 1, cfcnn: 1}, dataset: lnsm, metric: ppv}
 
-``over`` gives each row that is exceeded, with its delta: the smallest gain that counts, in the claim's unit. It is the
-smaller of 1 and the printed gain (0 where none is printed in the claim's favour), and checked against the printed
-cells; where these are missing it is as given. A pair may have
+``over`` lists the rows that are exceeded, each with its delta: the smallest gain that counts, in the claim's unit. It
+is the smaller of 1 and the printed gain (0 if the print does not favour the claim), and is checked against the printed
+cells; where these are missing, it is used as given. A pair may have
 
-- ``kind: adds_little``: the difference lies inside +-delta; or ``kind: suffices``: it lies above -delta. For both the
-  delta is 1, since the papers print no margin;
-- ``times: 1.2``: the exceeded value is multiplied by that;
-- ``row`` and ``at_least`` in place of ``better`` and ``over``: a row's own mean, in the claim's unit, against a bound.
+- ``kind: adds_little``: the difference lies inside +-delta; or ``kind: suffices``: it lies above -delta. For both,
+  delta is 1, because the papers print no margin;
+- ``times: 1.2``: the exceeded value is multiplied by 1.2;
+- ``row`` and ``at_least`` instead of ``better`` and ``over``: the mean of a row, in the claim's unit, against a bound.
 
-A claim with ``judged: false`` has no pairs: what was measured for it is reported.
+A claim with ``judged: false`` has no pairs: its measurements are only reported.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from softmask.errors import DataError
 from softmask.measure.verdicts import BETTER, KINDS
 
 UNITS = {"points": "percentage points", "pixels": "pixels", "ms": "ms"}
-"""Of differences, with the words for people."""
+"""Units of differences, with their displayed names."""
 LARGEST_DELTA = 1.0
 
 _PRINTED_AS = {
@@ -45,7 +45,7 @@ _PRINTED_AS = {
     "dice3d": "mean_dice3d",
     "dice_consensus50": "dice_with_consensus50",
 }
-"""Names in print of measures, where they differ."""
+"""Printed names of measures, where they differ."""
 
 Cells = Mapping[tuple[str, str, str], tuple[float, str]]
 """Printed mean and unit by (row, data set, metric)."""
@@ -74,9 +74,9 @@ class Pair:
     Attributes:
         better, worse: rows; ``worse`` is empty where there is a bound.
         delta: smallest difference that counts, in the claim's unit.
-        times: what the values of ``worse`` are multiplied by.
+        times: factor of the values of ``worse``.
         at_least: the bound, in the claim's unit; None where two rows are compared.
-        printed: difference in print, in the claim's unit and favour; NaN where a cell is missing.
+        printed: printed difference in the claim's unit, positive in favour of the claim; NaN where a cell is missing.
     """
 
     better: str
@@ -91,7 +91,7 @@ class Pair:
 
     @property
     def keys(self) -> list[tuple[str, str, str]]:
-        """Row, data set and metric of what is compared; of one where there is a bound."""
+        """Row, data set and metric of each compared row: two rows, or one row where there is a bound."""
         return [(row, self.dataset, self.metric) for row in (self.better, self.worse) if row]
 
     def __str__(self) -> str:
@@ -107,14 +107,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper concludes.
+    """Conclusion of a paper.
 
     Attributes:
-        words: identify the claim within its paper.
-        unit: of differences (:data:`UNITS`).
-        lower: whether low values are good ones.
-        judged: False where what was measured is reported alone.
-        quote: the paper's own sentence; empty for a question of the workbook's own.
+        words: text that identifies the claim within its paper.
+        unit: unit of differences (:data:`UNITS`).
+        lower: whether low values are good.
+        judged: False if measurements are only reported.
+        quote: sentence of the paper; empty for a question that the workbook adds.
     """
 
     words: str
@@ -129,7 +129,7 @@ class Claim:
 
     @property
     def scale(self) -> float:
-        """What a measured value is multiplied by to be in the claim's unit."""
+        """Factor from a measured value to the claim's unit."""
         return 100.0 if self.unit == "points" else 1.0
 
 
@@ -137,7 +137,7 @@ def parse(paper: str, content: Iterable[Mapping[str, Any]], cells: Cells) -> tup
     """Return the claims of a paper's file.
 
     Raises:
-        DataError: names the claim with a field, row, data set, metric or delta that does not fit.
+        DataError: for a field, row, data set, metric or delta that does not fit; the message names the claim.
     """
     claims = {}
     for item in content:
@@ -189,7 +189,7 @@ def _pairs(
     row: str = "",
     at_least: float | None = None,
 ) -> Iterator[Pair]:
-    """The pairs of one line of a claim, whose fields are the arguments."""
+    """Yield the pairs of one line of a claim; the arguments are the fields of the line."""
     compares = bool(better) and isinstance(over, Mapping) and bool(over) and not row and at_least is None
     bounds = bool(row) and at_least is not None and not better and over is None and kind == BETTER and times == 1
     if not (compares or bounds):
@@ -221,14 +221,14 @@ def printed_place(row: str, pair: Pair) -> tuple[str, str, str]:
     """Return (row, data set, metric) of the printed cell that a pair compares for one of its rows."""
     metric, dataset = _PRINTED_AS.get(pair.metric, pair.metric), pair.dataset
     if metric.startswith("dice_with_"):
-        dataset = "lidc"  # where the matrices of doctors are
+        dataset = "lidc"  # data set of the matrices of doctors
     if metric.startswith("acc_") and row.endswith("_roi"):  # radiomics prints a row for each classifier
         row, metric = metric.removeprefix("acc_"), f"acc_{row.removesuffix('_roi')}"
     return row, dataset, metric
 
 
 def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
-    """The printed mean of a row in the claim's unit; NaN where it is missing."""
+    """Return the printed mean of a row in the claim's unit; NaN where it is missing."""
     value, printed = cells.get(printed_place(row, pair), (math.nan, ""))
     return value * (100 if unit == "points" and printed == "fraction" else 1)
 

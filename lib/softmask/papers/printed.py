@@ -1,4 +1,4 @@
-"""Printed tables, read from the package's own YAML files into long cells.
+"""Printed tables, read from the YAML files of the package into long form.
 
 Each file lists the tables of one paper in the layout that is easiest to check against the print; this module
 turns every layout into the same long form, one :class:`PrintedCell` per number.
@@ -25,7 +25,7 @@ VALUES, MATRIX, DESCRIPTION = "values", "symmetric-matrix", "description"
 
 
 class Printed(float):
-    """A number that knows how it was printed: 87.20 is 87.2 with two decimals."""
+    """Number with its printed decimals: 87.20 is 87.2 with two decimals."""
 
     def __new__(cls, text: str) -> Printed:
         number = super().__new__(cls, text)
@@ -34,7 +34,7 @@ class Printed(float):
 
 
 def decimals(value: float) -> int:
-    """Return the decimals that were printed; of a plain number those that it needs, so that 87.20 counts one."""
+    """Return the number of printed decimals; for a plain number, the number that it needs (one for 87.20)."""
     if isinstance(value, Printed):
         return value.decimals
     return len(f"{value!r}".partition(".")[2]) if value % 1 else 0
@@ -44,9 +44,9 @@ class PrintedCell(NamedTuple):
     """One printed number.
 
     Attributes:
-        dataset: empty where the table is about none.
+        dataset: data set; empty where the table has none.
         metric: ``dice``, ``sen``, ...; ``dice_with_<row>`` in a matrix; ``description`` for text.
-        mean, std: as printed, in :attr:`unit` (:class:`Printed` where read from a file); NaN where nothing legible is.
+        mean, std: as printed, in :attr:`unit` (:class:`Printed` where read from a file); NaN where nothing is legible.
         unit: ``percent``, ``fraction``, ``pixels``, ``ms`` or ``text``.
         text: the words of a ``description`` cell, else empty.
     """
@@ -73,15 +73,15 @@ class PrintedTable:
     _cells: tuple[PrintedCell, ...]
 
     def cells(self) -> tuple[PrintedCell, ...]:
-        """All printed cells in print order, row by row; ``pandas.DataFrame(table.cells())`` is the long table.
+        """Return all cells in print order, row by row; ``pandas.DataFrame(table.cells())`` is the long table.
 
         A matrix gives both of its triangles, and its diagonal where it is printed.
         """
         return self._cells
 
     def decimals_of(self, metric: str) -> tuple[int, int] | None:
-        """The most decimals of the means and of the spreads printed for ``metric``, in a matrix for all; the means'
-        where no spread is printed, None where nothing is."""
+        """Return the most decimals of the means and of the spreads for ``metric`` (in a matrix: of all cells). Without
+        spreads, the second number is that of the means; None where nothing is printed."""
         cells = [cell for cell in self._cells if self.kind == MATRIX or cell.metric == metric]
         means = [decimals(cell.mean) for cell in cells if not math.isnan(cell.mean)]
         spreads = [decimals(cell.std) for cell in cells if not math.isnan(cell.std)]
@@ -90,12 +90,12 @@ class PrintedTable:
 
 @dataclass(frozen=True)
 class Paper:
-    """What one paper prints.
+    """Printed content of one paper.
 
     Attributes:
         citation: title, authors (none where the text does not name them), year, venue, and arxiv where there is one.
-        figures: ``fig-1``: what it shows, in this project's words.
-        epochs: how long the paper trains its segmentation network; None where it does not say.
+        figures: content of each figure, by name such as ``fig-1``, in this project's words.
+        epochs: number of epochs of the segmentation network in the paper; None where it is not stated.
     """
 
     name: str
@@ -106,7 +106,7 @@ class Paper:
     epochs: int | None = None
 
     def table(self, name: str) -> PrintedTable:
-        """Return the table of that name. Raises ConfigError, with the known names, for any other."""
+        """Return the table with this name. Raises ConfigError, which lists the known names, for any other."""
         if name not in self.tables:
             raise ConfigError(f"{self.name} has no table {name!r}; its tables are {', '.join(self.tables)}")
         return self.tables[name]
@@ -114,7 +114,7 @@ class Paper:
 
 @cache
 def load(paper: str) -> Paper:
-    """Return the paper of that name; raise ConfigError for a name that is not in :data:`NAMES`."""
+    """Return the paper with this name; raise ConfigError for a name that is not in :data:`NAMES`."""
     if paper not in NAMES:
         raise ConfigError(f"unknown paper {paper!r}; choose one of {', '.join(NAMES)}")
     text = (files("softmask.papers") / f"{paper}.yaml").read_text(encoding="utf-8")
@@ -135,10 +135,10 @@ _Loader.add_constructor("tag:yaml.org,2002:float", lambda loader, node: Printed(
 
 
 def parse(content: Mapping[str, Any]) -> Paper:
-    """Return a :class:`Paper` from the content of such a YAML file.
+    """Return a :class:`Paper` from the content of its YAML file.
 
     Raises:
-        DataError: names the table and row, or the claim, that does not fit.
+        DataError: if a table, row or claim does not fit; the message names it.
     """
     where = "a paper"
     try:
@@ -174,7 +174,7 @@ def _table(paper: str, name: str, table: Mapping[str, Any], units: Mapping[str, 
 
 
 def _values(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
-    """Rows by columns; rows by data sets by columns; or data sets by rows by kinds of mask by columns."""
+    """Yield rows by columns, rows by data sets by columns, or data sets by rows by kinds of mask by columns."""
 
     def by_column(row: str, values: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
         if len(values) != len(table["columns"]):
@@ -205,7 +205,7 @@ def _matrix(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]]:
         for j, column in enumerate(labels):
             if matrix[i][j] != matrix[j][i]:
                 raise ValueError(f"{row} with {column} is {matrix[i][j]}, the other way round {matrix[j][i]}")
-            if i != j or matrix[i][j] is not None:  # a diagonal that is not printed is no gap
+            if i != j or matrix[i][j] is not None:  # an unprinted diagonal is not missing
                 yield row, table["dataset"], f"dice_with_{column}", matrix[i][j]
 
 
@@ -217,7 +217,7 @@ def _description(table: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Any]
 
 
 def _number(row: str, value: Any) -> tuple[float, float]:
-    """(mean, std) of a number, a [mean, std] pair, or null."""
+    """Return (mean, std) of a number, a [mean, std] pair, or null."""
     mean, std = value if isinstance(value, list) else (value, None)
     if not all(part is None or (type(part) in (int, float, Printed) and math.isfinite(part)) for part in (mean, std)):
         raise ValueError(f"{row}: {value!r} is neither a number, nor [mean, std], nor null")

@@ -1,4 +1,4 @@
-"""The bench's widgets: a mark to drag, sliders over :mod:`softmask.analysis.explore`, pictures and a line of code."""
+"""Widgets of the bench: a mark to drag, sliders over :mod:`softmask.analysis.explore`, pictures and a line of code."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ RADII = {"automatic": 0.0} | {f"{radius:g} px": radius for radius in (1.0, 1.5, 
 
 
 NEAR = 4.0
-"""Pixels from an end of the mark within which it is taken hold of."""
+"""Distance from an end of the mark, in pixels, within which a drag moves that end."""
 
 
 class Picture(anywidget.AnyWidget):
-    """A picture that says where a pointer drags over it.
+    """Picture that reports where a pointer drags over it.
 
-    ``png`` is the file; ``drag``, by the page: 1 where a drag begins, else 0, and the shares of width and height, from
-    the top left corner. ``answers`` counts those that were answered: the page waits before it tells of the next move.
+    ``png`` is the image file. The page sets ``drag``: 1 at the start of a drag, else 0, and the position as shares of
+    width and height from the top left corner. ``answers`` counts the handled moves; the page waits for each of them.
     """
 
     _esm = """
@@ -81,19 +81,19 @@ def is_interactive(asked: bool | None = None) -> bool:
     """Return whether a notebook should show sliders.
 
     A Jupyter server names the session to each kernel that it starts for a page (``JPY_SESSION_NAME``); papermill, nbval
-    and ``jupyter execute`` start kernels without one. Elsewhere ``asked`` has to decide.
+    and ``jupyter execute`` start kernels without one. In other environments, ``asked`` has to decide.
     """
     return "JPY_SESSION_NAME" in os.environ if asked is None else asked
 
 
 class Bench(widgets.VBox):
-    """A mark whose ends are dragged on the picture, and sliders for them, trimap radius, epsilon and threshold; the
-    result is drawn and measured at once.
+    """Mark whose ends are dragged on the picture, with sliders for the ends, trimap radius, epsilon and threshold; the
+    result is drawn and measured immediately.
 
-    Every control can be reached with the Tab key, sliders moved with the left and right keys.
+    Every control can be reached with the Tab key; the left and right keys move sliders.
 
     Args:
-        nodules: samples to choose from, by name; of up to some hundred pixels to a side.
+        nodules: samples to choose from, by name, with up to a few hundred pixels per side.
     """
 
     def __init__(self, nodules: Mapping[str, Sample]) -> None:
@@ -130,7 +130,7 @@ class Bench(widgets.VBox):
         self.nodule.observe(lambda change: self.reset(), "value")
         self.again.on_click(lambda button: self.reset())
         self.picture.observe(lambda change: self._dragged(*change["new"]), "drag")
-        # beside the picture: all is seen at once on a screen of 1,280 x 800 pixels
+        # controls beside the picture, so that everything fits on a screen of 1,280 x 800 pixels
         controls = widgets.VBox(boxes, layout=widgets.Layout(flex="0 0 auto"))
         body = widgets.HBox([controls, self.picture], layout=widgets.Layout(align_items="flex-start"))
         head = widgets.HBox([self.nodule, self.again])
@@ -139,21 +139,21 @@ class Bench(widgets.VBox):
 
     @property
     def sample(self) -> Sample:
-        """The nodule that is chosen."""
+        """Chosen nodule."""
         return self._nodules[self.nodule.value]
 
     @property
     def setting(self) -> Setting:
-        """Values of the sliders, rounded so that the line of code gives the same."""
-        # a page's sliders answer 34.99999999999999 where they stand at 35
+        """Values of the sliders, rounded so that the line of code gives the same result."""
+        # sliders in a page may return 34.99999999999999 for 35
         recist = np.array([slider.value for slider in self.ends]).reshape(2, 2, 2).round(2)
         epsilon, threshold = float(f"{self.epsilon.value:.3g}"), round(self.threshold.value, 2)
         return Setting(recist, self.radius.value or None, epsilon, threshold)
 
     def reset(self) -> None:
-        """Go back to where the chosen nodule begins (:func:`softmask.analysis.explore.start`)."""
+        """Reset all sliders to the start of the chosen nodule (:func:`softmask.analysis.explore.start`)."""
         first = explore.start(self.sample)
-        self._quiet = True  # one drawing for many sliders
+        self._quiet = True  # draw once for all sliders
         pixels = self.sample.image.shape * 4
         for slider, value, size in zip(self.ends, first.recist.ravel().tolist(), pixels, strict=True):
             slider.max = size - 1
@@ -164,7 +164,7 @@ class Bench(widgets.VBox):
         self._changed()
 
     def _dragged(self, first: float, x: float, y: float) -> None:
-        """Move the end that was nearest where the drag began, in steps of half a pixel."""
+        """Move the end of the mark nearest to the start of the drag, in steps of half a pixel."""
         self.picture.answers += 1
         place = self._strip.at(x, y) + [window.start for window in explore.view_of(self.sample)]
         if first:
@@ -172,7 +172,7 @@ class Bench(widgets.VBox):
             self._held = int(distances.argmin()) if distances.min() <= NEAR else None
         if self._held is None:
             return
-        self._quiet = True  # one drawing for two sliders
+        self._quiet = True  # draw once for both sliders
         for slider, value in zip(self.ends[2 * self._held : 2 * self._held + 2], np.round(2 * place) / 2, strict=True):
             slider.value = min(max(value, slider.min), slider.max)
         self._quiet = False
@@ -193,7 +193,7 @@ class Bench(widgets.VBox):
 
 
 def _measures(sample: Sample, step: Step) -> str:
-    """Return Dice with everyone, in the colours of the outlines; the trimap's unknown pixels; the error where known."""
+    """Return HTML: Dice with each reference, in outline colours; unknown trimap pixels; the error where known."""
     colors = [explore.CUT, *map(explore.color_of, np.flatnonzero(sample.present).tolist()), "transparent"]
     names = ["Dice of the cut with", *step.dice]
     values = ["", *(f"{value:.3f}" for value in step.dice.values())]

@@ -1,6 +1,6 @@
-"""The nodules of the bench in a browser: ``python -m softmask.workbook.bench_page`` writes them into docs/bench.html.
+"""Nodules of the bench in a browser: ``python -m softmask.workbook.bench_page`` writes them into docs/bench.html.
 
-All else in that page is written by hand. It needs no server: its script holds a port of
+The rest of that page is written by hand. It needs no server: its script contains a port of
 :mod:`softmask.label.matting` and of the trimap of a RECIST mark, which the tests compare with the package.
 """
 
@@ -22,7 +22,7 @@ from softmask.report.headline import inserted, regenerate
 
 PAGE = "docs/bench.html"
 SIZE = 48
-"""Rows and columns of an image: less of the surroundings than in DSNet's crops, so that pixels can be hit."""
+"""Rows and columns of an image: smaller than DSNet's crops, so that single pixels are easy to select."""
 
 BEGIN, END = '<script type="application/json" id="nodules">\n[', "]\n</script>\n"
 
@@ -34,9 +34,9 @@ def nodules() -> dict[str, Sample]:
 
 
 def entry(name: str, sample: Sample) -> dict[str, object]:
-    """Return what the page holds of a nodule.
+    """Return the data of a nodule for the page.
 
-    ``image`` and ``alpha`` are a byte for each pixel, from 0 to 255; in that of ``readers``, bit r is set if reader
+    ``image`` and ``alpha`` have a byte for each pixel, from 0 to 255; in a byte of ``readers``, bit r is set if reader
     r + 1 of ``count`` marked the pixel (base64). ``ends``: (row, column) of long and short axis; ``spacing`` in mm.
     """
     window = panels.crop(sample, SIZE)
@@ -60,8 +60,8 @@ def _base64(values: np.ndarray) -> str:
 
 
 def written(entries: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Return the page, by its name, with ``entries``, one a line, in place of those in it. Raises ConfigError where it
-    has no room for them."""
+    """Return the page, by its path, with ``entries``, one per line, in place of its entries. Raises ConfigError if the
+    page has no place for them."""
     return {PAGE: inserted(PAGE, ",\n".join(map(json.dumps, entries)), BEGIN, END)}
 
 

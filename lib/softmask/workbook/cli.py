@@ -20,13 +20,13 @@ from softmask.workbook.notebook import PATTERN, Notebook, choose, discover, load
 USAGE = 2
 FAILURE = 1
 START = "START.md"
-"""Name of the page that JupyterLab opens on, beside the notebooks."""
+"""Name of the page that JupyterLab opens first, in the folder of the notebooks."""
 SECTIONS = (
     ("The workbook", "The five papers, in this order.", PATTERN),
     ("Interactive labelling", "The soft mask of a nodule under sliders.", "explore.ipynb"),
     ("Lessons", "A course on soft-mask segmentation, with exercises.", "teaching/*.ipynb"),
 )
-"""Headings of the page, the sentence below each, and which notebooks are listed there."""
+"""Sections of the page: heading, sentence below it, and pattern of the notebooks listed there."""
 HOW = (
     "A click opens a notebook; *Run > Run All Cells* runs it, Shift-Enter runs cell by cell. Change what you like: "
     "parameters stand in the first code cell, settings are the arguments of the calls, and what is called is in "
@@ -50,19 +50,19 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -> int:
-    """Run the workbook and return the exit status: 0 all well, 1 a notebook failed, 2 wrong option or missing data."""
+    """Run the workbook; return the exit status: 0 success, 1 notebook or file failed, 2 wrong option or no data."""
     try:
         arguments = parser().parse_args(argv)
-    except SystemExit as end:  # argparse has printed what is wrong
+    except SystemExit as end:  # argparse has printed the error
         return int(end.code or 0)
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        # kernels work in the checkout; a relative path of the caller's must mean the same there
+        # kernels run in the checkout, where relative paths of the caller would have another meaning
         for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE", "SOFTMASK_RUNS"):
             if os.environ.get(name):
                 os.environ[name] = str(whole_path(os.environ[name], name))
         if arguments.recorded:
-            os.environ["SOFTMASK_RECORDED"] = "1"  # the notebooks' kernels read it, too
+            os.environ["SOFTMASK_RECORDED"] = "1"  # the kernels also read it
         return _run(arguments, folder)
     except SoftmaskError as error:
         print(f"run_all.sh: {error}", file=sys.stderr)
@@ -80,9 +80,9 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
 
 
 def _stop(number: int, frame: object) -> None:
-    """End at a signal, at once: an exception could be lost in the event loop that talks to the kernel."""
+    """End immediately at a signal: an exception could be lost in the event loop that talks to the kernel."""
     end_kernels = getattr(sys.modules.get("softmask.workbook.runner"), "end_kernels", None)
-    if end_kernels:  # None while the module is still being read: then no kernel runs
+    if end_kernels:  # None until the module is imported: no kernel runs before
         end_kernels()
     name = signal.Signals(number).name
     os.write(2, f"\nrun_all.sh: stopped by {name}; the next start goes on from here\n".encode())
@@ -90,7 +90,7 @@ def _stop(number: int, frame: object) -> None:
 
 
 def _configured(arguments: argparse.Namespace) -> Config:
-    """Return the settings; packages are needed only to tell which real data a data folder holds."""
+    """Return the settings; packages are needed only to find out which real data a data folder contains."""
     config = Config.from_parameters(arguments.profile, arguments.data, arguments.seeds)
     if config.data != "auto":
         return config
@@ -131,7 +131,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
             return status
         config = _configured(arguments)  # with the new data
     if config.data == "real" and not config.recorded and "lidc" not in real_paths(config.data_root):
-        open_dataset("lidc", config)  # raises MissingData at once; the other data sets are each notebook's
+        open_dataset("lidc", config)  # raises MissingData early; the notebooks check other data sets
     with runner.only_one(config):
         outcomes = runner.run(config, books, selected, arguments.force)
     width = max((len(outcome.name) for outcome in outcomes), default=0)
@@ -143,7 +143,7 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
     where = config.results
     print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
     if config.profile.is_result and verify.has_committed(config.run):
-        # it does not decide the exit status: networks trained on another machine may well differ
+        # does not affect the exit status: networks trained on another machine may differ
         try:
             print(f"\n{verify.summary(verify.compare(config.run))}")
         except SoftmaskError as error:
@@ -176,7 +176,7 @@ def _cost(cost: state.Cost) -> str:
 
 
 def start_page(folder: Path, config: Config) -> str:
-    """Return the page for the notebooks of ``folder``, as Markdown; an unreadable one is listed with the reason."""
+    """Return the page for the notebooks of ``folder``, as Markdown; unreadable notebooks are listed with the reason."""
     lines = ["# The soft-mask workbook", "", HOW]
     for title, sentence, pattern in SECTIONS:
         rows = [_row(path, folder, config) for path in sorted(folder.glob(pattern))]

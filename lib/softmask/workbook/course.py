@@ -1,8 +1,8 @@
 """Slides of the lessons, and assignments for teachers who grade with nbgrader.
 
 ``python -m softmask.workbook.course slides FOLDER`` runs each lesson's solution and writes ``<lesson>.slides.html``:
-the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` since the one before. A
-page fetches reveal.js and MathJax from the network when it is opened; ``?print-pdf`` behind its address makes it
+the cells with the tag ``slide``, each with the figures of the cells with the tag ``figure`` since the previous slide. A
+page loads reveal.js and MathJax from the network when it is opened; ``?print-pdf`` after its address makes it
 printable.
 
 ``python -m softmask.workbook.course assignments FOLDER`` writes ``source/<lesson>/<lesson>.ipynb`` for nbgrader: the
@@ -32,8 +32,8 @@ _CHECK = re.compile(r'^with exercise\("([\d.]+)"\)', re.MULTILINE)
 
 
 def assignment(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return a lesson's source as nbgrader's source: cells of answers to be graded, cells of checks that are locked,
-    and hidden tests, which nbgrader removes from what it releases. Notes and slides are left out."""
+    """Return a lesson's source as nbgrader's source: cells for answers, locked cells with checks, and graded cells with
+    hidden tests, which nbgrader removes from the released version. Notes and slides are left out."""
     result = deepcopy(book)
     result.cells = [cell for cell in result.cells if not tags(cell) & {"notes", "slide"}]
     number = ""
@@ -52,14 +52,14 @@ def assignment(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def _mark(cell: nbformat.NotebookNode, grade_id: str, **values: object) -> None:
-    """Give a cell nbgrader's metadata, of version 3 of its scheme."""
+    """Add the metadata of nbgrader, schema version 3, to a cell."""
     plain = {"grade": False, "locked": False, "solution": False, "task": False, "schema_version": 3}
     cell.metadata["nbgrader"] = {**plain, "grade_id": grade_id, **values}
 
 
 def deck(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Return the slides of a lesson's source that was run, as a notebook for nbconvert: the text of each slide and, one
-    down from it, the figures drawn since the slide before. Figures behind the last slide follow it."""
+    """Return the slides of an executed lesson's source, as a notebook for nbconvert: the text of each slide and, as its
+    subslides, the figures drawn since the previous slide. Figures after the last slide follow it."""
     slides: list[nbformat.NotebookNode] = []
     figures: list[nbformat.NotebookNode] = []
     for cell in book.cells:
@@ -74,7 +74,7 @@ def deck(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def slides(book: nbformat.NotebookNode) -> str:
-    """Return the page of slides of a lesson's source that was run."""
+    """Return the HTML page of slides of an executed lesson's source."""
     from nbconvert import SlidesExporter
 
     exporter = SlidesExporter(reveal_scroll=True, exclude_input=True)
@@ -84,8 +84,8 @@ def slides(book: nbformat.NotebookNode) -> str:
 
 
 def run(book: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
-    """Return a lesson's source with the outputs of its cells, run in ``folder``; SOFTMASK_PROFILE says how much is
-    computed."""
+    """Return a lesson's source with the outputs of its cells, executed in ``folder``; SOFTMASK_PROFILE sets the amount
+    of computation."""
     from nbclient import NotebookClient
 
     result = deepcopy(book)
@@ -93,7 +93,7 @@ def run(book: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write what is asked for; return the exit status."""
+    """Write the slides or the assignments and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m softmask.workbook.course", description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("slides", "assignments"))
     parser.add_argument("folder", type=Path, help="where to write")

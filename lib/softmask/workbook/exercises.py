@@ -1,4 +1,4 @@
-"""Functions that the cells of a lesson call: checks of exercises, guesses beside measured values, and the quiz."""
+"""Functions that the cells of a lesson call: checks of exercises, guesses next to measured values, and the quiz."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from softmask.files import read_text
 from softmask.workbook.bench import is_interactive
 
 QUIZ = ROOT / "notebooks" / "teaching" / "quiz.yaml"
-"""For each lesson's number its questions: ``question``, and ``answers``, each with ``text``, ``why`` (it is right or
-wrong) and, of one of them, ``right: true``."""
+"""Questions by lesson number: ``question``, and ``answers``, each with ``text``, ``why`` (the reason why it is right or
+wrong) and, for one answer, ``right: true``."""
 
 _checked: list[Callable] = []
-"""The answers that :func:`own` returned to the last check."""
+"""Answers that :func:`own` returned for the last check."""
 _failed: list[Callable] = []
-"""The answers that did not pass their last check, or are not solved."""
+"""Answers that did not pass their last check, or are not solved."""
 
 
 @contextmanager
 def exercise(number: str) -> Iterator[None]:
-    """Print what became of the checks inside, of exercise ``number``, such as ``1.2``.
+    """Print the result of the checks in this context, for exercise ``number``, such as ``1.2``.
 
-    An unsolved exercise (NotImplementedError) is no error, so that a lesson runs as it is handed out. The
-    AssertionError of a wrong answer goes on to the reader.
+    An unsolved exercise (NotImplementedError) is not an error, so that a lesson runs without any answers. The
+    AssertionError of a wrong answer is not caught.
     """
     _checked.clear()
     passed = False
@@ -45,9 +45,9 @@ def exercise(number: str) -> Iterator[None]:
 
 
 def or_given(yours: Callable, given: Callable) -> Callable:
-    """Return a function that does what ``yours`` does or, where that is not solved or its last check failed, what
-    ``given`` does. Prints, once, that it is the given one."""
-    yours = getattr(yours, "own", yours)  # where the cell is run twice
+    """Return a function that calls ``yours`` or, if that is not solved or its last check failed, ``given``. Prints once
+    that the given function is used."""
+    yours = getattr(yours, "own", yours)  # if the cell is run twice
     replaced = False
 
     def replace() -> None:
@@ -64,27 +64,27 @@ def or_given(yours: Callable, given: Callable) -> Callable:
                 replace()
         return given(*arguments, **more)
 
-    if yours in _failed:  # now, as half an answer may change a network before it raises NotImplementedError
+    if yours in _failed:  # now: half an answer may change a network before it raises NotImplementedError
         replace()
     call.own = yours
     return call
 
 
 def own(function: Callable) -> Callable:
-    """Return what a student wrote, of what :func:`or_given` returned; another function as it is. For checks."""
-    answer = getattr(function, "own", function)  # not __wrapped__: a student's decorator, too, sets that
+    """Return the student's function behind a result of :func:`or_given`; any other function unchanged. For checks."""
+    answer = getattr(function, "own", function)  # not __wrapped__, which a student's decorator may also set
     _checked.append(answer)
     return answer
 
 
 def returned(answer: object) -> object:
-    """Return what a student's function returned. Raises AssertionError for None, as of a forgotten ``return``."""
+    """Return the result of a student's function. Raises AssertionError for None, as after a forgotten ``return``."""
     assert answer is not None, "your function returns nothing: is there a return?"
     return answer
 
 
 def reveal(name: str, guess: object, measured: float, digits: int = 2) -> None:
-    """Print a guess (None where there is none) beside the measured value, to ``digits`` decimals."""
+    """Print a guess (None without a guess) and the measured value with ``digits`` decimals."""
     text = "you wrote no guess" if guess is None else f"you guessed {guess}"
     print(f"{name}: {text}; measured {measured:.{digits}f}")
 
@@ -101,7 +101,7 @@ def say_profile(config: Config) -> None:
 
 
 def seen(statement: str, holds: bool, config: Config) -> None:
-    """Print a statement, and whether it holds in this run: not in the smoke profile, whose numbers mean nothing."""
+    """Print a statement and whether it holds in this run. The smoke profile is not judged (meaningless numbers)."""
     if config.profile.name == "smoke":
         print(f"Not judged in the smoke profile: {statement}")
     else:
@@ -114,15 +114,15 @@ def questions(lesson: int) -> list[dict]:
 
 
 def judged(question: dict, number: int) -> str:
-    """Return what is said to answer ``number``, from 0, of a question."""
+    """Return the comment on answer ``number``, counted from 0, of a question."""
     answer = question["answers"][number]
     return f"{'Right' if answer.get('right') else 'Wrong'}: {answer['why']}"
 
 
 def quiz(lesson: int, answers: str = "") -> None:
-    """Show the quiz of a lesson, with buttons, or as text where no page shows them.
+    """Show the quiz of a lesson, with buttons, or as text where no page can show buttons.
 
-    ``answers``: a letter for each question, such as ``"acbda"``; what is to be said to them is printed.
+    ``answers``: a letter for each question, such as ``"acbda"``; the comments on these answers are printed.
     """
     if not is_interactive() and not answers:
         print(f'Answer with a letter for each question, in their order, such as: quiz({lesson}, "aaaaa")')
@@ -139,7 +139,7 @@ def quiz(lesson: int, answers: str = "") -> None:
 
 
 def _buttons(number: int, question: dict) -> widgets.VBox:
-    """Return a question whose answers are chosen by click or key, and commented at once."""
+    """Return the widget of a question: answers are chosen by click or key, and commented immediately."""
     wide = widgets.Layout(width="max-content")
     options = [(answer["text"], i) for i, answer in enumerate(question["answers"])]
     choice, said = widgets.RadioButtons(options=options, value=None, layout=wide), widgets.HTML()

@@ -1,4 +1,4 @@
-"""What lessons 3 and 4 go on with where an exercise is not solved or is wrong, and what their checks compare with.
+"""Given answers, used by lessons 3 and 4 if an exercise is not solved or is wrong, and as references of their checks.
 
 Plain PyTorch, as the lessons write it; the workbook's own training is :mod:`softmask.train`.
 """
@@ -18,13 +18,13 @@ Loss = Callable[..., torch.Tensor]
 
 
 def same(answer: object, right: torch.Tensor, atol: float = 1e-5) -> bool:
-    """Return whether an answer is a tensor of the right shape and, nearly, the right values."""
+    """Return whether an answer is a tensor with the right shape and approximately the right values."""
     alike = isinstance(answer, torch.Tensor) and answer.shape == right.shape
     return alike and torch.allclose(answer, right, atol=atol)
 
 
 def dice_slip(answer: torch.Tensor, logits: torch.Tensor, masks: torch.Tensor) -> str:
-    """Return what is to be said to a wrong Dice loss: which slip gives its value, or nothing but the right one."""
+    """Return the comment on a wrong Dice loss: the mistake that gives its value or, if unknown, the right value."""
 
     def loss(p: torch.Tensor) -> torch.Tensor:
         return 1 - (2 * (p * masks).sum((1, 2, 3)) / (p + masks).sum((1, 2, 3))).mean()
@@ -87,7 +87,7 @@ def _update(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
 
 @torch.no_grad()
 def predicted_masks(network: nn.Module, images: torch.Tensor) -> np.ndarray:
-    """Return masks (N, H, W) bool: where the probability is 0.5 at least, the logit 0."""
+    """Return masks (N, H, W) bool: where the probability is at least 0.5, so the logit at least 0."""
     return network(images)[:, 0].numpy() >= 0
 
 
@@ -98,7 +98,7 @@ def leaked_share(train_patients: np.ndarray, test_patients: np.ndarray) -> float
 
 @torch.no_grad()
 def cut_parameters(module: nn.Module, c: float) -> None:
-    """Cut every parameter of ``module`` to [-c, c], in place."""
+    """Clip every parameter of ``module`` to [-c, c], in place."""
     for parameter in module.parameters():
         parameter.clamp_(-c, c)
 
@@ -110,7 +110,7 @@ def softgan_loss(logits: torch.Tensor, masks: torch.Tensor, soft: torch.Tensor, 
 
 
 def pair(images: torch.Tensor, signed: torch.Tensor) -> torch.Tensor:
-    """Return what the discriminator judges, (N, 2, H, W): the images, and masks in [-1, 1]."""
+    """Return the input of the discriminator, (N, 2, H, W): the images, and masks in [-1, 1]."""
     return torch.cat([images, signed], dim=1)
 
 
@@ -133,8 +133,8 @@ def segmentor_turn(
     soft: torch.Tensor,
     loss_of: Loss,
 ) -> float:
-    """Update ``network`` once, down ``loss_of(logits, masks, soft, d)``, ``d`` being D's logits for its prediction;
-    return that loss before the update. D's parameters stay as they are."""
+    """Update ``network`` once to reduce ``loss_of(logits, masks, soft, d)``, with ``d`` D's logits for its prediction;
+    return the loss before the update. D's parameters do not change."""
     logits = network(images)
     loss = loss_of(logits, masks, soft, D(pair(images, torch.tanh(logits))))
     _update(optimiser, loss)

@@ -1,4 +1,4 @@
-"""Lessons for students, with solutions, and for teachers, made from one notebook.
+"""Lessons: one source notebook gives the student's notebook, the notebook with solutions, and the teacher's notes.
 
 ``python -m softmask.workbook.lessons`` writes, for each ``notebooks/teaching/source/<lesson>.ipynb``, the student's
 ``notebooks/teaching/<lesson>.ipynb``, ``notebooks/teaching/solutions/<lesson>.ipynb``, and the teacher's
@@ -6,8 +6,8 @@
 
 Cells with a tag of :data:`FOR_TEACHERS` are in neither notebook.
 
-A solution stands in the source between nbgrader's markers (Journal of Open Source Education 2 (2019) 32), in whose
-place the student finds a NotImplementedError with the hint::
+In the source, nbgrader's markers (Journal of Open Source Education 2 (2019) 32) enclose a solution. The student's
+notebook has a NotImplementedError with the hint instead::
 
     ### BEGIN SOLUTION: hint for a student who is stuck
     return 2 * x
@@ -30,15 +30,15 @@ from softmask.workbook.notebook import PATTERN, NotebookError
 
 TEACHING = ROOT / "notebooks" / "teaching"
 LINE = 120
-"""Longest line of the code, as the formatter is set."""
+"""Maximum length of a code line, as set for the formatter."""
 
 FOR_TEACHERS = {"notes", "slide", "hidden"}
-"""Tags of cells that are for the teacher's notes, the slides, and, as hidden tests, for grading."""
+"""Tags of cells for the teacher's notes, for the slides, and for grading (hidden tests)."""
 
 REPOSITORY = "OWNER/REPOSITORY"
-"""On GitHub. The links of the lessons to Binder and Colab are made of it: put the project's here once it has one."""
+"""Repository on GitHub, used in the links to Binder and Colab: insert the project's repository once it has one."""
 _BINDER = "[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath={path}) or "
-"""Its environment, ``binder/``, has no PyTorch."""
+"""Link for lessons without PyTorch, which is not in the environment ``binder/``."""
 _LAUNCH = (
     "Run it on {binder}[Colab](https://colab.research.google.com/github/{repository}/blob/HEAD/{path}). "
     "Text and figures: CC BY 4.0."
@@ -62,8 +62,8 @@ _SOLUTION = re.compile(
 
 
 def versions(source: Path) -> tuple[str, str]:
-    """Return the text of the student's notebook and of that with solutions, of the lesson at ``source``. Raises
-    NotebookError for no notebook, outputs in it, a solution not closed or without hint, or a lesson without any."""
+    """Return the texts of the student's notebook and the notebook with solutions for the lesson at ``source``. Raises
+    NotebookError for an invalid notebook, outputs, no solution, or a solution that is not closed or has no hint."""
     student = read(source)
     student.cells = [cell for cell in student.cells if not tags(cell) & FOR_TEACHERS]
     solution = deepcopy(student)
@@ -90,10 +90,10 @@ def versions(source: Path) -> tuple[str, str]:
 
 
 def read(source: Path) -> nbformat.NotebookNode:
-    """Return the notebook at ``source``. Raises NotebookError where it is none."""
+    """Return the notebook at ``source``. Raises NotebookError if the file is not a notebook."""
     try:
         return nbformat.read(source, as_version=4)
-    except Exception as error:  # nbformat has an exception of its own for each way a file can be wrong
+    except Exception as error:  # nbformat raises many types of exceptions for invalid files
         raise NotebookError(f"{source} cannot be read as a notebook ({type(error).__name__})") from error
 
 
@@ -103,8 +103,8 @@ def tags(cell: nbformat.NotebookNode) -> set[str]:
 
 
 def notes(source: Path) -> str:
-    """Return the teacher's notes of the lesson at ``source``, as Markdown: its cells with the tag ``notes``, below the
-    headings of the lesson's parts."""
+    """Return the teacher's notes of the lesson at ``source``, as Markdown: its cells with the tag ``notes``, under the
+    headings of the parts of the lesson."""
     book = read(source)
     lines, heading = [f"# Notes for teachers · {book.metadata['softmask']['title']}", ""], ""
     for cell in book.cells:
@@ -119,7 +119,7 @@ def notes(source: Path) -> str:
 
 
 def _add_launch(book: nbformat.NotebookNode, path: str) -> None:
-    """Add the links that open the notebook at ``path`` of the repository elsewhere, and the cell that Colab needs."""
+    """Add links to the notebook at ``path`` of the repository on Binder and Colab, and the cell that Colab needs."""
     if not book.cells or book.cells[0].cell_type != "markdown":
         return
     torch = any(re.search(r"^(import|from) torch\b", cell.source, re.MULTILINE) for cell in book.cells)
@@ -130,7 +130,7 @@ def _add_launch(book: nbformat.NotebookNode, path: str) -> None:
 
 
 def _stub(match: re.Match) -> str:
-    """Return what the student finds in place of a solution, broken as the formatter would."""
+    """Return the student's placeholder for a solution, with line breaks as from the formatter."""
     indent, hint = match["indent"], match["hint"].replace("\\", "\\\\").replace('"', '\\"')
     line = f'{indent}raise NotImplementedError("{hint}")'
     if len(line) > LINE:
@@ -139,8 +139,8 @@ def _stub(match: re.Match) -> str:
 
 
 def make(folder: Path = TEACHING) -> dict[Path, str]:
-    """Return the text of each notebook, and of the notes, that the sources in ``folder`` give, by path. Raises
-    NotebookError where there is no source, or one is not understood."""
+    """Return, by path, the texts of the notebooks and notes from the sources in ``folder``. Raises NotebookError if
+    there is no source or a source is invalid."""
     texts = {}
     for source in sorted((folder / "source").glob(PATTERN)):
         texts[folder / source.name], texts[folder / "solutions" / source.name] = versions(source)

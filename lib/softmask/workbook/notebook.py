@@ -5,8 +5,8 @@ They are in the notebook's metadata, under ``softmask``::
     {"title": "Soft masks", "regenerates": ["casgan/fig-2"], "needs": ["01_data"],
      "seconds": {"smoke": 20, "cpu": 60}, "after": "*"}
 
-``needs`` names notebooks that must not have failed; ``"after": "*"`` puts a notebook (the report) behind all others,
-whatever became of them.
+``needs`` names notebooks that must not have failed; ``"after": "*"`` runs a notebook (the report) after all others,
+even if these failed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _KINDS = {"title": str, "regenerates": list, "needs": list, "seconds": dict, "af
 
 
 class NotebookError(SoftmaskError):
-    """A notebook that cannot be run as it stands, or that did not run as it should."""
+    """Error for a notebook that cannot be run, or that failed."""
 
 
 @dataclass(frozen=True)
 class Notebook:
-    """One notebook as its file declares it.
+    """Declarations of one notebook.
 
     Attributes:
         path: the ``.ipynb`` file; ``name`` is its stem, such as ``02_soft_masks``, which begins with its ``number``.
@@ -39,7 +39,7 @@ class Notebook:
         regenerates: the tables and figures it writes, as ``paper/table-or-figure``.
         needs: names of notebooks that must not have failed.
         seconds: expected time by profile name.
-        last: whether it runs behind all others.
+        last: whether it runs after all others.
         code: the sources of its code cells, in order.
     """
 
@@ -62,14 +62,14 @@ class Notebook:
 
 
 def load(path: Path) -> Notebook:
-    """Read the notebook at ``path``. Raises DataError or NotebookError when it is none, or its declaration is not
-    understood."""
+    """Return the notebook at ``path``. Raises DataError or NotebookError if the file is not a notebook, or its
+    declaration is invalid."""
     try:
         content = read_json(path, _REMEDY)
         cells = [(cell["cell_type"], "".join(cell["source"])) for cell in content["cells"]]
         declared = dict(content["metadata"].get("softmask", {}))
         for cell in content["cells"]:
-            iter(cell.get("metadata", {}).get("tags", []))  # papermill looks for the parameters there
+            iter(cell.get("metadata", {}).get("tags", []))  # papermill searches the tags for the parameters
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {_REMEDY}") from error
@@ -100,8 +100,8 @@ def load(path: Path) -> Notebook:
 
 
 def discover(folder: Path) -> list[Notebook]:
-    """Return the numbered notebooks of ``folder`` in the order they run: by name, those ``after`` all others last.
-    Raises NotebookError for two of the same number, or a need that does not run earlier."""
+    """Return the numbered notebooks of ``folder`` in the order of execution: by name, those ``after`` all others last.
+    Raises NotebookError for a repeated number, or a needed notebook that does not run earlier."""
     books = sorted(map(load, folder.glob(PATTERN)), key=lambda book: (book.last, book.name))
     earlier: dict[str, str] = {}  # names by number
     for book in books:
@@ -116,7 +116,7 @@ def discover(folder: Path) -> list[Notebook]:
 
 def choose(books: Sequence[Notebook], only: str | None = None, start: str | None = None) -> list[Notebook]:
     """Return, in order, the notebooks selected by ``--only`` and ``--from``, given as numbers or full names. Raises
-    NotebookError for a number or name that no notebook has, or where none is left."""
+    NotebookError for a number or name that no notebook has, or if no notebook is selected."""
 
     def position(text: str) -> int:
         for index, book in enumerate(books):

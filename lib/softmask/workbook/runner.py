@@ -1,6 +1,6 @@
-"""All notebooks of a run under papermill: in order, unchanged ones skipped, after a failure those that do not need it.
+"""Execution of the notebooks of a run with papermill, in order, except unchanged ones and those that need a failed one.
 
-Each runs in a kernel of this interpreter, which ends with the process that runs it.
+Each notebook runs in a kernel of this Python interpreter, which ends with the process that runs the notebook.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from softmask.workbook.state import FAILED, NOT_RUN, OK, RUNNING, UNCHANGED, Cos
 
 LAST_LINES = 15
 MEMORY_EVERY = 1.0
-"""Seconds between two looks at the memory that a kernel and its processes hold."""
+"""Seconds between two measurements of the memory of a kernel and its processes."""
 
-# IPython's own watch misses a runner that is killed while the kernel is being started.
+# IPython itself does not notice a runner that is killed while the kernel starts.
 _KERNEL = """\
 import os
 from softmask.machine import end_with
@@ -52,7 +52,7 @@ _running: dict[Path, list[int]] = {}
 
 
 class Failed(NotebookError):
-    """A notebook that did not run as it should: ``str()`` is the reason in a line, ``detail`` the last lines."""
+    """Error of a failed notebook: ``str()`` is the reason in one line, ``detail`` the last lines of trace or log."""
 
     def __init__(self, reason: str, detail: Sequence[str] = ()) -> None:
         super().__init__(reason)
@@ -61,7 +61,7 @@ class Failed(NotebookError):
 
 @contextlib.contextmanager
 def only_one(config: Config) -> Iterator[None]:
-    """Keep two runs from writing the same results at once (ConfigError), and remove what a kill left half written."""
+    """Prevent two runs from writing the same results at once (ConfigError); remove incomplete files of a killed run."""
     path = cache_root() / "locks" / f"{config.run}-{sha256_of(str(config.results))[:12]}"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
@@ -76,10 +76,10 @@ def only_one(config: Config) -> Iterator[None]:
 
 
 def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], force: bool = False) -> list[Entry]:
-    """Run the ``chosen`` of all ``books`` and return what became of each.
+    """Run the ``chosen`` notebooks of all ``books`` and return the outcome of each.
 
-    Executed copies go to ``results/<run>/notebooks``; the state is saved after every notebook. ``force`` runs
-    unchanged ones too.
+    Executed copies go to ``results/<run>/notebooks``; the state is saved after every notebook. ``force`` also runs
+    unchanged notebooks.
     """
     parameters = {"profile": config.profile.name, "data": config.data, "seeds": config.seeds}
     common = sha256_of(common_digest(config), repr(sorted(parameters.items())))
@@ -90,8 +90,8 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
         digests[book.name] = sha256_of(common, *(f"{name} {digests[name]}" for name in sorted(book.needs)), *book.code)
 
     def digest_of(book: Notebook, outputs: Sequence[str]) -> str:
-        """Return the digest of everything ``book`` depends on; for one that runs last, that is every file of the run
-        but its own ``outputs``, and what became of the others."""
+        """Return the digest of everything ``book`` depends on. A notebook that runs last also depends on every file of
+        the run except its own ``outputs``, and on the outcomes of the others."""
         if not book.last:
             return digests[book.name]
         others = [entry for entry in entries.values() if entry.name != book.name]
@@ -117,7 +117,7 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
             outcome = replace(entry, status=UNCHANGED)
             print(f"{title}: unchanged, skipped", flush=True)
         else:
-            remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # what a kill would leave
+            remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # remains if killed
             before = state.outputs_now(config)
             outcome = _run_one(book, parameters, config, title)
             after = state.outputs_now(config)
@@ -129,7 +129,7 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
 
 
 def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str) -> Entry:
-    """Execute ``book``, print how it ended, and keep its time and memory."""
+    """Execute ``book``, print and return the outcome, and store its time and memory."""
     began = time.monotonic()
     try:
         memory = execute(book, parameters, config.results / "notebooks" / book.path.name, title)
@@ -152,10 +152,10 @@ def code_digest(root: Path = ROOT) -> str:
 
 
 def data_digest(root: Path, places: Iterable[Path]) -> str:
-    """Return a digest over names, sizes and modification times, not content: of the data sets at ``places``, and of the
+    """Return a digest of names, sizes and modification times, not of content, of the data sets at ``places`` and of the
     plain files directly in ``root``, such as a flags file."""
     beside = [path for path in root.iterdir() if path.is_file()] if root.is_dir() else []
-    files = [path for place in {*places, *beside} for path in (place, *place.rglob("*"))]  # follows no link
+    files = [path for place in {*places, *beside} for path in (place, *place.rglob("*"))]  # does not follow links
     stats = ((path.relative_to(root), os.lstat(path)) for path in sorted(set(files)) if not path.is_dir())
     return sha256_of("\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats))
 
@@ -169,7 +169,7 @@ def common_digest(config: Config) -> str:
 
 
 def execute(book: Notebook, parameters: Mapping[str, object], target: Path, title: str = "") -> int:
-    """Execute ``book`` with ``parameters`` in the checkout, and return the most bytes of memory that were held.
+    """Execute ``book`` with ``parameters`` in the checkout, and return the peak memory in bytes.
 
     The executed copy goes to ``target``, also when the notebook fails (it then shows the error). Raises NotebookError
     when the parameters are not declared; :class:`Failed` for an error, a cell that did not run or a kernel that died.
@@ -177,7 +177,7 @@ def execute(book: Notebook, parameters: Mapping[str, object], target: Path, titl
     import nbformat
     import papermill
 
-    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the failure says what it would log
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its log would repeat the failure
     unknown = [name for name in parameters if name not in papermill.inspect_notebook(str(book.path))]
     if unknown:
         remedy = "assign profile, data and seeds in a cell with the tag 'parameters'"
@@ -195,7 +195,7 @@ def execute(book: Notebook, parameters: Mapping[str, object], target: Path, titl
                     book.path,
                     copy,
                     parameters=dict(parameters),
-                    kernel_name="python3",  # the name the copy carries; the manager decides what is started
+                    kernel_name="python3",  # name stored in the copy; the manager chooses the interpreter
                     language="python",
                     progress_bar={**bar, "leave": not live, "mininterval": 0.1 if live else 60},
                     cwd=ROOT,
@@ -204,7 +204,7 @@ def execute(book: Notebook, parameters: Mapping[str, object], target: Path, titl
                 )
             except papermill.PapermillExecutionError:
                 pass  # the copy holds the error output, which check_executed reports
-            except Exception as error:  # a dead kernel, or one that did not start, comes as one of several types
+            except Exception as error:  # a kernel that died or did not start raises one of several types
                 log.seek(0)
                 last_words = log.read().decode(errors="replace").splitlines()
                 failure = Failed(f"{type(error).__name__}: {error}", last_words)
@@ -234,7 +234,7 @@ def end_kernels() -> None:
 def check_executed(content: Mapping) -> None:
     """Raise Failed unless every code cell of an executed notebook (its JSON) has run and none shows an error.
 
-    papermill lets an error pass that ``raises-exception`` allows for or that is ``sys.exit()``.
+    papermill ignores errors in cells with the tag ``raises-exception``, and ``sys.exit()``.
     """
     for cell in content["cells"]:
         if cell["cell_type"] != "code" or not "".join(cell["source"]).strip():
@@ -248,11 +248,11 @@ def check_executed(content: Mapping) -> None:
 
 
 def _kernel_manager(name: str, scratch: Path, log: IO[bytes]) -> type:
-    """Return a kernel manager that starts this interpreter, whatever a user has installed. ``log`` is its output."""
+    """Return a kernel manager that starts this interpreter, whatever kernels are installed, with output to ``log``."""
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
-    # -P: no module is taken from the working directory
+    # -P: import no module from the working directory
     command = [sys.executable, "-P", "-c", _KERNEL, "-f", "{connection_file}"]
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | {
@@ -268,7 +268,7 @@ def _kernel_manager(name: str, scratch: Path, log: IO[bytes]) -> type:
         kernel_spec = KernelSpec(argv=command, display_name="softmask", language="python")
 
         def _transport_default(self) -> str:
-            # sockets in the private folder, unless their paths would be longer than a socket's may be
+            # sockets in the private folder, unless their paths would be too long for a socket
             return "ipc" if len(str(scratch)) < 80 else "tcp"
 
         def _connection_file_default(self) -> str:
@@ -282,7 +282,7 @@ def _kernel_manager(name: str, scratch: Path, log: IO[bytes]) -> type:
 
 
 def memory_of(pid: int) -> int:
-    """Return the bytes that a process and its descendants hold, what they share counted once where the system tells."""
+    """Return the memory, in bytes, of a process and its descendants; shared memory counts once where reported."""
     import psutil
 
     held = 0
@@ -297,7 +297,7 @@ def memory_of(pid: int) -> int:
 
 @contextlib.contextmanager
 def _peak_memory(pids: Sequence[int], peak: list[int]) -> Iterator[None]:
-    """Keep in ``peak[0]`` the most bytes that ``pids``, to which others may be added, hold at once."""
+    """Store in ``peak[0]`` the peak memory, in bytes, of all ``pids`` together; ``pids`` may grow in the meantime."""
     over = threading.Event()
 
     def watch() -> None:

@@ -1,14 +1,14 @@
-"""State of a run's notebooks: what became of them, and their time and memory.
+"""State of the notebooks of a run: outcomes, time and memory.
 
-``results/<run>/state.json``, of this machine only, is written whole after every notebook. The report reads it too::
+``results/<run>/state.json``, for this machine only, is rewritten after every notebook. The report also reads it::
 
     {"run": "cpu-embedded", "notebooks": [{"name": "01_data", "status": "ok", "seconds": 21.3, "reason": "",
       "digest": "...", "finished": "2020-05-01T12:00:00+00:00", "outputs": ["results/cpu-embedded/tables/..."]}]}
 
-``status`` is ``ok``, ``failed``, ``not run`` (because one it needs failed) or ``running`` (after a kill: it was).
+``status`` is ``ok``, ``failed``, ``not run`` (because a needed notebook failed) or ``running`` (killed while running).
 
-``results/<run>/times.json``, committed, has the longest time and the most memory of each notebook by hardware. The
-longest counts because trained runs are kept, and a later run is short; smoke and recorded runs are not noted::
+``results/<run>/times.json``, committed, has the longest time and the peak memory of each notebook by hardware. The
+longest time counts because later runs reuse trained networks and are short; smoke and recorded runs are not stored::
 
     {"run": "cpu-embedded", "hardware": [{"cpu": "...", "cores": 2, "notebooks": {
       "01_data": {"seconds": 21.3, "memory_mb": 412.0}}}]}
@@ -44,7 +44,7 @@ class Entry:
     outputs: tuple[str, ...] = ()
 
     def unchanged(self, digest: str) -> bool:
-        """Return whether it succeeded with this digest and everything it wrote is still there."""
+        """Return whether the notebook succeeded with this digest and all its outputs still exist."""
         root = output_root()
         return self.status == OK and self.digest == digest and all((root / path).is_file() for path in self.outputs)
 
@@ -60,7 +60,7 @@ def times_path(config: Config) -> Path:
 
 
 def load(config: Config) -> dict[str, Entry]:
-    """Return the remembered notebooks by name. Raises DataError or NotebookError when the file is damaged."""
+    """Return the stored entries by name. Raises DataError or NotebookError if the file is damaged."""
     path, remedy = state_path(config), "delete it and all notebooks run again"
     try:
         items = read_json(path, remedy)["notebooks"] if path.exists() else []
@@ -82,7 +82,7 @@ def _entry(item: dict) -> Entry:
 
 
 def save(config: Config, entries: Iterable[Entry]) -> None:
-    """Write the state of the run, whole or not at all."""
+    """Write the state of the run atomically."""
     content = {"run": config.run, "notebooks": [asdict(entry) for entry in entries]}
     write_atomic(state_path(config), json.dumps(content, indent=1) + "\n")
 
@@ -96,19 +96,19 @@ def outputs_now(config: Config) -> dict[str, tuple[int, int]]:
 
 
 class Cost(NamedTuple):
-    """Longest time in seconds and most memory in megabytes (10^6 bytes) of a notebook's processes; 0 is unknown."""
+    """Longest time in seconds and most memory in megabytes (10^6 bytes) of a notebook's processes; 0 if unknown."""
 
     seconds: float
     memory_mb: float = 0.0
 
 
 def hardware() -> tuple[str, int]:
-    """Return this machine's processor and the cores that may be used."""
+    """Return the processor of this machine and the number of usable cores."""
     return cpu_model(), cores()
 
 
 def load_times(config: Config) -> dict[tuple[str, int], dict[str, Cost]]:
-    """Return the notebooks' costs by :func:`hardware`, this machine's first; nothing of a damaged file."""
+    """Return the costs of notebooks by :func:`hardware`, this machine first; empty if the file is damaged."""
     committed = ROOT / "results" / config.run / "times.json"
     path = times_path(config) if times_path(config).exists() else committed
     if not path.exists() or not config.profile.is_result:
@@ -124,7 +124,7 @@ def load_times(config: Config) -> dict[tuple[str, int], dict[str, Cost]]:
 
 
 def add_time(config: Config, name: str, cost: Cost) -> None:
-    """Keep the cost of notebook ``name`` on this machine, where it is more than was known."""
+    """Store the cost of notebook ``name`` on this machine if it exceeds the known cost."""
     if config.recorded or not config.profile.is_result:
         return
     known = load_times(config)
@@ -140,7 +140,7 @@ def add_time(config: Config, name: str, cost: Cost) -> None:
 
 
 def expected(book: Notebook, config: Config) -> Cost:
-    """Return the cost of earlier runs, on hardware like this machine's where there was one; else the time that the
+    """Return the cost in earlier runs, preferably on this machine's hardware; without earlier runs, the time that the
     notebook declares for the profile."""
     known = [costs[book.name] for costs in load_times(config).values() if book.name in costs]
     return known[0] if known else Cost(book.seconds.get(config.profile.name, 0.0))

@@ -1,7 +1,7 @@
-"""Arithmetic that must hold within and between the five papers, on the numbers as they are printed.
+"""Arithmetic checks within and between the five papers, on the numbers as they are printed.
 
-Checks that find nothing are reported like the others. A finding is a statement about printed numbers, not about
-anyone's conduct: it may be a misprint, and where a benign explanation is known, the finding names it.
+Checks without findings are reported like the others. A finding is a statement about printed numbers, not about
+anyone's conduct: it may be a misprint, and if a benign explanation is known, the finding states it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ __all__ = ["CHECKS", "MUST_HOLD", "TO_EXPLAIN", "Check", "Finding", "run", "spre
 
 
 def run() -> list[Check]:
-    """Return every check on the five papers' numbers."""
+    """Return the results of all checks on the numbers of the five papers."""
     loaded = {name: papers.load(name) for name in papers.NAMES}
     return [check(loaded) for check in CHECKS.values()]

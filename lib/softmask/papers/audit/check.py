@@ -1,9 +1,9 @@
-"""What a check is, and bounds between the numbers of one row.
+"""Definition of a check, and bounds between the numbers of one row.
 
-Means of shares are bounded by one another where they are made from the same pixel counts. With TP, FP and FN of one
+Means of shares bound one another if they come from the same pixel counts. With TP, FP and FN of one
 image, IoU J = TP / (TP + FP + FN), Dice D = 2J / (1 + J), sensitivity S = TP / (TP + FN), PPV P = TP / (TP + FP) and
 D = 2SP / (S + P). Each bound follows from Jensen's inequality or from a chord, so it holds for means over images, for
-numbers pooled over pixels, and for means over runs of either. Pairs of empty masks are left aside.
+numbers pooled over pixels, and for means over runs of either. Pairs of empty masks are ignored.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from softmask.papers.claims import display
 from softmask.papers.printed import VALUES, Paper, PrintedCell, decimals
 
 MUST_HOLD, TO_EXPLAIN = "must hold", "to explain"
-"""``must hold``: true of any numbers that were measured as the papers define them; ``to explain``: numbers may break it
-for a reason, which the paper does not give."""
+"""``must hold``: true for all numbers that were measured as the papers define them; ``to explain``: numbers may violate
+the rule for a reason that the paper does not give."""
 
 SCALES = {"percent": 100.0, "fraction": 1.0}
-"""What a share in [0, 1] is multiplied by to be in the unit."""
+"""Factor from a share in [0, 1] to each unit."""
 
 POINTS = "points"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One set of printed numbers, and whether it passes a check.
+    """Result of a check for one set of printed numbers.
 
     Attributes:
         places: where the numbers are printed, such as ``softgan/table-1, U-Net, LNSM``.
         inequality: the formula with the numbers in it.
-        violation: its size in ``unit``, after allowing for rounding or truncation; 0 or less if the check passes.
+        violation: size of the violation in ``unit``, allowing for rounding or truncation; 0 or less if it passes.
         explanation: a benign explanation, or empty where none is known.
     """
 
@@ -47,11 +47,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One rule, and what came of it.
+    """One rule and its results.
 
     Attributes:
-        checked: sets of numbers it was tried on; those that several tables repeat count once.
-        findings: the sets that fail.
+        checked: number of sets of numbers checked; sets that several tables repeat count once.
+        findings: findings for the sets that fail.
     """
 
     name: str
@@ -68,8 +68,8 @@ CHECKS: dict[str, Callable[[Papers], Check]] = {}
 
 
 def check(name: str, level: str) -> Callable:
-    """Register a function of the papers that gives a :class:`Finding` for each set of numbers; its docstring is the
-    rule."""
+    """Return a decorator for a function of the papers that yields a :class:`Finding` for each set of numbers: the
+    function is registered in :data:`CHECKS`, with its docstring as the rule."""
 
     def register(cases: Callable[[Papers], Iterable[Finding]]) -> Callable:
         def run(papers: Papers) -> Check:
@@ -84,14 +84,14 @@ def check(name: str, level: str) -> Callable:
 
 
 class Range(NamedTuple):
-    """Values that a printed number can stand for."""
+    """Range of the values that a printed number can represent."""
 
     low: float
     high: float
 
 
 def printed_range(value: float, scale: float = 1.0) -> Range:
-    """[v - u/2, v + u] / scale, with u one unit in the last printed place: the number may be rounded or cut off."""
+    """Return [v - u/2, v + u] / scale, with u one unit in the last printed place: v may be rounded or truncated."""
     unit = 10.0 ** -decimals(value)
     return Range((value - unit / 2) / scale, (value + unit) / scale)
 
@@ -101,13 +101,13 @@ def as_printed(value: float) -> str:
 
 
 def share(cell: PrintedCell) -> Range:
-    """The printed mean of a share: in [0, 1] whatever the printed unit."""
+    """Return the range of the printed mean of a share, in [0, 1] whatever the printed unit."""
     low, high = printed_range(cell.mean, SCALES[cell.unit])
     return Range(max(low, 0.0), min(high, 1.0))
 
 
 class Row(NamedTuple):
-    """The numbers that one row of a table prints for one data set; ``note``: what should be known about the print."""
+    """Printed numbers in one row of a table for one data set; ``note``: the note on the printed table."""
 
     paper: str
     table: str
@@ -123,11 +123,11 @@ class Row(NamedTuple):
 
     @property
     def numbers(self) -> tuple:
-        """What makes rows equal: data set, metrics, and their numbers."""
+        """Key for equality of rows: data set, metrics, and their numbers."""
         return (self.dataset, *((name, cell.mean, str(cell.std)) for name, cell in self.cells.items()))
 
     def has(self, *metrics: str, spread: bool = False) -> bool:
-        """Whether a mean, and if asked a spread, is printed for each of ``metrics``."""
+        """Return whether a mean (with ``spread``, also a spread) is printed for each of ``metrics``."""
         cells = [self.cells.get(name) for name in metrics]
         return all(cell and not math.isnan(cell.mean) and not (spread and math.isnan(cell.std)) for cell in cells)
 
@@ -139,7 +139,7 @@ class Row(NamedTuple):
         return Range(max(low, 0.0), high)
 
     def words(self, metric: str, *, spread: bool = False) -> str:
-        """The number as printed: ``88.98``, or ``88.98 ± 2.5``."""
+        """Return the number as printed: ``88.98``, or ``88.98 ± 2.5``."""
         cell = self.cells[metric]
         return f"{as_printed(cell.mean)} ± {as_printed(cell.std)}" if spread else as_printed(cell.mean)
 
@@ -148,7 +148,7 @@ class Row(NamedTuple):
 
 
 def rows(papers: Papers) -> list[Row]:
-    """All rows of the tables of numbers (not of matrices and descriptions), in print order."""
+    """Return all rows of the tables of numbers (not of matrices and descriptions), in print order."""
     cells: dict[tuple[str, str, str, str], dict[str, PrintedCell]] = {}
     for paper in papers.values():
         for table in paper.tables.values():
@@ -160,13 +160,13 @@ def rows(papers: Papers) -> list[Row]:
 def row_check(
     name: str, level: str, *needs: str, each: Callable[[Row, Sequence[Row]], Iterable[Row]] = lambda row, _: (row,)
 ) -> Callable:
-    """Register a function of a :class:`Row`, which gives a finding without places; its docstring is the rule.
+    """Return a decorator like :func:`check` for a function of a :class:`Row` that returns a finding without places.
 
-    Rows of equal numbers are judged once, their places named together.
+    Rows with equal numbers are judged once; the finding then has the places of all of them.
 
     Args:
         needs: metrics that a row must print.
-        each: gives the rows to judge from one row and all rows; by default the row itself.
+        each: function of one row and all rows that yields the rows to judge; by default the row itself.
     """
 
     def register(judge: Callable[[Row], Finding]) -> Callable:
@@ -196,7 +196,7 @@ _OTHER_IMAGES = (
 
 
 def _violation(words: str, share: float, explanation: str = _OTHER_IMAGES) -> Finding:
-    """A finding without places from the share by which a bound is broken."""
+    """Return a finding without places, given the share by which a bound is violated."""
     return Finding((), words, 100 * share, POINTS, explanation)
 
 
@@ -234,7 +234,7 @@ def iou_and_accuracy(row: Row) -> Finding:
 
 
 def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
-    """``acc_binary`` and ``auc_binary`` as ``acc`` and ``auc``, and so for the soft mask."""
+    """Yield ``acc_binary`` and ``auc_binary`` as ``acc`` and ``auc``, and the same for the soft mask."""
     for kind in dict.fromkeys(name.partition("_")[2] for name in row.cells if name.startswith(("acc_", "auc_"))):
         cells = {name.partition("_")[0]: cell for name, cell in row.cells.items() if name.endswith(f"_{kind}")}
         yield row._replace(row=f"{row.row}, {kind} mask", cells=cells)
@@ -260,7 +260,7 @@ def spread_of_share(row: Row) -> Finding:
     """standard deviation <= sqrt(2 m (1 - m)) for values in [0, 1] with mean m, whatever their number"""
     [metric] = row.cells
     mean, spread, scale = row.mean(metric), row.spread(metric), row.scale(metric)
-    largest = min(max(0.5, mean.low), mean.high)  # of the means that the print can stand for, that of most spread
+    largest = min(max(0.5, mean.low), mean.high)  # the possible mean of largest spread
     m = row.cells[metric].mean / scale
     bound = _bound(math.sqrt(2 * m * (1 - m)) * scale, scale)
     words = f"{row.words(metric, spread=True)}: sqrt(2 x {m:g} x {1 - m:.4g}) = {bound} < {row.cells[metric].std:g}"
@@ -269,7 +269,7 @@ def spread_of_share(row: Row) -> Finding:
 
 
 def _means_and_medians(row: Row, _: Sequence[Row]) -> Iterator[Row]:
-    """``mean_iou`` and ``median_iou`` as ``mean`` and ``median``, and so for every metric with both."""
+    """Yield ``mean_iou`` and ``median_iou`` as ``mean`` and ``median``, and the same for every metric with both."""
     for name in (name.removeprefix("mean_") for name in row.cells if name.startswith("mean_")):
         if f"median_{name}" in row.cells:
             yield row._replace(cells={"mean": row.cells[f"mean_{name}"], "median": row.cells[f"median_{name}"]})
@@ -288,13 +288,13 @@ def mean_and_median(row: Row) -> Finding:
 
 
 def other_unit(every: Sequence[Row], paper: str, table: str) -> bool:
-    """Return whether a spread of a table cannot be in the unit of its mean; then none of its spreads is taken to be."""
+    """Return whether a spread of a table cannot be in the unit of its mean: all its spreads are in another unit."""
     parts = (part for row in every if row[:2] == (paper, table) for part in _one_by_one(row, every))
     return any(spread_of_share(part).violation > 0 for part in parts)
 
 
 def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
-    """As :func:`_means_and_medians`, with ``percent`` where the table's spreads are in another unit."""
+    """Yield :func:`_means_and_medians` with a spread, and with a cell ``percent`` if :func:`other_unit` is true."""
     percent = other_unit(every, *row[:2])
     for part in _means_and_medians(row, every):
         if part.has("mean", spread=True):
@@ -345,8 +345,8 @@ def hausdorff_median(row: Row) -> Finding:
 
 
 def _slices_and_volumes(row: Row, every: Sequence[Row]) -> Iterator[Row]:
-    """A row with a median IoU over slices, with the 3D Dice that another table of the paper prints for the same
-    network: there a baseline's name says no more that it is one."""
+    """Yield each row that has a median IoU over slices, together with the 3D Dice of the same network in another table
+    of the paper, in which names of baselines have no prefix."""
     for other in every if row.has("mean_iou", "median_iou") else ():
         same = (row.row.removeprefix("baseline_"), row.paper, row.dataset) == (other.row, other.paper, other.dataset)
         if same and other.has("mean_dice3d"):

@@ -1,27 +1,27 @@
-"""Whether a printed gain is larger than what its own spread and number of test images leave open.
+"""Comparison of printed gains with the uncertainty that their spreads and numbers of test images leave.
 
 A gain g is the difference of two printed means over the same n test images, with standard deviations s and t over the
 images. With the correlation r of the two methods' values on an image, the 95 % interval of the difference is
 
     g +- h(r),    h(r) = q sqrt((s^2 + t^2 - 2 r s t) / n),    q: Student's t with n - 1 degrees of freedom.
 
-The gain could be seen where it exceeds h:
+The gain can be seen if it exceeds h:
 
-- *unpaired*, r = 0: what the printed numbers allow by themselves. h(0) is the half width in the table;
-- *paired*, r > 0: papers print no correlation. Solved for r, the gain exceeds h where the correlation exceeds
-  (s^2 + t^2 - n g^2 / q^2) / (2 s t). Where that is 1 or more, no correlation is enough.
+- *unpaired*, r = 0: uses only the printed numbers. h(0) is the half width in the table;
+- *paired*, r > 0: papers print no correlation. The gain exceeds h if the correlation exceeds
+  (s^2 + t^2 - n g^2 / q^2) / (2 s t). If that bound is 1 or more, no correlation is sufficient.
 
-Assumptions: +- is over test images; images are independent of one another, although several are of one patient, which
-widens the interval; both networks were trained once, so that another seed is not asked for; means and spreads are taken
-as they stand, without their rounding; for many images the mean is nearly normal.
+Assumptions: +- is the spread over test images; images are independent, although several images of one patient widen
+the interval; both networks were trained once, and differences between seeds are ignored; the rounding of means and
+spreads is ignored; the mean over many images is nearly normal.
 
 Spreads that are not printed:
 
 - of Dice, :data:`DICE_SPREAD` m (1 - m) with the mean m. Christodoulou et al., "Confidence intervals uncovered: are we
   ready for real-world medical imaging AI?", MICCAI 2024 (arXiv 2409.17763), show that a second-order polynomial of the
-  mean Dice approximates the standard deviation. This is the one that is 0 at 0 and 1, where no image can differ. Its
-  coefficient is not theirs: it is fitted to this workbook's own test results;
-- of an accuracy, sqrt(m (1 - m)): each case is right or wrong;
+  mean Dice approximates the standard deviation. The polynomial here is 0 at 0 and 1, where no image can differ. Its
+  coefficient is not from that paper, but fitted to the test results of this workbook;
+- of an accuracy, sqrt(m (1 - m)): each case is correct or wrong;
 - of other metrics, and of medians: not known.
 """
 
@@ -42,8 +42,8 @@ from softmask.papers.claims import Claim, Pair, printed_place
 from softmask.papers.printed import PrintedCell
 
 DICE_SPREAD = 1.24
-"""Least squares over 171 mean Dice of networks on real test images and their standard deviations, from the committed
-tables ``cpu-real-3seeds`` and ``night-real``; the root mean square error is 0.04."""
+"""Coefficient from a least squares fit to 171 mean Dice of networks on real test images and their standard deviations,
+from the committed tables ``cpu-real-3seeds`` and ``night-real``; the root mean square error is 0.04."""
 
 PRINTED, DERIVED = "printed", "derived"
 YES, NO, UNKNOWN = "yes", "no", "not known"
@@ -54,10 +54,10 @@ class Gain:
     """A pair of printed means, in the claim's unit: percentage points of a share, or pixels.
 
     Attributes:
-        means: of the row that is claimed to be better, and of the other, times :attr:`Pair.times`.
+        means: mean of the row that is claimed to be better, and mean of the other row times :attr:`Pair.times`.
         spreads: standard deviations over test images; NaN where not known.
-        source: of the spreads, :data:`PRINTED` where both are, else :data:`DERIVED`; empty where one is not known.
-        n: test images, or nodules or scans where means are over these; None where not stated.
+        source: :data:`PRINTED` if both spreads are printed, else :data:`DERIVED`; empty if a spread is not known.
+        n: number of test images (nodules or scans if the means are over these); None where not stated.
     """
 
     paper: str
@@ -70,25 +70,25 @@ class Gain:
 
     @property
     def half_width(self) -> float:
-        """Of the 95 % interval of the difference, unpaired; NaN where not known."""
+        """Half width of the unpaired 95 % interval of the difference; NaN where not known."""
         return self._quantile * math.hypot(*self.spreads) / math.sqrt(self.n) if self._known else math.nan
 
     @property
     def correlation(self) -> float:
-        """Above which the gain exceeds the half width; NaN where not known, infinite where nothing was gained."""
+        """Correlation above which the gain exceeds h; NaN where not known, infinite without a gain."""
         if not self._known:
             return math.nan
         if self.pair.printed <= 0:
             return math.inf
         s, t = self.spreads
         open_variance = s**2 + t**2 - self.n * (self.pair.printed / self._quantile) ** 2
-        if s * t == 0:  # of a constant there is no correlation
+        if s * t == 0:  # a constant has no correlation
             return math.copysign(math.inf, open_variance)
         return open_variance / (2 * s * t)
 
     @property
     def seen(self) -> str:
-        """Whether the gain could be seen, in words."""
+        """Statement in words whether the gain can be seen."""
         if not self._known:
             return f"{UNKNOWN}: number of test images" if self.source else f"{UNKNOWN}: spread"
         if self.correlation < 0:
@@ -112,7 +112,7 @@ def run() -> list[Gain]:
 
 
 def every(loaded: Papers) -> list[Gain]:
-    """Return every pair of printed means behind the papers' claims; what several claims of a paper compare, once."""
+    """Return every pair of printed means behind the papers' claims; pairs in several claims of a paper count once."""
     printed_rows = rows(loaded)
     gains: dict[tuple, Gain] = {}
     for paper in loaded.values():
@@ -144,7 +144,7 @@ def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) ->
 
 
 def _spread(cell: PrintedCell) -> tuple[float, str]:
-    """The standard deviation over test images, in the cell's unit, and whether it is printed or derived."""
+    """Return the standard deviation over test images, in the cell's unit, and its source (printed or derived)."""
     if not math.isnan(cell.std):
         return float(cell.std), PRINTED
     scale = SCALES.get(cell.unit, 1.0)
@@ -157,7 +157,7 @@ def _spread(cell: PrintedCell) -> tuple[float, str]:
 
 
 def images_behind(paper: str, pair: Pair, metric: str) -> int | None:
-    """Return the number of test images behind a pair's means, as the paper states it; None where it does not."""
+    """Return the number of test images behind a pair's means, as the paper states it; None where it is not stated."""
     for item in stated()["counted"]:
         if (item["paper"], item["dataset"]) == (paper, pair.dataset) and metric in item["metrics"]:
             return item["of"]
@@ -165,8 +165,8 @@ def images_behind(paper: str, pair: Pair, metric: str) -> int | None:
 
 
 def counts(gains: Sequence[Gain]) -> dict[str, dict[str, int]]:
-    """Return how many gains are claimed, by source of their spreads (empty: spread or number of images not known), and
-    how many of them could be seen (``yes``), only with paired images (``paired``), or not at all (``no``)."""
+    """Return the number of claimed gains by source of their spreads (empty: spread or number of images not known), and
+    how many of them can be seen (``yes``), only with paired images (``paired``), or not at all (``no``)."""
     counted = {source: dict.fromkeys(("gains", YES, "paired", NO), 0) for source in (PRINTED, DERIVED, "")}
     for gain in gains:
         if gain.pair.kind != BETTER:
@@ -180,7 +180,7 @@ def counts(gains: Sequence[Gain]) -> dict[str, dict[str, int]]:
 
 
 def sentence(gains: Sequence[Gain]) -> str:
-    """Return in words which share of the claimed gains their spreads could not show."""
+    """Return a sentence with the share of claimed gains that their spreads could not show."""
     counted = counts(gains)
     total, unknown = sum(part["gains"] for part in counted.values()), counted[""]["gains"]
     return (

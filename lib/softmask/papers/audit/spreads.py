@@ -1,17 +1,17 @@
-"""Whether any images at all have the printed means and spreads of Dice, SEN and PPV together.
+"""Feasibility of printed means and spreads of Dice, SEN and PPV: whether any images can have them together.
 
-Of one image D = 2SP / (S + P), so a table row says six things of one distribution over the square of all (S, P): the
-means and the spreads of S, P and D. Whether such a distribution exists is a linear programme over its masses w:
+For one image D = 2SP / (S + P), so a table row gives six constraints on one distribution over the square of all (S, P):
+the means and the spreads of S, P and D. Whether such a distribution exists is a linear programme over its masses w:
 
     minimise or maximise  sum w D   (or  sum w D^2)
     subject to  sum w = 1,  and  sum w S,  sum w S^2,  sum w P,  sum w P^2,  sum w D  within what is printed.
 
 It is solved on a grid. Splitting a mass bilinearly between the corners of its cell keeps the means of S and P, and
-moves the other sums by no more than the interpolation error of each cell, which widens the constraints; so where the
-programme has no solution there is none off the grid either, and its optimum is a bound. Images with nothing found may
-count for Dice and SEN and not for PPV: one more mass, at D = S = 0, stands for them.
+changes the other sums by at most the interpolation error of each cell. The constraints are widened by this error, so if
+the programme has no solution, there is none off the grid either, and its optimum is a bound. Images with an empty
+prediction may count for Dice and SEN but not for PPV: an additional mass, at D = S = 0, represents them.
 
-This takes +- to be the standard deviation over images, of at least :data:`IMAGES`.
+The +- is assumed to be the standard deviation over images, at least :data:`IMAGES` of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from softmask.measure.statistics import ratio
 from softmask.papers.audit.check import POINTS, TO_EXPLAIN, Finding, Range, Row, as_printed, dice_sen_ppv, row_check
 
 IMAGES = 30
-"""The fewest test images of any table with spreads; fewer make the spread with n - 1 larger."""
+"""Smallest number of test images of any table with spreads; a smaller number makes the spread with n - 1 larger."""
 
 _EXPLANATION = "± is over runs or folds, or the numbers are of different runs"
 
@@ -62,7 +62,7 @@ def spread_of_dice(row: Row) -> Finding:
     ± is over images. Rows whose means do not fit are not asked again"""
     moments, dice, spread = _moments(row, with_dice=True), row.mean("dice"), row.spread("dice")
     least, most = (_optimum(moments, "dice squared", sign) for sign in (1, -1))
-    # a printed spread divides by n - 1, which makes it larger than these by sqrt(n / (n - 1)) or less
+    # a printed spread divides by n - 1, so it is larger than these by a factor of up to sqrt(n / (n - 1))
     low = np.sqrt(np.maximum(0.0, least - dice.high**2))
     high = np.sqrt(np.maximum(0.0, most - dice.low**2) * IMAGES / (IMAGES - 1))
     violation = float(np.max([low - spread.high, spread.low - high]))  # NaN as above
@@ -74,7 +74,7 @@ def spread_of_dice(row: Row) -> Finding:
 
 
 def _moments(row: Row, with_dice: bool) -> tuple[Range | None, ...]:
-    """Ranges of the mean of SEN and of its square, of PPV and of its square, and of Dice (None without)."""
+    """Return ranges of the means of SEN, SEN^2, PPV, PPV^2, and Dice (None unless ``with_dice``)."""
 
     def squared(metric: str) -> Range:
         mean, spread = row.mean(metric), row.spread(metric)
@@ -85,8 +85,8 @@ def _moments(row: Row, with_dice: bool) -> tuple[Range | None, ...]:
 
 
 class _Grid(NamedTuple):
-    """Nodes (K,) of the square: S, P, D, and how far splitting the masses of a node's cells may move the means of D,
-    D^2, S^2 and P^2."""
+    """Nodes (K,) of the square: S, P, D, and the largest errors of D, D^2, S^2 and P^2 when masses in the cells of a
+    node are split."""
 
     sen: np.ndarray
     ppv: np.ndarray
@@ -99,13 +99,13 @@ class _Grid(NamedTuple):
 
 @cache
 def _grid() -> _Grid:
-    """Finer where means are printed; what lies elsewhere is little, and so is its error."""
+    """Return a grid that is finer where means are printed; elsewhere the masses are small, and so is their error."""
     x = np.unique(np.concatenate([np.linspace(0, 0.5, 11), np.linspace(0.5, 0.8, 16), np.linspace(0.8, 1, 41)]))
     sen, ppv = np.meshgrid(x, x, indexing="ij")
     s0, p0 = np.meshgrid(x[:-1], x[:-1], indexing="ij")  # the corners of each cell
     s1, p1 = np.meshgrid(x[1:], x[1:], indexing="ij")
     high, wide = s1 - s0, p1 - p0
-    # bilinear interpolation errs by at most (h_S^2 max |f_SS| + h_P^2 max |f_PP|) / 8, and by the change over the cell
+    # bilinear interpolation errs by at most (h_S^2 max |f_SS| + h_P^2 max |f_PP|) / 8 and by the change in the cell
     with np.errstate(divide="ignore", invalid="ignore"):
         ss, pp = 4 * p1**2 / (s0 + p0) ** 3, 4 * s1**2 / (s0 + p0) ** 3  # |D_SS|, |D_PP|
         s, p = np.fmin(2 * p1**2 / (s0 + p0) ** 2, 2), np.fmin(2 * s1**2 / (s0 + p0) ** 2, 2)  # D_S, D_P
@@ -115,7 +115,7 @@ def _grid() -> _Grid:
     of_dice = np.fmin(of_dice, most)
     of_squared = np.fmin(of_squared, most**2)
     errors = []
-    for cells in (of_dice, of_squared, high**2 / 4, wide**2 / 4):  # at each node the largest of the cells around it
+    for cells in (of_dice, of_squared, high**2 / 4, wide**2 / 4):  # at each node, the largest of the adjacent cells
         padded = np.pad(cells, 1)
         around = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]
         errors.append(np.maximum.reduce(around).ravel())
@@ -128,12 +128,12 @@ def _harmonic(s: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 @cache
 def _optimum(moments: tuple[Range | None, ...], goal: str, sign: int) -> float:
-    """The smallest (``sign`` 1) or largest (-1) mean of ``dice`` or ``dice squared``; NaN where no images fit."""
-    from scipy.optimize import linprog  # takes a second to import, which every reader of printed numbers would pay
+    """Return the smallest (``sign`` 1) or largest (-1) mean of ``dice`` or ``dice squared``; NaN if no images fit."""
+    from scipy.optimize import linprog  # slow import (a second), not needed to read printed numbers
 
     grid = _grid()
     sen, sen_squared, ppv, ppv_squared, dice = moments
-    rows, bounds = [], []  # of conditions sum w row <= bound; the last column: images with nothing found
+    rows, bounds = [], []  # conditions sum w row <= bound; last column: images with an empty prediction
 
     def within(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
         """Require sum w low <= allowed.high and sum w high >= allowed.low."""
@@ -141,7 +141,7 @@ def _optimum(moments: tuple[Range | None, ...], goal: str, sign: int) -> float:
         bounds.extend([allowed.high, -allowed.low])
 
     def within_found(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
-        """As :func:`within`, of a mean over the images in which something was found."""
+        """Require the same of a mean over the images whose prediction is not empty."""
         rows.extend([np.append(low - allowed.high, 0.0), np.append(allowed.low - high, 0.0)])
         bounds.extend([0.0, 0.0])
 

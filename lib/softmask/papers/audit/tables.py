@@ -1,4 +1,4 @@
-"""Rows and matrices held against one another, and against what the papers' texts say."""
+"""Checks of rows and matrices against one another, and against the text of the papers."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ SAME: Mapping[tuple[str, str], str] = {
     ("dsnet-v2", "without_transfer"): "softgan",
     ("dsnet-v2", "backbone"): "improved_backbone",
 }
-"""The network that a row of an ablation is, where it has another name."""
+"""Network of a row of an ablation study, where the row has another name."""
 
 OWN = ("soft_mask_loss", "kats_dilation", "gros_interpolation", "no_soft_label", "edrfm", "sdrfm", "drtm")
-"""Rows whose name means another network in each paper."""
+"""Rows whose name means a different network in each paper."""
 
 
 def _matrices(papers: Papers) -> list[tuple[PrintedTable, dict[tuple[str, str], PrintedCell]]]:
-    """Every symmetric matrix, with its cells by pairs of raters; the last rater is the network."""
+    """Return every symmetric matrix, with its cells by pairs of raters; the last rater is the network."""
     tables = [table for paper in papers.values() for table in paper.tables.values() if table.kind == MATRIX]
     return [(table, {(c.row, c.metric.removeprefix("dice_with_")): c for c in table.cells()}) for table in tables]
 
@@ -93,13 +93,13 @@ def equal_matrices(papers: Papers) -> Iterator[Finding]:
 
 
 def network(row: Row) -> str:
-    """The network that a row is about; the same in two papers only where they mean the same."""
+    """Return the network of a row; two papers have the same name only where they mean the same network."""
     name = SAME.get((row.paper, row.row), row.row)
     return f"{row.paper}: {name}" if name in OWN else name
 
 
 def _numbers(row: Row) -> dict[tuple[str, str], float]:
-    """Every mean and spread by (metric, which of the two), shares in [0, 1]."""
+    """Return every mean and spread by (metric, ``mean`` or ``std``), with shares in [0, 1]."""
     return {
         (name, which): round(value / SCALES.get(cell.unit, 1.0), 9)
         for name, cell in row.cells.items()
@@ -119,7 +119,7 @@ def _side_by_side(first: Row, second: Row, metrics: Iterable[str]) -> str:
 @check("equal rows", TO_EXPLAIN)
 def equal_rows(papers: Papers) -> Iterable[Finding]:
     """two networks on one data set differ in at least one of the means that are printed of both"""
-    cases = {}  # what several tables repeat counts once
+    cases = {}  # rows that several tables repeat count once
     for first, second in combinations(rows(papers), 2):
         if first.dataset != second.dataset or network(first) == network(second):
             continue
@@ -138,14 +138,14 @@ def equal_rows(papers: Papers) -> Iterable[Finding]:
 
 
 def _changes(papers: Papers, explanation: str, *, within: bool) -> Iterable[Finding]:
-    """Of each network that two tables print on one data set: whether the same numbers stand there."""
+    """Return a finding for each network that two tables print on one data set: whether the numbers are the same."""
     cases = {}
     for first, second in combinations(rows(papers), 2):
         same = (network(first), first.dataset) == (network(second), second.dataset)
         if not same or (first.paper == second.paper) != within or first[:3] == second[:3]:
             continue
         shared = [name for name in first.cells if first.has(name) and second.has(name)]
-        # a paper that repeats its row is compared once, and so are papers that repeat one another's
+        # rows that are repeated, within a paper or between papers, are compared once
         repeated = sorted(tuple((name, row.words(name)) for name in shared) for row in (first, second))
         key = (network(first), first.dataset, *repeated)
         if not shared or key in cases:
@@ -201,7 +201,7 @@ def _a_digit_apart(a: str, b: str) -> bool:
 
 
 def _apart(a: PrintedCell, b: PrintedCell) -> float:
-    """How far apart two printed means are at least; shares in points."""
+    """Return the smallest possible distance between two printed means; shares in points."""
     first, second = (printed_range(cell.mean, SCALES.get(cell.unit, 1.0)) for cell in (a, b))
     gap = max(0.0, first.low - second.high, second.low - first.high)
     return 100 * gap if a.unit in SCALES else gap
@@ -209,7 +209,7 @@ def _apart(a: PrintedCell, b: PrintedCell) -> float:
 
 @cache
 def stated() -> Mapping[str, Any]:
-    """What the papers' texts say in numbers (``stated.yaml``)."""
+    """Return the numbers that the text of the papers states (``stated.yaml``)."""
     return yaml.safe_load((files("softmask.papers") / "stated.yaml").read_text(encoding="utf-8"))
 
 
