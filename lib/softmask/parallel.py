@@ -23,7 +23,13 @@ def progress(rows: Sequence, title: str, unit: str = "image", show: bool = True)
 
 
 def map_items(
-    work: Callable[[Any], Any], items: Sequence, *, title: str, unit: str, jobs: int | None = None, show: bool = True
+    work: Callable[[Any], Any],
+    items: Sequence,
+    *,
+    title: str = "",
+    unit: str = "item",
+    jobs: int | None = None,
+    show: bool = True,
 ) -> list:
     """Return ``work(item)`` for all ``items``, in order, computed by ``jobs`` processes (default: one per core)."""
     return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import sys
 
 import nbformat
@@ -99,6 +100,8 @@ def executed(config, name="05_own", side=200):
     made.cells[1].outputs = [
         nbformat.v4.new_output("stream", text="a < b\n"),
         nbformat.v4.new_output("stream", name="stderr", text=f"{sys.prefix}/lib/a.py:3: UserWarning\n"),
+        nbformat.v4.new_output("stream", name="stderr", text="images:   0%\rimages:  40%"),
+        nbformat.v4.new_output("stream", name="stderr", text="\rimages: 100%\n"),
         nbformat.v4.new_output("display_data", {"image/png": encoded, "text/plain": "noise"}),
     ]
     path = config.results / "notebooks" / f"{name}.ipynb"
@@ -115,6 +118,7 @@ def test_executed_notebooks_become_html_that_loads_nothing(config, notebook):
     assert text.startswith("<!DOCTYPE html>")
     assert "a &lt; b" in text
     assert "lib/a.py:3: UserWarning" in text
+    assert re.findall(r"images: +(\d+)%", text) == ["100"], "of a progress bar its end alone"
     assert sys.prefix not in text
     assert 'id="5.1-What\'s-new?"' in text  # as the links from the report spell it
     assert text.count("data:image/webp;base64,") == 1

@@ -37,7 +37,7 @@ from softmask.measure.soft import Calibration
 from softmask.measure.statistics import LEVEL, holm
 from softmask.measure.verdicts import INCONCLUSIVE, LEAST_PATIENTS, judge_pair
 from softmask.papers import Pair, display
-from softmask.parallel import map_items
+from softmask.parallel import map_items, progress
 from softmask.report.result import NOT_FINISHED, Cell, Key
 from softmask.report.verdicts import Judged
 
@@ -129,8 +129,7 @@ class AgainstReaders:
         names, *pairs = self._pairs(run)
 
         def build() -> dict[str, list[float]]:
-            title = f"{run.spec.name} against readers"
-            lines = map_items(_measures, list(zip(*pairs, strict=True)), title=title, unit="image")
+            lines = map_items(_measures, list(zip(*pairs, strict=True)), show=False)
             return pd.DataFrame(lines).to_dict("list")
 
         content = [array.tobytes() for array in chain(*pairs)]
@@ -193,7 +192,8 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     """Return the scores by the measures of :data:`LOW`, times 100."""
     by_key = {}
-    for (row, dataset), runs in judged_by_readers(fitted).items():
+    places = list(judged_by_readers(fitted).items())
+    for (row, dataset), runs in progress(places, "against readers", unit="row"):
         for metric in LOW:
             name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
             measured = scores_of(runs, name, [fitted], source)

@@ -57,9 +57,10 @@ def as_html(config: Config, running: str = "") -> list[str]:
 
 
 def _html(source: Path, run: str) -> str:
-    from nbconvert import HTMLExporter  # slow to import
+    from nbconvert import HTMLExporter, preprocessors  # slow to import
 
     exporter = HTMLExporter(template_name="basic", log=_LOG)
+    exporter.register_preprocessor(preprocessors.CoalesceStreamsPreprocessor(), enabled=True)  # bars as they ended
     try:
         body, resources = exporter.from_filename(str(source))
     except ValueError as error:
