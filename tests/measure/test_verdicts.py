@@ -256,6 +256,19 @@ def test_the_other_way_round_is_the_same_with_a_minus(seed, first, second):
     assert differences.compare(a, b, lower=True).mean == pytest.approx(-one.mean)
 
 
+def test_seeds_that_hardly_differ_beside_patients_by_seeds_do_not_make_the_interval_infinite():
+    """Satterthwaite's number alone approaches 0 where the interaction nearly cancels the seeds' variance."""
+    random, freedom = np.random.default_rng(1), []
+    for _ in range(200):
+        rows = 0.5 * random.normal(size=(3, 1)) + 12 * random.normal(size=(3, 50))
+        interval = differences._difference(
+            [rows, 12 * random.normal(size=(3, 50))], np.full(50, 0.02), (False, False), 50, 0
+        )
+        assert interval.high - interval.low <= 2 * 4.303 * interval.error, "Student's t with S - 1 = 2"
+        freedom.append(interval.df)
+    assert min(freedom) == pytest.approx(2), "some of them are cases in point"
+
+
 def test_one_image_a_patient_has_the_variance_of_a_mean():
     values = np.random.default_rng(3).normal(size=(1, N))
     one = replace(scores(), values=values, patients=IDS, curves=())

@@ -18,7 +18,9 @@ V_patients and V_seeds both contain the interaction, so it is subtracted once, a
 Gelbach and Miller (2011). c_p makes V_patients unbiased for patients with unequal numbers of images (Bell and McCaffrey
 2002). The interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (1946),
 V^2 / sum_k (V_k^2 / df_k): S - 1 for V_seeds, Bell and McCaffrey's number for V_patients, their product for V_both.
-The coverage in simulations is in docs/choices.md.
+This number is not allowed to fall below the smallest df_k of the added parts, its lower bound without V_both: where
+V_both nearly cancels V_seeds, it would approach 0 and the interval would become infinitely wide. The coverage in
+simulations is in docs/choices.md.
 
 A method without randomness (a reader) has no variance between seeds. If one network has a single seed, the variance
 between seeds of the other network is used for both; if both have a single seed, the interval is over patients only.
@@ -189,7 +191,8 @@ def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -
 def _satterthwaite(variance: float, terms: Sequence[tuple[float, float]]) -> float:
     """Return the degrees of freedom of the sum of ``terms``, each (value, degrees of freedom)."""
     spread = sum(value**2 / df for value, df in terms if value)
-    return float(variance**2 / spread) if spread else float("inf")
+    least = min((df for value, df in terms if value > 0), default=0.0)
+    return max(float(variance**2 / spread), least) if spread else float("inf")
 
 
 def detectable(difference: Difference, seeds: int) -> float:

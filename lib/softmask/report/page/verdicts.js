@@ -134,7 +134,8 @@ const Verdicts = (() => {
     const all = [[ofPatients, patientDf], ...(extra > 0 ? terms : [])].filter(([value]) => value);
     const spread = sum(all.map(([value, df]) => value * value / df));
     result.error = Math.sqrt(variance);
-    result.df = spread ? variance * variance / spread : Infinity; // Satterthwaite
+    const least = Math.min(...all.filter(([value]) => value > 0).map(([, df]) => df));
+    result.df = spread ? Math.max(variance * variance / spread, least) : Infinity; // Satterthwaite
     const half = result.error ? tQuantile((1 + level) / 2, result.df) * result.error : 0;
     return Object.assign(result, { low: centre - half, high: centre + half });
   }
