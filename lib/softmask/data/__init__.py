@@ -24,11 +24,11 @@ def configure(
     seeds: int | None = None,
     data_root: str | Path | None = None,
 ) -> Config:
-    """Return the settings of a run, as :meth:`softmask.config.Config.from_parameters`; where ``data`` is ``auto`` and
-    no real data is found it becomes ``embedded``, so that the run is named after what it computes.
+    """Return the settings of a run, as :meth:`softmask.config.Config.from_parameters` does. If ``data`` is ``auto`` and
+    no real data is found, it becomes ``embedded``, so that the run is named after the data that it uses.
 
     Raises:
-        ConfigError: also when the data folder is a file, or no folder of this machine.
+        ConfigError: also when the data folder is a file, or its path is invalid on this machine.
     """
     root = whole_path(data_root or os.environ.get("SOFTMASK_DATA") or ROOT / "data", "SOFTMASK_DATA")
     config = Config.from_parameters(profile, data, seeds, root)
@@ -40,9 +40,9 @@ def open_dataset(name: str, config: Config) -> Dataset:
     (under ``config.data_root``), or ``auto``: real where found, else embedded.
 
     Raises:
-        ConfigError: for a name that is not known, or stored images of the other kind.
-        MissingData: when real data is asked for and missing; says where to get it and which folder it goes to.
-        DataError: when it is there and nothing of it can be used.
+        ConfigError: for an unknown name, or when the stored images are of the other kind.
+        MissingData: when real data is asked for and missing; the message says where to get it and where to put it.
+        DataError: when the data is there but none of it can be used.
     """
     place = located(name, config.data_root, config.data)
     if place:
@@ -63,7 +63,7 @@ def open_dataset(name: str, config: Config) -> Dataset:
 
 
 def open_source(source: Source, path: Path, name: str) -> Dataset:
-    """Return the data set that the reader of ``source`` makes of what lies at ``path``, called ``name``."""
+    """Return the data set that the reader of ``source`` opens at ``path``, with the name ``name``."""
     module, _, reader = source.reader.partition(":")
     dataset = getattr(import_module(f"softmask.data.{module}"), reader)(path, name)
     if name == "lnsm" and source.name != "deeplesion":
@@ -77,10 +77,10 @@ class Status:
 
     Attributes:
         source: ``real`` or ``embedded``; ``none`` when nothing can be opened.
-        where: folder or archive of real data, else None; ``licence``, its terms, is empty for embedded data.
-        images: how many samples there are, or could be read.
-        problems, left_out: what the copy at hand, and what the published set itself gets wrong, file by file.
-        missing: for each source that would serve better or at all: what is missing, and how to get it.
+        where, licence: folder or archive of real data, and its terms; None and empty for embedded data.
+        images: number of samples, or of readable samples if all were read.
+        problems, left_out: faults of this copy of the data, and faults of the published set itself, file by file.
+        missing: what is missing and how to get it, for each preferred source, or for every source if none is there.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Status:
 
 
 def status(name: str, config: Config, *, read: bool = False) -> Status:
-    """Return the status of the data set that ``config`` gives; with ``read`` every sample is read."""
+    """Return the status of the data set that ``config`` selects; if ``read``, every sample is read."""
     root, sources = config.data_root, sources_of(name)
     place = located(name, root, config.data)
     where, licence = (place[1], place[0].licence) if place else (None, "")
@@ -103,7 +103,7 @@ def status(name: str, config: Config, *, read: bool = False) -> Status:
     missing = tuple(text for source in better if (text := source.missing(root)))
     try:
         dataset = open_dataset(name, config)
-    except (DataError, ConfigError) as error:  # the latter for embedded data that there is none of
+    except (DataError, ConfigError) as error:  # ConfigError: there is no embedded data of this name
         problems = (Problem(str(where), str(error)),) if place else ()
         return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, (), missing)
     images = len(dataset)

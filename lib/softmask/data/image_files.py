@@ -1,6 +1,6 @@
 """PNG and TIFF files as arrays, files of a data set in a folder or zip archive, Hounsfield units as grey levels.
 
-Checksums of PNG chunks are verified, and a declared size is refused before memory is taken for it.
+Checksums of PNG chunks are verified, and too large a declared size is refused before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from softmask.errors import DataError, Doubt, brief
 from softmask.files import AGAIN, read_bytes, sha256_of, size_of
 
 MAX_PIXELS = 64 * 1024 * 1024
-"""Largest image, or stack of images, that is decoded (8192 x 8192); the data sets' own are at most 8 million pixels."""
+"""Largest number of pixels that is decoded (8192 x 8192), also of a stack; the data sets have at most 8 million."""
 
 MAX_BYTES = 64 * 1024 * 1024
-"""Largest member of a data set that is read: those of the data sets are far smaller, a decompression bomb is not."""
+"""Size limit in bytes of a file of a data set: the real files are far smaller, a decompression bomb is not."""
 
 LUNG_WINDOW = (-1000.0, 400.0)
-"""Hounsfield units that become 0 and 1."""
+"""Hounsfield units that are mapped to 0 and 1."""
 
-_BELOW_AIR, _PADDINGS = -1300, 8  # HU; different values of padding at most
+_BELOW_AIR, _PADDINGS = -1300, 8  # HU; largest number of different padding values
 _LUNG_AT_MOST, _JUMP = -500, 500  # HU; largest median difference of tissue between neighbouring slices
-_TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; what is often added so that none is negative; share of values
+_TISSUE, _ADDED, _MUCH = (-150, 150), 1024, 0.05  # HU; often added so that no value is negative; share of values
 _NARROW = 20  # HU; noise alone spans more
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _SIGNED = 258, 262, 274, 339, 2  # tags; 2 is a value of the last
-_COMPRESSION, _LOSSY = 259, (6, 7)  # a tag, and its values of JPEG
+_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT, _SIGNED = 258, 262, 274, 339, 2  # tags, and a value of the last tag
+_COMPRESSION, _LOSSY = 259, (6, 7)  # a tag, and its values for JPEG
 _TOO_LARGE = f"has more pixels than the {MAX_PIXELS} that are read; crop or scale it"
-_MAX_FILE = 3 * MAX_PIXELS  # 16 bits a pixel that nothing was saved of, and some more
+_MAX_FILE = 3 * MAX_PIXELS  # bytes: 16 bits a pixel without compression, and some more
 
 
 def window_hu(hu: np.ndarray, window: tuple[float, float] = LUNG_WINDOW) -> np.ndarray:
-    """Return grey levels in [0, 1] (float32): Hounsfield units of ``window`` stretched, others clipped."""
+    """Return grey levels in [0, 1] (float32): Hounsfield units in ``window`` are stretched, values outside clipped."""
     low, high = window
     return np.clip((np.asarray(hu, np.float32) - low) / (high - low), 0, 1).astype(np.float32, copy=False)
 
 
 def doubt_units(hu: np.ndarray) -> None:
-    """Warn (:class:`~softmask.errors.Doubt`) of values that look like Hounsfield units with 1024 added (a twentieth of
-    them lie where soft tissue and blood would, and where a CT has dense bone alone), or divided by a thousand."""
+    """Warn (:class:`~softmask.errors.Doubt`) about values that look like Hounsfield units with 1024 added (a twentieth
+    lies at soft tissue and blood plus 1024, where a CT has only dense bone), or divided by a thousand."""
     low, high = _TISSUE
     if np.ptp(hu) < _NARROW:
         doubt = f"all values lie between {hu.min():.4g} and {hu.max():.4g}, which shows no air beside tissue"
@@ -60,7 +60,7 @@ def doubt_units(hu: np.ndarray) -> None:
 
 
 def doubt_low(values: np.ndarray) -> None:
-    """Warn of many different values below those of air, as of HU that were rescaled twice; padding has one or two."""
+    """Warn about many different values below air, as in HU that were rescaled twice; padding has one or two values."""
     low = values[values < _BELOW_AIR]
     if low.size >= _MUCH * values.size and np.unique(low).size > _PADDINGS:
         doubt = f"{low.size / values.size:.0%} of the values lie below {_BELOW_AIR} HU, and air is -1000"
@@ -68,8 +68,8 @@ def doubt_low(values: np.ndarray) -> None:
 
 
 def doubt_stack(hu: np.ndarray) -> None:
-    """Warn of slices of a scan (D, H, W) that are empty, or where tissue differs from the next slice's by much, and of
-    one value of tissue at their sides."""
+    """Warn about slices of a scan (D, H, W) that are empty, about a large difference between the tissue of neighbouring
+    slices, and about many pixels with one tissue value at the sides of the slices."""
     empty = [str(z) for z, plane in enumerate(hu) if plane.min() == plane.max()]
     if empty:
         some = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
@@ -90,12 +90,12 @@ def doubt_stack(hu: np.ndarray) -> None:
 
 
 def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
-    """Read the one grey image of a PNG or TIFF file.
+    """Read the only grey image of a PNG or TIFF file.
 
     Args:
         source: path of the file, or its bytes (a member of an archive).
-        name: what messages call it; the path when None.
-        signed: whether it is a TIFF of signed 16-bit numbers.
+        name: name of the image in messages; the path if None.
+        signed: whether the file is a TIFF of signed 16-bit integers.
 
     Returns:
         (H, W) uint8 or uint16, or int16 where ``signed``; values as stored; a 1-bit image becomes {0, 255}.
@@ -112,7 +112,7 @@ def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bo
 
 
 def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, signed: bool = False) -> np.ndarray:
-    """Read all pages of a TIFF of one size and depth, (N, H, W); otherwise as :func:`read_grey`."""
+    """Read all pages of a TIFF as (N, H, W); they must have one size and depth. Otherwise as :func:`read_grey`."""
     from PIL import Image, UnidentifiedImageError
 
     name = name or ("image" if isinstance(source, bytes) else str(source))
@@ -123,7 +123,7 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
         raise DataError(f"{name}: is a JPEG, whatever its name says, and alters grey levels; save it as PNG or TIFF")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="PIL")  # of what is refused below, in words of our own
+            warnings.filterwarnings("ignore", module="PIL")  # its warnings are about files that are refused below
             image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF"))
         with image:
             pages, pixels = [], 0
@@ -137,7 +137,7 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
         raise
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {_TOO_LARGE}") from error
-    except UnidentifiedImageError as error:  # its text is a memory address: it would differ from run to run
+    except UnidentifiedImageError as error:  # its text is a memory address, which differs from run to run
         begin = f"begins with {data[:8]!r}" if data else "0 bytes"
         remedy = AGAIN
         if data.startswith(_TIFF):
@@ -145,7 +145,7 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
             begin, remedy = kind or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
             remedy = remedy if kind else f"{AGAIN}, or {remedy}"
         raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
-    except Exception as error:  # decoders raise nearly anything on damaged bytes, and for a bomb
+    except Exception as error:  # decoders raise almost any exception for damaged bytes or a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
     if len({(page.shape, page.dtype) for page in pages}) != 1:
         raise DataError(f"{name}: its pages differ in size or depth; save the one that is meant by itself")
@@ -154,7 +154,7 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
 
 def _array_of(image, name: str, signed: bool) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})
-    inverted = tags.get(_PHOTOMETRIC) == 0  # MinIsWhite; Pillow inverts 1 and 8 bits, and not 16
+    inverted = tags.get(_PHOTOMETRIC) == 0  # MinIsWhite; Pillow inverts 1 and 8 bits, but not 16
     if inverted:
         text = f"{name}: stored with 0 as white (MinIsWhite, ImageJ's inverting LUT); 0 was made black"
         warnings.warn(Doubt(text), stacklevel=3)
@@ -163,17 +163,17 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     if (turned := image.getexif().get(_ORIENTATION, 1)) != 1:
         text = f"{name}: turned or mirrored as its orientation {turned} (TIFF, EXIF) says; rows and columns count there"
         warnings.warn(Doubt(text), stacklevel=3)
-        if not tags:  # Pillow turns a TIFF as it loads it, a PNG not
+        if not tags:  # Pillow turns a TIFF when it loads it, but not a PNG
             from PIL import ImageOps
 
             image = ImageOps.exif_transpose(image)
     if signed:
-        # Pillow gives signed numbers of 16 and 32 bits, and unsigned ones of 32 bits, the same mode
+        # Pillow gives signed integers of 16 and 32 bits and unsigned integers of 32 bits the same mode
         if image.mode == "I" and tags.get(_BITS) == (16,) and tags.get(_SAMPLE_FORMAT) == (_SIGNED,):
             return np.array(image).astype(np.int16)
     elif image.mode == "1":
         return np.asarray(image).astype(np.uint8) * np.uint8(255)
-    elif image.mode == "L" and tags.get(_SAMPLE_FORMAT) != (_SIGNED,):  # which Pillow takes for unsigned
+    elif image.mode == "L" and tags.get(_SAMPLE_FORMAT) != (_SIGNED,):  # Pillow takes signed for unsigned
         return np.array(image, dtype=np.uint8)
     elif image.mode in ("I;16", "I;16B", "I;16L"):
         values = np.array(image).astype(np.uint16)
@@ -184,8 +184,8 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
 
 
 def _what_tiff(data: bytes) -> str:
-    """Return what a TIFF is that Pillow cannot read; empty where it is damaged."""
-    import tifffile  # takes its time
+    """Return a description of a TIFF that Pillow cannot read; empty if the file is damaged."""
+    import tifffile  # slow to import
 
     with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
@@ -199,7 +199,7 @@ def _what_tiff(data: bytes) -> str:
 def _check_png(data: bytes, name: str) -> None:
     """Raise DataError unless every chunk is whole and carries its CRC-32 (PNG specification, section 5.3).
 
-    ``verify`` of Pillow 13 passes over a damaged last chunk and over some changed bytes.
+    ``verify`` of Pillow 13 misses a damaged last chunk and some changed bytes.
     """
     position, kind = len(_PNG_SIGNATURE), b""
     while kind != b"IEND":
@@ -213,18 +213,18 @@ def _check_png(data: bytes, name: str) -> None:
 
 
 class FileStore:
-    """Files below a folder, or members of a zip archive, of which nothing is unpacked: names are never used as paths.
+    """Files below a folder, or members of a zip archive that is not unpacked: its names are never used as paths.
 
-    Links to folders are not followed. An archive is opened when it is first read from, once in each process, so that a
-    store can be sent to others.
+    Links to folders are not followed. Each process opens an archive once, so that a store can be sent to other
+    processes.
 
     Attributes:
         path: the folder or archive.
         names: relative paths with ``/``, sorted.
-        stamp: hex digest that is cheap to get and changes when a file is added, removed or written again.
+        stamp: hex digest that is cheap to compute and changes when a file is added, removed or written again.
 
     Raises:
-        DataError: when the archive is not whole.
+        DataError: when the archive is incomplete or damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -246,7 +246,7 @@ class FileStore:
             self.stamp = self.fingerprint(list(self.names))
 
     def title(self, name: str) -> str:
-        """Return how messages call the file."""
+        """Return the name of the file in messages."""
         return str(self.path / name) if self._checks is None else f"{self.path}:{name}"
 
     def fingerprint(self, names: list[str], top: str = "") -> str:
@@ -259,7 +259,7 @@ class FileStore:
         return sha256_of(repr(entries))
 
     def read(self, name: str) -> bytes:
-        """Read one file. Raises DataError, naming it, when it cannot be read whole."""
+        """Read one file. Raises DataError, naming the file, when it cannot be read completely."""
         if self._checks is None:
             return read_bytes(self.path / name, most=MAX_BYTES)
         size, _ = self._checks.get(name, (0, 0))
@@ -269,7 +269,7 @@ class FileStore:
             return self._open().read(name)
         except DataError:
             raise
-        except Exception as error:  # zlib, bz2, lzma, text and struct errors: damaged bytes raise nearly anything
+        except Exception as error:  # zlib, bz2, lzma, text and struct errors, and almost any other, for damaged bytes
             raise DataError(
                 f"{self.title(name)}: missing, or damaged in the archive ({brief(error)}); get the archive again"
             ) from error

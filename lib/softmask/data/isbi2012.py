@@ -4,7 +4,7 @@ A. Cardona et al., "An integrated micro- and macroarchitectural analysis of the 
 serial section electron microscopy", PLoS Biology 8(10), 2010. 30 labelled sections of 512 x 512 pixels, 4 x 4 nm.
 
 The labels are 255 inside cells and 0 on membranes. Foreground is the cell interior: the papers' Dice of 0.959 together
-with an accuracy of 0.927 (CasGAN, table 4) needs a foreground of most of the pixels, and membranes are 22 % of them.
+with an accuracy of 0.927 (CasGAN, table 4) needs most pixels to be foreground, and membranes are 22 % of the pixels.
 The challenge's test sections have no public labels and are not part of the data set.
 """
 
@@ -33,8 +33,8 @@ class Isbi2012(Dataset):
     ``train-volume.tif`` and ``train-labels.tif`` in ``folder``.
 
     All sections come from one larva, so a split by patient is not possible here: each section counts as a patient.
-    ``image`` is the stored grey level / 255; one reader, always present. A section with one half missing goes to
-    ``problems``.
+    ``image`` is the stored grey level / 255; one reader, always present. A section without its image or its label is
+    listed in ``problems``.
     """
 
     def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
@@ -94,7 +94,7 @@ class Isbi2012(Dataset):
         return self.path / "train" / half / f"{number}.png"
 
     def _read(self, half: str, number: int) -> tuple[np.ndarray, str]:
-        """One half of a section, and what messages call it."""
+        """Return one half of a section (image or label), and its name in messages."""
         if self._stacks:
             return self._stacks[half][number], f"{self.path / _VOLUMES[half]}, section {number}"
         path = self._png(half, number)

@@ -1,8 +1,8 @@
-"""Six nodule kinds of the papers' Figure 1, and the rule that decides between them.
+"""Six kinds of nodules in Figure 1 of the papers, and the rule that decides between them.
 
-Ratings and contours decide most of them. The annotations do not hold where the pleura is; there the nodule's place in
-the frame decides, which is a guess: on 699 real LIDC nodules it predicted a wall within three pixels with an area under
-the ROC curve of 0.69.
+Ratings and contours decide most kinds. The annotations do not say where the pleura is; for juxtapleural nodules the
+place of the nodule in the frame decides, which is a guess: on 699 real LIDC nodules it predicted a wall within three
+pixels with an area under the ROC curve of 0.69.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ TINY_MM = 5.0
 """Largest diameter of a tiny nodule."""
 
 FRAME = 512
-"""Rows and columns of a CT slice that contours count in."""
+"""Number of rows and columns of the CT slice that contour coordinates refer to."""
 
 LUNG_OFFSET, LUNG_HALF_WIDTH, LUNG_HALF_HEIGHT = 90 / FRAME, 70 / FRAME, 110 / FRAME
-"""A lung in fractions of the frame: its centre left or right of the middle, and the half axes of its ellipse."""
+"""Standard lung in fractions of the frame: offset of its centre from the middle, and half axes of its ellipse."""
 
 PLEURAL_PLACE = 1.18
-"""Place (see :class:`Place`) from which a nodule touches the pleura; exceeded by about three nodules in ten, as
-a wall touched 29 % of those real nodules."""
+"""Smallest :attr:`Place.radius` of nodules that count as touching the pleura; exceeded by about three nodules in ten,
+because a wall touched 29 % of the 699 real nodules."""
 
 
 class Place(NamedTuple):
     """Place of a nodule in its lung.
 
     Attributes:
-        radius: 0 at the lung's centre, 1 on the standard ellipse.
-        outward: (2,) unit (row, column) vector towards the nearest wall, the ellipse's normal.
-        lateral: +1 where columns grow towards the chest's side, -1 where they grow towards the mediastinum.
+        radius: relative distance, 0 at the centre of the lung, 1 on the standard ellipse.
+        outward: (2,) unit (row, column) vector towards the nearest wall, the normal of the ellipse.
+        lateral: +1 where columns increase towards the side of the chest, -1 where towards the mediastinum.
     """
 
     radius: float
@@ -68,17 +68,18 @@ def place_of_nodule(nodule: Nodule) -> Place:
 def kind_of(ratings: Sequence[Mapping[str, float]], holes: int, diameter_mm: float, place: float) -> str:
     """Return the kind of a nodule; the first rule that fits decides.
 
-    1. ``cavitary``: a reader saw air inside (``internalStructure`` 4), or at least half drew an exclusion contour.
-    2. ``calcific``: at least half saw calcium (``calcification`` below 6).
+    1. ``cavitary``: a reader saw air inside (``internalStructure`` 4), or at least half of the readers drew an
+       exclusion contour.
+    2. ``calcific``: at least half of the readers saw calcium (``calcification`` below 6).
     3. ``ground_glass``: median ``texture`` at most 3 (ground glass or part-solid).
     4. ``tiny``: diameter at most 5 mm.
     5. ``juxtapleural``: place at or beyond :data:`PLEURAL_PLACE`.
     6. ``isolated``: all others.
 
     Args:
-        ratings: each reader's, with LIDC names and codes.
-        holes: readers who drew an exclusion contour anywhere in the nodule.
-        diameter_mm: of the circle with the area of the nodule's largest slice.
+        ratings: ratings of each reader, with LIDC names and codes.
+        holes: number of readers who drew an exclusion contour anywhere in the nodule.
+        diameter_mm: diameter of the circle with the area of the nodule's largest slice.
         place: :attr:`Place.radius`.
     """
     if any(r["internalStructure"] == AIR for r in ratings) or 2 * holes >= len(ratings):
@@ -93,6 +94,6 @@ def kind_of(ratings: Sequence[Mapping[str, float]], holes: int, diameter_mm: flo
 
 
 def kind_of_nodule(nodule: Nodule, diameter_mm: float) -> str:
-    """Return :func:`kind_of` of an annotated nodule whose largest slice has that equivalent diameter."""
+    """Return :func:`kind_of` of an annotated nodule whose largest slice has the equivalent diameter ``diameter_mm``."""
     holes = sum(any(not contour.inclusion for contour in reading.contours) for reading in nodule.readers)
     return kind_of([reading.ratings for reading in nodule.readers], holes, diameter_mm, place_of_nodule(nodule).radius)

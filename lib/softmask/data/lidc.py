@@ -5,9 +5,9 @@ Physics 38(2), 2011. Layout: ``<patient>/nodule-<n>/{images,mask-0,...,mask-3}/s
 own minimum to their own maximum (grey levels are not Hounsfield units and differ between slices), masks {0, 255}.
 
 ``nodule-<n>`` is the n-th nodule of the scan in the annotation database's clustering and ``mask-<k>`` its k-th reading.
-A right mask is its reader's contour, filled, pixel for pixel. In about one published nodule of forty some are not:
-slices of a mask stand at its end, or are drawn into others, or are those of an earlier scan's nodule of the same
-number. Such files are whole: only the contours tell.
+A correct mask is exactly the filled contour of its reader. In about one of forty published nodules some masks are
+wrong: slices of a mask stand at its end, are drawn into other slices, or belong to the nodule of the same number in an
+earlier scan. Such files are not damaged: only a comparison with the contours shows the error.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ _PARTS = ("images", "mask-0", "mask-1", "mask-2", "mask-3")
 
 
 class LidcSlices(Dataset):
-    """Slices of a ``LIDC-IDRI-slices`` folder or zip archive, read where they lie.
+    """Slices of a ``LIDC-IDRI-slices`` folder or zip archive, read in place.
 
-    A slice is a sample when its image and its four masks can be read and fit one another, and at least one reader
-    marked it. Damaged and incomplete slices go to ``problems``. Faults of the published set go to ``left_out``: nodules
-    whose masks are not the annotation database's contours (:func:`describe_mask_errors`), or that a file
-    ``LIDC-IDRI-slices.flags.csv`` beside the folder names, and slices that no reader marked. A nodule unknown to the
-    database is kept, without spacing and ratings. The first opening compares all masks; the cache keeps the result.
+    A slice is a sample if its image file is there, its four masks can be read and have one size, and at least one
+    reader marked it. Damaged and incomplete slices are listed in ``problems``. Faults of the published set are listed
+    in ``left_out``: nodules whose masks are not the contours of the annotation database (:func:`describe_mask_errors`)
+    or that are named in a file ``LIDC-IDRI-slices.flags.csv`` beside the folder, and slices that no reader marked. A
+    nodule unknown to the database is kept, without spacing and ratings. The first opening compares all masks; the cache
+    keeps the result.
     """
 
     def __init__(self, path: str | Path, name: str = "lidc") -> None:
@@ -130,14 +131,14 @@ def index_frame(
 
     Args:
         keys: (patient, nodule, slice) of each row.
-        n_readers: (N,) how many readers marked the slice.
-        area, long_axis: (N,) pixels, by :func:`area_of`, and of the first present reader's mask.
+        n_readers: (N,) number of readers who marked the slice.
+        area, long_axis: (N,) area by :func:`area_of`, and long axis of the first present reader's mask, in pixels.
         spacing_mm: (N,) pixel size in mm, NaN where unknown.
-        nodules: the annotated nodule of each row, None where there is none.
+        nodules: annotated nodule of each row, None where there is none.
 
     Returns:
-        A frame with :data:`COLUMNS`; ``diameter_mm`` is that of the disc of that area, ``kind`` the nodule's, by the
-        largest of its rows; ``merged`` (bool) is :attr:`softmask.data.annotations.Nodule.merged`.
+        Table with :data:`COLUMNS`; ``diameter_mm`` is the diameter of a disc of that area, ``kind`` the kind of the
+        nodule, by its largest diameter; ``merged`` (bool) is :attr:`softmask.data.annotations.Nodule.merged`.
     """
     nodules = nodules or [None] * len(keys)
     area = np.asarray(area, float)
@@ -152,8 +153,8 @@ def index_frame(
 
 
 def area_of(readers: np.ndarray, present: np.ndarray) -> float:
-    """Return the pixels of the 50 % consensus of ``readers`` (4, H, W) where all are ``present`` (4,), else their mean
-    area.
+    """Return the area in pixels of the 50 % consensus of ``readers`` (4, H, W) if all readers are ``present`` (4,),
+    else the mean area of the present readers' masks.
     """
     if present.all():
         return float((2 * readers.sum(axis=0) >= len(readers)).sum())
@@ -171,10 +172,10 @@ def ratings_of(nodule: annotations.Nodule, present: np.ndarray) -> dict[str, np.
 
 
 def read_flags(path: Path) -> dict[tuple[str, str], str]:
-    """Read the nodules known to be wrong, (patient, nodule) -> flag, from a csv file of three columns; {} without it.
-    Raises DataError when it is no such table.
+    """Read the nodules known to be wrong, (patient, nodule) -> flag, from a csv file of three columns; {} if there is
+    no file. Raises DataError when the file is not such a table.
     """
-    if not os.path.lexists(path):  # a link that leads nowhere is a file that is lost
+    if not os.path.lexists(path):  # a broken link counts as a file, and raises below
         return {}
     remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"
     heading, *lines = read_text(path, remedy).splitlines() or [""]
@@ -191,7 +192,7 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
 
 
 def _look_through(files: FileStore, database: annotations.Annotations) -> dict[str, np.ndarray]:
-    """Columns over the slices whose masks can be used; (patient, nodule, why) of faults, (where, why) of problems."""
+    """Return columns of the slices whose masks can be used, faults (patient, nodule, why) and problems (where, why)."""
     parts: dict[tuple[str, str, str], set[str]] = {}
     problems: list[tuple[str, str]] = []
     names, strange, tops = [], [], set()
@@ -258,7 +259,8 @@ def _read_8bit(files: FileStore, name: str) -> np.ndarray:
 
 
 def _read_masks(files: FileStore, top: str, key: tuple[str, str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """(4, H, W) bool masks and (4,) who marked something, of masks with values {0, 255} and one size."""
+    """Return (4, H, W) bool masks, and (4,) bool, who marked the slice. Raises DataError for values other than 0 and
+    255, and for different sizes."""
     names = [_member(top, key, part) for part in _PARTS[1:]]
     masks = [_read_8bit(files, name) for name in names]
     for mask, name in zip(masks, names, strict=True):
@@ -272,33 +274,34 @@ def _read_masks(files: FileStore, top: str, key: tuple[str, str, str]) -> tuple[
 
 
 def describe_mask_errors(published: Sequence[np.ndarray], nodule: annotations.Nodule) -> str | None:
-    """Describe the error in a nodule's published masks, or return None if they match its contours.
+    """Return a description of the error in a nodule's published masks, None if they match its contours.
 
     Only the masks' common bounding box is compared, because the position of the crop in the image is not published.
-    Two things are no errors: a reader whose masks are all empty although the database has that reader's contours, and
-    slices in the database that are not published. The others must be in the database's order.
+    Two differences are not errors: a reader whose masks are all empty although the database has that reader's contours,
+    and slices in the database that are not published. Published slices must be in the order of the database.
 
     Args:
-        published: the nodule's (4, H, W) bool masks, by ascending slice number. Slices that no reader marked are
-            ignored in both.
-        nodule: the database's nodule of the same name.
+        published: (4, H, W) bool masks of the nodule, by ascending slice number. Slices that no reader marked are
+            ignored, here and in the database.
+        nodule: nodule of the same name in the database.
     """
     readers = [place for place in range(annotations.READERS) if any(masks[place].any() for masks in published)]
     top, left, bottom, right = nodule.box()
     window = (top, left, bottom - top + 1, right - left + 1)
     contours = [nodule.masks(z, window)[0] for z in nodule.slices()]
-    # the fewest masks without which the others agree are at fault; without any mask nothing disagrees
+    # the wrong masks are the fewest without which the remaining masks agree; an empty rest always agrees
     for count in range(len(readers) + 1):
         for faults in combinations(readers, count):
             others = [place for place in readers if place not in faults]
             rest = iter(_outlines(contours, others))
-            if all(outline in rest for outline in _outlines(published, others)):  # `in` uses up what comes before it
+            if all(outline in rest for outline in _outlines(published, others)):  # `in` consumes all before it
                 return "; ".join(f"mask-{place} is not reader {place + 1}'s contours" for place in faults) or None
     raise AssertionError("the last choice leaves nothing that could disagree")
 
 
 def _outlines(slices: Sequence[np.ndarray], places: list[int]) -> list[tuple[tuple[int, ...], bytes]]:
-    """The masks of some readers in each slice that one of them marked, cut to their common bounding box: comparable."""
+    """Return the masks of some readers in each slice that one of these readers marked, cut to their common bounding
+    box, in a form that can be compared."""
     outlines = []
     for masks in slices:
         masks = masks[places]

@@ -1,8 +1,8 @@
 """LIDC-IDRI as TCIA publishes it: DICOM series of chest CT in Hounsfield units, joined with the readers' contours.
 
-A series is joined by its SeriesInstanceUID with the annotation database, or, where the database does not know it, with
-a LIDC XML file below the same folder. Contours and slices meet by z position. Of an XML file only nodules of 3 mm and
-more are read, which have contours (x the column, y the row of the first pixels outside the lesion) and nine ratings.
+A series is joined by its SeriesInstanceUID with the annotation database, or, if the database does not contain it, with
+a LIDC XML file below the same folder. Contours are matched to slices by z position. From an XML file only nodules of at
+least 3 mm are read, with contours (x the column, y the row of the first pixels outside the lesion) and nine ratings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from softmask.errors import DataError
 from softmask.files import read_bytes, sha256_of
 
 SIZE = 128
-"""Rows and columns of a sample: the crop centred on the nodule, moved inside the image where it would leave it."""
+"""Rows and columns of a sample: the crop centred on the nodule, moved so that it lies inside the image."""
 
 _REMEDY = "download or copy this file again, or remove it"
 
@@ -35,10 +35,10 @@ _REMEDY = "download or copy this file again, or remove it"
 class LidcDicom(Dataset):
     """Nodule slices cut from the CT series below a folder; ``image`` is the lung window of ``hu``.
 
-    ``folder`` holds ``*.dcm`` in any folders below, with or without LIDC XML files. Samples are the slices that at
-    least one reader marked and that are there. A file that is damaged, has no position or is not axial, and a second
-    XML file of a series, go to ``problems``; a marked slice that is not there, and one whose contours enclose no pixel,
-    go to ``left_out``, and ``origin`` says how many.
+    ``folder`` holds ``*.dcm`` files in any subfolders, with or without LIDC XML files. Samples are its slices that at
+    least one reader marked. ``problems`` lists files that are damaged, have no position or are not axial, and second
+    XML files of a series; ``left_out`` lists marked slices without a DICOM file or whose contours enclose no pixel.
+    ``origin`` states the numbers of these slices.
     """
 
     def __init__(self, folder: str | Path, name: str = "lidc") -> None:
@@ -101,19 +101,19 @@ class LidcDicom(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the contours' origin and the slices' SOPInstanceUIDs: each names one image for good."""
+        """SHA-256 over the annotation database and the rows; a SOPInstanceUID permanently identifies an image."""
         rows = zip(self._rows, self.index.area, strict=True)
         parts = (f"{nodule.name} {z!r} {ct.uid} {area}" for (nodule, z, ct), area in rows)
         return sha256_of(self._database.fingerprint, *parts)
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
-        """Return the CT slices of each series, one for each position, by position; series by name."""
+        """Return the CT slices of each series, one for each position, sorted by position; series sorted by UID."""
         listed, _ = sort_files(self.path, bad=self.add_problem)
         stacks: dict[str, list[CtSlice]] = {}
         for series in listed:
             kept = stacks.setdefault(series[0].series_uid, [])
             for ct in series:
-                if ct.turn != Turn():  # the readers' pixels are those of LIDC's own files, none of which is turned
+                if ct.turn != Turn():  # contours refer to the pixels of LIDC's own files, none of which is turned
                     self.add_problem(ct.path, f"{ct.path}: its rows and columns are turned; get the file of LIDC-IDRI")
                 elif kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
                     why = f"lies at z = {ct.z_mm} mm as {kept[-1].path} does, in the same series; the latter is used"
@@ -123,7 +123,7 @@ class LidcDicom(Dataset):
         return stacks
 
     def _from_xml(self, stacks: dict[str, list[CtSlice]]) -> dict[str, list[Nodule]]:
-        """Return the nodules of series that the database does not know, from XML files below the folder."""
+        """Return the nodules of series that are not in the database, from XML files below the folder."""
         unknown = {series for series in stacks if not self._database.of_series(series)}
         patients = [slices[0].patient for slices in stacks.values()]
         nodules_of: dict[str, list[Nodule]] = {}
@@ -161,12 +161,12 @@ def _window(nodule: Nodule, shape: tuple[int, int]) -> tuple[int, int, int, int]
 
 
 def read_xml(path: Path) -> tuple[str, list[Reading]]:
-    """Return the SeriesInstanceUID of the scan of a LIDC XML file, and every reader's nodules of 3 mm and more, session
-    by session.
+    """Return the SeriesInstanceUID of a LIDC XML file, and the readings of all nodules of at least 3 mm, in the order
+    of the reading sessions.
 
     Raises:
-        DataError: naming the file, when it is damaged, too large, declares a document type or entities (the place of
-            entity bombs and of references to other files), is not a LIDC reading of a CT scan, or holds a contour or
+        DataError: naming the file, when it is damaged, too large, declares a document type or entities (which allow
+            entity bombs and references to other files), is not a LIDC reading of a CT scan, or holds a contour or
             rating that is not a number.
     """
     try:

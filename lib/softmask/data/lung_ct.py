@@ -1,4 +1,4 @@
-"""Chest CT scans with their lungs: a folder for each scan, in which scan and mask are found by their content."""
+"""Chest CT scans with lung masks: one folder for each scan, in which scan and mask are recognised by their content."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from softmask.errors import DataError
 from softmask.files import sha256_of
 
 CONTOUR, MORPH = "contour", "morph"
-"""References: a mask that came with the scan, and the classical pipeline's where none did."""
+"""References: the mask supplied with the scan, or the mask of the classical pipeline if there is none."""
 
 _MORPH_FILE = Path(__file__).parents[1] / "nets" / "morph.py"
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One scan: its grid, the series or the file (``grid.path``) it is in, and its mask's file."""
+    """Scan: its grid, its DICOM series (None for a scan in the file ``grid.path``), and the file of its mask."""
 
     patient: str
     grid: Grid
@@ -39,16 +39,16 @@ class Scan:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the slices' SOPInstanceUIDs, each of which names one image for good, or the file's content."""
+        """SHA-256 over the slices' SOPInstanceUIDs, which permanently identify images, or over the file's content."""
         return sha256_of(*(ct.uid for ct in self.series)) if self.series else sha256_of(self.grid.path)
 
     def lungs(self, hu: np.ndarray) -> np.ndarray:
-        """Return both lungs (D, H, W) bool: the mask's, or those of the classical pipeline, which the cache keeps."""
+        """Return the mask of both lungs (D, H, W) bool: from its file, or from the classical pipeline (cached)."""
         if self.mask:
             return lung_mask(self.grid, self.mask)
 
         def build() -> dict[str, np.ndarray]:
-            from softmask.nets.morph import lungs  # networks build on data; this one stands in for data
+            from softmask.nets.morph import lungs  # here, because nets imports data
 
             return {"mask": np.packbits(lungs(hu, self.grid.spacing_mm))}
 
@@ -57,16 +57,16 @@ class Scan:
 
 
 class LungCt(Dataset):
-    """Every slice of every scan, from the feet up; ``image`` is the lung window of ``hu``, the reader both lungs.
+    """All slices of all scans, from the feet up; ``image`` is the lung window of ``hu``, the reader marks both lungs.
 
     ``folder`` holds a folder for each scan, with a CT series in DICOM, or one ``.nrrd``, ``.nii`` or ``.nii.gz`` file
-    with values below 0, and a mask. Of several masks an RTSTRUCT counts before a SEG, that before a file with "lung" in
-    its name, and that before any other file.
+    with values below 0, and a mask. If there are several masks, an RTSTRUCT is preferred to a SEG, a SEG to a file with
+    "lung" in its name, and such a file to any other file.
 
-    A slice without lung is a sample too (``blank``). ``nodules`` is the LIDC readers' 50 % consensus where the
-    annotation database knows the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
-    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) where the scan came without a mask. A scan that cannot
-    be used goes to ``problems``; a file in DICOM that outlines other things than lungs to ``left_out``.
+    A slice without lung is also a sample (``blank``). ``nodules`` is the 50 % consensus of the LIDC readers if the
+    annotation database contains the series. ``index`` also has ``z_mm``, ``spacing`` (mm, of rows) and ``reference``:
+    ``contour``, or ``morph`` (:func:`softmask.nets.morph.lungs`) if the scan has no mask. ``problems`` lists scans that
+    cannot be used, ``left_out`` DICOM files whose structures are not lungs.
     """
 
     def __init__(self, folder: str | Path, name: str = "lung-ct") -> None:
@@ -92,7 +92,7 @@ class LungCt(Dataset):
 
     def read(self, i: int) -> Sample:
         scan, z = self._places[i]
-        if self._last is None or self._last[0] is not scan:  # the last scan is kept, for slices are read in order
+        if self._last is None or self._last[0] is not scan:  # the last scan is kept: slices are read in order
             volume = read_volume(scan.grid.path, scan.series).hu
             self._last = scan, volume, scan.lungs(volume)
         _, volume, lungs = self._last
@@ -110,7 +110,7 @@ class LungCt(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the scans and masks, the nodules' database, and the code behind ``morph``."""
+        """SHA-256 over the scans and masks, the annotation database, and the code of ``morph``."""
         scans = dict.fromkeys(scan for scan, _ in self._places)
         parts: list[str | Path] = ["None", _MORPH_FILE]
         if any(scan.series for scan in scans):
@@ -148,7 +148,7 @@ class LungCt(Dataset):
                 )
             series, grid, patient = None, grid_of_file(images[0]), folder.name
             files.remove(images[0])
-        ranked: dict[int, list[Path]] = {}  # 0 is the best
+        ranked: dict[int, list[Path]] = {}  # by rank, 0 is the best
         for path in others:
             modality = modality_of(path)
             if modality in MASKS_IN_DICOM:
@@ -170,8 +170,8 @@ class LungCt(Dataset):
 
 
 def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
-    """Return the pixels (H, W) bool that at least half of the LIDC readers who marked a nodule in slice ``z`` put
-    inside it; None where the annotation database has no nodule of the series.
+    """Return the nodules in slice ``z``, (H, W) bool: for each nodule the 50 % consensus of the LIDC readers who marked
+    it in that slice; None if the annotation database has no nodule of the series.
     """
     known = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
     if not known:

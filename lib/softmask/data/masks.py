@@ -1,8 +1,8 @@
 """Masks on the slices of a scan: RTSTRUCT, DICOM SEG, and label volumes in NIfTI or nrrd.
 
-A pixel belongs to a contour when its centre lies inside; for several contours of one structure in one slice see
-:func:`_joined`. Structures are joined. highdicom bounds no declared size of a SEG and compares no grid, and its errors
-name neither file nor tag; so pydicom's frames are placed here.
+A pixel belongs to a contour if its centre lies inside; :func:`_joined` combines several contours of one structure in
+one slice. Several structures are joined. highdicom neither limits the declared size of a SEG nor compares grids, and
+its errors do not name file and tag. Therefore the frames read by pydicom are placed here.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from softmask.files import AGAIN, size_of
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
 """Modalities that hold masks, the preferred one first."""
 
-_SAME_PLANE = 0.1  # share of the slices' distance by which a plane may lie beside its slice
-_SAME_VOXEL = 0.1  # share of a voxel by which the mask's first and last voxels may lie beside the scan's
-_CUT = 0.001  # share of the contours' area that may lie beside the image, by rounded numbers
-_FLAT = 0.01  # mm by which the points of a contour may differ in z
+_SAME_PLANE = 0.1  # largest distance of a plane from its slice, as a share of the slice distance
+_SAME_VOXEL = 0.1  # largest shift of the mask's first and last voxels from the scan's, as a share of a voxel
+_CUT = 0.001  # share of the contours' area that may lie outside the image because of rounding
+_FLAT = 0.01  # largest difference in z between the points of a contour, in mm
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR")
 
 
 def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray | None:
-    """Read both lungs of a scan.
+    """Read the mask of both lungs of a scan.
 
     Args:
-        grid: the scan, or its grid alone.
+        grid: the scan, or only its grid.
         path: an RTSTRUCT or a SEG, whose structures are chosen by name (:func:`~softmask.data.structures.side_of`); or
-            a ``.nrrd``, ``.nii`` or ``.nii.gz`` file of labels, of which any but 0 is lung.
-        read: whether contours and voxels are read, and not the header alone checked.
+            a ``.nrrd``, ``.nii`` or ``.nii.gz`` file of labels, chosen by name or, without names, all except 0.
+        read: whether contours and voxels are read; if False, only the header is checked.
 
     Returns:
-        (D, H, W) bool on the scan's voxels; None unless ``read``. What lies between its slices is passed over; a
-        fractional SEG is cut at one half.
+        (D, H, W) bool on the scan's voxels; None unless ``read``. Planes between the slices are ignored; a fractional
+        SEG is thresholded at one half.
 
     Raises:
-        DataError: naming the file, and the tag in DICOM: when it is damaged, holds no lung
-            (:class:`~softmask.data.structures.NoLung`) or only one, leaves slices out, or lies in another frame of
-            reference or on another grid than the scan.
+        DataError: naming the file, and for DICOM the tag, when the file is damaged, has no lung
+            (:class:`~softmask.data.structures.NoLung`) or only one, leaves slices out, or has another frame of
+            reference or another grid than the scan.
     """
     return _mask(grid, Path(path), lungs, unbroken=True, read=read)
 
@@ -59,15 +59,15 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
     """Read one structure of an RTSTRUCT, segment of a SEG, or label of a ``.nrrd``, ``.nii`` or ``.nii.gz`` file.
 
     Args:
-        label: its number or name; not needed where there is only one.
+        label: number or name of the structure; not needed if there is only one.
 
     Returns:
-        (D, H, W) bool on the slices of ``grid``. :class:`~softmask.errors.Doubt` warns of planes that lie on no slice,
-        of contours that leave the image, and of slices without a mark between slices that mark the same pixel.
+        (D, H, W) bool on the slices of ``grid``. :class:`~softmask.errors.Doubt` warns about planes that lie on no
+        slice, contours that extend beyond the image, and slices without a mark between slices that mark the same pixel.
 
     Raises:
-        DataError: naming the file, and the tag in DICOM, when it holds several and ``label`` names none of them, is
-            empty, or as :func:`lung_mask`.
+        DataError: naming the file, and for DICOM the tag, when ``label`` does not name exactly one of the structures,
+            when the mask is empty, or as :func:`lung_mask`.
     """
     mask = _mask(grid, Path(path), partial(labelled, label=label), unbroken=False, read=True)
     pairs = pairwise(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
@@ -98,8 +98,8 @@ def _doubt(path: str | Path, doubt: str) -> None:
 
 
 def _doubt_places(path: Path, grid: Grid, beside: int, elsewhere: int, kind: str, unbroken: bool) -> None:
-    """Warn of marked planes that lie ``beside`` the slices, unless the scan is a single slice of what was marked, and
-    of contours or frames (``kind``) on other slices than those that they name."""
+    """Warn about ``beside`` marked planes that lie on no slice, except for lungs and for a scan of one slice, and about
+    ``elsewhere`` contours or frames (``kind``) that lie on other slices than the slices they name."""
     if beside and not unbroken and len(grid.z_mm) > 1:
         _doubt(path, f"marks {beside} planes that lie on no slice of {grid.path}; they are left out")
     if elsewhere:
@@ -108,8 +108,8 @@ def _doubt_places(path: Path, grid: Grid, beside: int, elsewhere: int, kind: str
 
 
 def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.ndarray | None:
-    """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, where the header is checked. A
-    file that covers a part of the scan's own voxels, as 3D Slicer saves segments, is padded."""
+    """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, after a check of the header. A
+    file that covers only a part of the scan's voxels, as 3D Slicer saves segments, is padded."""
     own = grid_of_file(path)
     voxel = np.array(grid.spacing_mm)
     first = (np.array(own.origin[::-1]) - grid.origin[::-1]) / voxel  # in voxels of the scan
@@ -148,7 +148,7 @@ def slice_at(grid: Grid, z: float) -> int | None:
 
 
 def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> None:
-    """Raise DataError unless all slices from the lowest to the highest marked one are marked: lungs have no gap."""
+    """Raise DataError unless all slices from the lowest to the highest marked slice are marked: lungs have no gap."""
     slices = set(marked)
     if not slices:
         raise DataError(f"{path}: no plane of {tag} lies on a slice of {grid.path}; get the mask of this series")
@@ -161,14 +161,14 @@ def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> N
 
 
 def doubt_patient(grid: Grid, patient: str, path: Path) -> None:
-    """Warn where both the file at ``path`` and the series name a patient, and not the same: one of them alone may have
-    been renamed."""
+    """Warn if the file at ``path`` and the series name different patients; perhaps the patient was renamed in only one
+    of them."""
     if grid.series_uid and patient and grid.patient not in (patient, "unnamed"):
         _doubt(path, f"{named('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?")
 
 
 def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
-    """Raise DataError where both mask and scan name a frame of reference, and not the same."""
+    """Raise DataError if mask and scan name different frames of reference."""
     if frame and grid.frame_of_reference and frame != grid.frame_of_reference:
         raise DataError(
             f"{path}: {tag} = {frame}, but {grid.path} lies in {grid.frame_of_reference}; get the mask of this scan"
@@ -199,7 +199,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                     images = [str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence") or ()]
                     drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
     mask, beside, points_alone, open_ones, elsewhere = np.zeros(grid.shape, bool), 0, 0, 0, 0
-    drawn_px = kept_px = 0.0  # areas of the contours, and of what of them lies on the image
+    drawn_px = kept_px = 0.0  # areas of the contours, and of their parts inside the image
     for number in chosen:
         name = names[number]
         if not contours.get(number):
@@ -207,7 +207,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         filled: dict[int, list[tuple[str, np.ndarray]]] = {}  # by slice
         closed = any(kind in _CLOSED for kind, *_ in contours[number])
         for kind, values, images in contours[number]:
-            if kind == "POINT" and closed and len(values) == 3:  # a point of interest; more are an outline, misnamed
+            if kind == "POINT" and closed and len(values) == 3:  # a point of interest; more are a misnamed outline
                 points_alone += 1
                 continue
             z, points = _in_pixels(path, name, kind, values, grid)
@@ -238,9 +238,9 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
 
 
 def _joined(planes: list[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Return (H, W) bool of the contours of a structure in a slice, each with its type. Of CLOSED_PLANAR, one that lies
-    inside an odd number of others is a hole in them (an island in a hole lies inside two); others are joined, whether
-    they overlap or not. Of CLOSEDPLANAR_XOR, a pixel counts that lies inside an odd number."""
+    """Return the mask (H, W) bool of a structure in a slice from its filled contours, each with its type. CLOSED_PLANAR
+    contours inside an odd number of other contours are holes in them (an island in a hole lies inside two); all others
+    are joined, whether they overlap or not. For CLOSEDPLANAR_XOR, pixels inside an odd number of contours count."""
     exclusive = [plane for kind, plane in planes if "XOR" in kind]
     planar = sorted((plane for kind, plane in planes if "XOR" not in kind), key=np.count_nonzero, reverse=True)
     mask = np.zeros_like(planes[0][1])
@@ -253,7 +253,7 @@ def _joined(planes: list[tuple[str, np.ndarray]]) -> np.ndarray:
 
 
 def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
-    """Return z in mm, and (N, 2) row and column of a contour's points."""
+    """Return z in mm, and the (N, 2) row and column coordinates of a contour's points."""
     if kind not in _CLOSED:
         raise DataError(f"{path}: {named('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
     if not len(values) or len(values) % 3 or not np.isfinite(values).all():
@@ -290,7 +290,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
-    places: dict[int, tuple[int | None, Plane]] = {}  # of each frame that may show a chosen segment
+    places: dict[int, tuple[int | None, Plane]] = {}  # slice and plane of each frame that may show a chosen segment
     for number, (segment, plane, _) in enumerate(frames):
         if segment not in (*chosen, None):
             continue
@@ -336,13 +336,13 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
 
 
 def _elsewhere(grid: Grid, place: int, images: Iterable[str]) -> bool:
-    """Return whether ``images``, by SOPInstanceUID, are slices of the scan, and that at ``place`` is not among them."""
+    """Return whether ``images`` (SOPInstanceUIDs) include slices of the scan, but not the slice at ``place``."""
     return bool(set(images) & set(grid.uids)) and grid.uids[place] not in images
 
 
 def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None, list[str]]:
-    """Return the segment's number of a frame, None in a label map, where it lies, None if it is not axial, and the
-    SOPInstanceUIDs of its source images; ``shared`` has what all share."""
+    """Return the segment number of a frame (None in a label map), its plane (None if not axial), and the
+    SOPInstanceUIDs of its source images; ``shared`` holds the functional groups shared by all frames."""
 
     def group(name: str):
         if not (values := item.get(name) or (shared or {}).get(name)):

@@ -1,8 +1,8 @@
 """Outlines on the pixel grid: the pixels inside a reader's outline, exactly, and the RECIST axes of a mask.
 
-Pixel (r, c) is the point (r, c), also of an outline's vertices. Filling counts crossings (even-odd rule): along each
-row of pixels, every edge that crosses the row toggles what lies to its right. ``skimage.draw.polygon2mask`` gives other
-pixels on the edges of an RTSTRUCT of lungs, and takes 24 times as long there.
+The centre of pixel (r, c) is the point (r, c) in the coordinates of outlines. Filling counts crossings (even-odd rule):
+along each row of pixels, every edge that crosses the row toggles the pixels to its right. For an RTSTRUCT of lungs,
+``skimage.draw.polygon2mask`` gives different pixels on the edges and takes 24 times as long.
 
 RECIST axes are the longest diameter, and the longest one perpendicular to it, between pixel centres: Eisenhauer et al.,
 "New response evaluation criteria in solid tumours: Revised RECIST guideline (version 1.1)", European Journal of Cancer
@@ -19,7 +19,7 @@ from scipy import ndimage
 from softmask.errors import DataError
 
 _STRIP_STEP = 0.5  # pixels between the perpendicular lines that are tried
-_STRIP_WIDTH = 1.0  # a line owns the pixels whose centres lie within half of this of it
+_STRIP_WIDTH = 1.0  # a line has the pixels whose centres are at most half of this away from it
 _GAP = 1.5  # neighbouring pixels of one line are at most sqrt(2) apart along it
 
 
@@ -29,7 +29,7 @@ def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float]
     A centre exactly on an edge belongs to one side or the other (edges are half open).
 
     Args:
-        points: (N, 2) real (row, column) vertices; the last joins the first, repeated or not.
+        points: (N, 2) real (row, column) vertices; the last is joined to the first, which may be repeated.
         shape, origin: (H, W) of the mask, and its first pixel in the vertices' coordinates.
     """
     points = np.asarray(points, float) - np.asarray(origin, float)
@@ -66,9 +66,9 @@ def area(points: np.ndarray) -> float:
 
 
 def area_inside(points: np.ndarray, shape: tuple[int, int]) -> float:
-    """Return the area of that part of a closed polygon (N, 2) that lies on the pixels of an image (H, W), whose outer
+    """Return the area of the part of a closed polygon (N, 2) that lies on the pixels of an image (H, W), whose outer
     edges lie at -0.5, H - 0.5 and W - 0.5."""
-    from matplotlib.path import Path  # takes its time
+    from matplotlib.path import Path  # slow to import
     from matplotlib.transforms import Bbox
 
     edges = Bbox([[-0.5, -0.5], np.array(shape) - 0.5])
@@ -85,7 +85,7 @@ def contour_mask(
     on any contour, of either kind, or exactly on the line between two of its points, is outside the lesion.
 
     Args:
-        contours: (inclusion, (N, 2) whole (row, column) points) pairs of that reader and slice, in any order.
+        contours: (inclusion, (N, 2) integer (row, column) points) pairs of the reader and slice, in any order.
         shape, origin: as for :func:`fill`.
     """
     lesion = np.zeros(shape, bool)
@@ -104,7 +104,7 @@ def contour_mask(
 
 
 def _steps(count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for ``count`` steps of each edge the edge's number, and the steps numbered from 0."""
+    """Return the edge of each step, and its number within the edge from 0; each edge has ``count`` steps."""
     edge = np.repeat(np.arange(len(count)), count)
     return edge, np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
 
@@ -112,14 +112,14 @@ def _steps(count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def recist_axes(mask: np.ndarray) -> np.ndarray:
     """Return the long and short axis of the lesion in ``mask`` (H, W).
 
-    The lesion is the largest 8-connected part of the mask with its holes filled (a radiologist measures one lesion, and
-    across a cavity). The long axis is the longest chord between two of its pixel centres; where it is concave the chord
-    may pass outside. The short axis is the longest unbroken run of the lesion along a line perpendicular to the long
-    axis; among equal runs, the one nearest the long axis' middle. It is never longer than the long axis.
+    The lesion is the largest 8-connected part of the mask with its holes filled (a radiologist measures one lesion,
+    including a cavity). The long axis is the longest chord between two of its pixel centres; it may leave a concave
+    lesion. The short axis is the longest unbroken run of the lesion along a line perpendicular to the long axis; among
+    equal runs, the run nearest the middle of the long axis. It is never longer than the long axis.
 
     Returns:
-        (2, 2, 2) float: (axis, end, (row, column)) in pixels, the long axis first, each axis' first end above
-        its second (left of it where both are in one row).
+        (2, 2, 2) float: (axis, end, (row, column)) in pixels, the long axis first; the first end of an axis is above
+        the second, or left of it in the same row.
 
     Raises:
         DataError: when the mask is empty.
@@ -164,7 +164,7 @@ def _lesion(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         raise DataError("RECIST axes of an empty mask do not exist; leave this sample out")
-    cut = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)  # its box alone, for speed
+    cut = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)  # only its box, for speed
     parts, _ = ndimage.label(cut, np.ones((3, 3), bool))
     lesion = ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
     corner = np.array([rows[0], columns[0]]) - 1

@@ -1,9 +1,9 @@
 """PROMISE12: prostate segmentation in transversal T2-weighted MR.
 
 G. Litjens et al., "Evaluation of prostate segmentation algorithms for MRI: the PROMISE12 challenge", Medical Image
-Analysis 18(2), 2014. Fifty training cases in MetaImage format: ``CaseNN.mhd`` names ``CaseNN.raw`` (int16), and
-``CaseNN_segmentation.mhd`` its own (int8, 1 inside the prostate). The challenge's test cases bear the same names; since
-2023 they come with segmentations too.
+Analysis 18(2), 2014. Fifty training cases in MetaImage format: ``CaseNN.mhd`` refers to ``CaseNN.raw`` (int16), and
+``CaseNN_segmentation.mhd`` to its own ``.raw`` file (int8, 1 inside the prostate). The test cases of the challenge have
+the same names; since 2023 they also have segmentations.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from softmask.files import read_bytes, sha256_of
 
 PERCENTILES = (1.0, 99.0)
 MAX_VOXELS = 128 * 1024 * 1024
-"""Largest volume that is read; the challenge's largest has 512 x 512 x 54 voxels."""
+"""Largest number of voxels of a volume that is read; the largest volume of the challenge has 512 x 512 x 54."""
 
 TEST = "test-"
-"""What the patients of the challenge's test cases begin with."""
+"""Prefix of the patients of the challenge's test cases."""
 
 _HEADER_BYTES = 64 * 1024
 _REMEDY = "get the case again"
@@ -36,16 +36,16 @@ _TYPE_BYTES = {
     "MET_DOUBLE": 8,
 }
 _FIXED = {"NDims": "3", "CompressedData": "False", "HeaderSize": "0", "ElementNumberOfChannels": "1"}
-"""Fields with one value in the original files; they may be missing, but for the first."""
+"""Fields that have only one value in the original files; all except the first may be missing."""
 
 
 class Promise12(Dataset):
-    """Slices that show prostate, of every case ``CaseNN.mhd`` with a segmentation in ``folder`` or below.
+    """Slices that show the prostate, of all cases ``CaseNN.mhd`` with a segmentation in ``folder`` or below.
 
     ``image`` is the slice with the 1st to 99th percentile of its whole volume stretched to [0, 1] and the rest
     clipped; one reader, always present. Any label other than 0 counts as prostate. ``index`` also has ``area`` (px).
-    Cases with a segmentation in a folder with "test" in its name are other patients than the training cases of the
-    same names: their ``patient`` begins with :data:`TEST`. A case that cannot be used goes to ``problems``.
+    Cases with a segmentation in a folder with "test" in its name are different patients from the training cases of the
+    same names: their ``patient`` begins with :data:`TEST`. Cases that cannot be used are listed in ``problems``.
     """
 
     def __init__(self, folder: str | Path, name: str = "promise12") -> None:
@@ -71,7 +71,7 @@ class Promise12(Dataset):
 
     def read(self, i: int) -> Sample:
         case, z = self.index.patient.iloc[i], int(self.index.slice.iloc[i])
-        if self._last is None or self._last[0] != case:  # kept, for slices are read in order
+        if self._last is None or self._last[0] != case:  # kept, because slices are read in order
             path = self._cases[case]
             volume, spacing = _voxels(path)
             mask = _voxels(_segmentation_of(path))[0] != 0
@@ -95,7 +95,7 @@ class Promise12(Dataset):
             if name is None:
                 self.add_problem(path, "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
             elif name[2] is None:
-                # test cases without a segmentation are not used: a training case of the same name wins over them
+                # test cases without a segmentation are not used: a training case of the same name is preferred
                 folders = path.relative_to(self.path).parts[:-1]
                 tested = any("test" in part.lower() for part in folders) and _segmentation_of(path).is_file()
                 cases.setdefault(f"{TEST if tested else ''}{path.stem}", []).append(path)
@@ -106,7 +106,7 @@ class Promise12(Dataset):
         return dict(sorted(cases.items()))
 
     def _areas(self, case: str, path: Path) -> np.ndarray:
-        """Return the prostate pixels of each slice of a case, which is kept among the cases that can be used."""
+        """Return the number of prostate pixels in each slice of a case, and add the case to the usable cases."""
         segmentation = _segmentation_of(path)
         if not segmentation.is_file():
             raise DataError(
@@ -127,7 +127,8 @@ def _segmentation_of(path: Path) -> Path:
 
 
 def normalise(volume: np.ndarray, name: str) -> np.ndarray:
-    """Return ``volume`` as float32, its 1st and 99th percentile at 0 and 1, clipped; DataError when it is constant."""
+    """Return ``volume`` as float32, scaled so that its 1st and 99th percentiles are 0 and 1, and clipped. Raises
+    DataError when it is constant or not finite."""
     if not np.isfinite(volume).all():
         raise DataError(f"{name}: has NaN or infinite voxels; {_REMEDY}")
     low, high = np.percentile(volume, PERCENTILES)
@@ -137,15 +138,15 @@ def normalise(volume: np.ndarray, name: str) -> np.ndarray:
 
 
 def read_header(path: Path) -> tuple[int, int, int]:
-    """Return (slices, rows, columns) of a MetaImage header, checked before any library follows it.
+    """Return (slices, rows, columns) of a MetaImage header, which is checked before any library uses it.
 
     Raises:
-        DataError: when it is no 3D single-channel header as the challenge's, declares too much, or its voxels, in the
-            ``.raw`` file of the same name, are missing, lie elsewhere, or are fewer or more than declared.
+        DataError: when it is not a 3D single-channel header as in the challenge, declares too many voxels, or its
+            ``.raw`` file of the same name is missing, lies elsewhere, or has fewer or more voxels than declared.
     """
     data_file = path.with_suffix(".raw")
     text = read_bytes(path, _REMEDY, _HEADER_BYTES).decode("ascii", errors="replace")
-    # MetaIO takes "key = value" and "key: value"; a key given twice could mean one thing here and another there
+    # MetaIO accepts "key = value" and "key: value"; if a key is given twice, it could use a different value than here
     lines = [re.split("[=:]", line, maxsplit=1) for line in text.splitlines() if re.search("[=:]", line)]
     fields = {key.strip(): value.strip() for key, value in lines}
     if len(fields) != len(lines) or "NDims" not in fields:

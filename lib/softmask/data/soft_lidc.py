@@ -1,7 +1,7 @@
 """Soft-LIDC: slices of LIDC nodules with four readers' masks and soft masks, in a folder of plain files.
 
-``softmask data export soft-lidc`` writes it (:mod:`softmask.apply.soft_lidc`), and it serves people without this
-package: a PNG of each slice in each of :data:`FOLDERS`, :data:`TABLE` with a row for each slice, a datasheet.
+``softmask data export soft-lidc`` writes the folder (:mod:`softmask.apply.soft_lidc`), which can be used without this
+package: a PNG of each slice in each of :data:`FOLDERS`, :data:`TABLE` with a row for each slice, and a datasheet.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRIORS: Mapping[str, str] = {
     "readers": "the masks of all readers",
     "recist": "the RECIST axes",
 }
-"""Labelling strategies, and what each starts from."""
+"""Labelling strategies, and the annotation that each starts from."""
 
 _BINARY = "8 bit, 255 is lesion, 0 is not"
 FOLDERS: Mapping[str, str] = {
@@ -41,7 +41,7 @@ FOLDERS: Mapping[str, str] = {
     **{f"soft-{name}": f"soft mask (alpha) from {prior}; 16 bit, 65535 is 1" for name, prior in PRIORS.items()},
     TRUE: "true lesion fraction of each pixel; 16 bit, 65535 is 1",
 }
-"""What the PNG files of each folder hold; :data:`TRUE` is there for simulated images alone."""
+"""Content of the PNG files in each folder; :data:`TRUE` exists for simulated images only."""
 
 AXES = tuple(f"{axis}_{side}_{end}" for axis in ("long", "short") for end in (1, 2) for side in ("row", "column"))
 COLUMNS: Mapping[str, tuple[str, str]] = {
@@ -64,24 +64,24 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     **{f"area_{name}": ("Float", f"sum of soft-{name} in pixels; empty where there is none") for name in PRIORS},
     "area_true": ("Float", f"sum of {TRUE} in pixels"),
 }
-"""Type and meaning of the columns of :data:`TABLE`; ``area_true`` is there for simulated images alone."""
+"""Type and meaning of the columns of :data:`TABLE`; ``area_true`` exists for simulated images only."""
 
 _TEXT = {name: str for name, (kind, _) in COLUMNS.items() if kind == "Text"}
 _REMEDY = "get the folder again, or export it again"
 
 
 def split_of(patient: str) -> str:
-    """Return the part of a patient, by a digest of the name: of ten patients about seven ``train``, one ``validation``,
-    two ``test``, whichever others there are."""
+    """Return the part of a patient from a digest of the name, independent of other patients: of ten patients about
+    seven ``train``, one ``validation`` and two ``test``."""
     place = int(sha256_of(NAME, patient)[:8], 16) % 10
     return "validation" if place == 0 else "test" if place < 3 else "train"
 
 
 class SoftLidc(Dataset):
-    """The exported folder. Every file that is read is compared with its checksum.
+    """Exported folder. Each file that is read is compared with its checksum.
 
-    Samples have ``soft``, and of simulated images ``alpha``, in steps of 1/65535; ``index`` has the columns of the
-    table, with ``area`` for ``area_consensus``.
+    Samples have ``soft`` and, for simulated images, ``alpha``, in steps of 1/65535; ``index`` has the columns of the
+    table, with ``area_consensus`` renamed ``area``.
     """
 
     def __init__(self, folder: str | Path, name: str = NAME) -> None:
@@ -118,7 +118,7 @@ class SoftLidc(Dataset):
         )
 
     def _png(self, folder: str, i: int, depth: type) -> np.ndarray:
-        """Return the slice's image in ``folder`` (H, W) float32, its largest possible value as 1."""
+        """Return the slice's image in ``folder`` (H, W) float32, scaled so that the largest possible value is 1."""
         row, path = self.index.iloc[i], f"{folder}/{self.index['name'].iloc[i]}.png"
         image = read_grey(self._bytes(path), str(self.path / path))
         if (*image.shape, image.dtype) != (row["rows"], row["columns"], depth):

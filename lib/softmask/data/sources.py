@@ -1,7 +1,7 @@
-"""Table of the data sets' sources: what each needs, how to get it, who reads it; and the registry of simulated sets.
+"""Table of the sources of data sets (needed files, how to get them, reader), and registry of simulated data sets.
 
-Nothing here reads an image. Simulated data sets come from a package beside softmask that no module imports;
-:data:`PLUGIN` is imported by name when the first of them is opened, and registers them.
+Nothing here reads an image. Simulated data sets come from the package :data:`PLUGIN` beside softmask. No module imports
+it directly: it is imported by name when the first simulated data set is opened, and registers these data sets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from softmask.data.sample import Dataset
 
 NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
-"""Data sets of the experiments. Each is made of one of :data:`SOURCES`, or is embedded."""
+"""Data sets of the experiments. Each is read from one of :data:`SOURCES`, or is embedded."""
 
 PLUGIN = "phantoms"
 """Package that registers the simulated data sets."""
@@ -35,10 +35,10 @@ class GitFolder(NamedTuple):
 
 
 class ZipArchive(NamedTuple):
-    """Public zip archive, unpacked to ``folder`` below that of its source.
+    """Public zip archive, unpacked to ``folder`` below the folder of its source.
 
-    ``size`` in bytes and ``sha256`` verify the content. Where they are not known (None), the members' own checksums
-    tell damage, but not another content.
+    ``size`` in bytes and ``sha256`` verify the content. Where they are unknown (None), the checksums of the members
+    show damage, but not a different content.
     """
 
     url: str
@@ -49,19 +49,19 @@ class ZipArchive(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Public data set of real images, or images of one's own.
+    """Source of stored images: a public data set, or the user's own images.
 
     Attributes:
-        name, title: what the command line calls it, and its proper name.
-        layout: what must lie there, in words.
+        name, title: name on the command line, and proper name.
+        layout: needed files, in words.
         reader: ``module:class`` below :mod:`softmask.data`; the class takes the path and the data set's name.
-        licence, place, steps: terms it is published under, address to get it from by hand, and what to do there.
-        serves: the names of :data:`NAMES` and :data:`REAL_ONLY` it can stand for; its own where none are given.
-        folder: where it goes, below the data root; that of its name where none is given.
-        needs: patterns below the data root, of which one must match; all parts of it that a ``+`` joins. Where none is
-            given, anything in the folder.
-        git, archives: where `softmask data fetch` gets it from, one or the other; None and empty where it cannot.
-        simulated: what lies in the folder if its images are simulated ones; empty where none ever are.
+        licence, place, steps: terms of publication, address for a download by hand, and the steps to take there.
+        serves: names of :data:`NAMES` and :data:`REAL_ONLY` that it can be used for; its own name if none are given.
+        folder: folder below the data root; the name of the source if none is given.
+        needs: patterns below the data root, of which one must match. All parts of a pattern that are joined by ``+``
+            must match. If none are given, the folder must not be empty.
+        git, archives: sources for `softmask data fetch`, one or the other; None and empty if it cannot be fetched.
+        simulated: subfolder that exists only if the images are simulated; empty if they never are.
     """
 
     name: str
@@ -84,13 +84,13 @@ class Source:
 
     @property
     def public(self) -> bool:
-        """Whether ``softmask data fetch`` gets it."""
+        """Whether ``softmask data fetch`` can get it."""
         return self.git is not None or bool(self.archives)
 
     def locate(self, root: Path) -> Path | None:
         """Return the folder or archive under ``root``, or None.
 
-        Of several matches beside the folder none may be passed over: it is ``root``, all of which is searched.
+        If several paths other than the folder match, return ``root``, so that all of them are searched.
         """
         for pattern in self.needs or (f"{self.folder}/*",):
             matches = [list(root.glob(part)) for part in pattern.split("+")]
@@ -101,7 +101,7 @@ class Source:
         return None
 
     def missing(self, root: Path) -> str | None:
-        """Return what is missing, and how to get it; None when it is there."""
+        """Return a message about what is missing and how to get it; None if nothing is missing."""
         if self.locate(root) is not None:
             return None
         folder = root / self.folder
@@ -165,7 +165,7 @@ SOURCES: dict[str, Source] = {
             "isbi2012:Isbi2012",
             licence="challenge data, for research (Cardona et al. 2010)",
             place=f"{_GITHUB}zhixuhao/unet",
-            # one half is enough to count as there: the reader then names the missing half
+            # images or labels alone are enough to open it: the reader then names the missing files
             needs=tuple(f"isbi2012/train{half}" for half in ("/image", "/label", "-volume.tif", "-labels.tif")),
             git=GitFolder(f"{_GITHUB}zhixuhao/unet", "b45af4d458437d8281cc218a07fd4380818ece4a", "data/membrane"),
         ),
@@ -185,7 +185,7 @@ SOURCES: dict[str, Source] = {
                     323_664_221,
                     "150287d0c74cd0105d8b70b43af4a7bf4f1fd3e1748829779177a0ccaf948f45",
                 ),
-                # no checksum of this one is known here
+                # no checksum of this archive is known
                 ZipArchive(f"{_PROMISE12}/files/test_data.zip?download=1", "test"),
             ),
         ),
@@ -255,16 +255,16 @@ SOURCES: dict[str, Source] = {
         ),
     )
 }
-"""Where real images come from, and who reads them."""
+"""Sources of stored images, by name."""
 
 REAL_ONLY = tuple(name for source in SOURCES.values() for name in source.serves if name not in NAMES)
-"""Data sets of stored images only, in no table: scans to try a network on that was trained on others, Soft-LIDC (whose
-images may be simulated ones), and what a source for :data:`SOURCES` of one's own adds."""
+"""Data sets of stored images only, which appear in no table: scans for trying a network that was trained on other data,
+Soft-LIDC (whose images may be simulated), and data sets of sources that a user adds to :data:`SOURCES`."""
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
-    """Return the sources that can serve data set ``name``, in the order of :data:`SOURCES`, but first one that serves
-    nothing else: so DeepLesion comes before LIDC for ``lnsm``.
+    """Return the sources that can be used for data set ``name``, first those that serve the fewest data sets, then in
+    the order of :data:`SOURCES`: so DeepLesion comes before LIDC for ``lnsm``.
     """
     if name not in (*NAMES, *REAL_ONLY):
         raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
@@ -272,8 +272,8 @@ def sources_of(name: str) -> tuple[Source, ...]:
 
 
 def located(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | None:
-    """Return the source that serves data set ``name`` under ``root`` and its path; None when there is none with images
-    of the kind ``data``: ``real``, ``embedded`` (simulated), or ``auto``, either."""
+    """Return the first source of data set ``name`` that is there under ``root``, and its path; None if there is none,
+    or if its images are not of the kind ``data``: ``real``, ``embedded`` (simulated), or ``auto`` (either)."""
     for source in sources_of(name):
         path = source.locate(root)
         if path is not None:
@@ -294,7 +294,7 @@ def register(name: str, dataset: Callable[[str], Dataset]) -> None:
 
 
 def open_simulated(name: str) -> Dataset:
-    """Return the simulated data set ``name``. It is the same in every profile: which samples are used is up to callers.
+    """Return the simulated data set ``name``. It is the same in every profile; callers choose the samples they use.
 
     Raises:
         ConfigError, MissingData: for a name that is not registered, or when the plug-in is not installed.

@@ -1,13 +1,13 @@
 """Images of each data set that the experiments use: their parts (training, validation, test) and their crops.
 
-Scans: LGAN (CMIG 2021), section 4.1, has 180 patients of LIDC-IDRI for training and 40 for testing, of QIN 35 and 12,
-"over 130 slices per scan". It names no validation part; here it is taken out of the training patients. Neighbouring
-slices are nearly the same image, so that of every scan evenly spaced ones are used, those without lung included. A
-small profile takes fewer slices of fewer scans, and drops slices of a scan before it drops scans.
+Scans: LGAN (CMIG 2021), section 4.1, has 180 patients of LIDC-IDRI for training and 40 for testing, and 35 and 12 of
+QIN, "over 130 slices per scan". It names no validation part; here that part is taken from the training patients.
+Neighbouring slices are nearly the same image, so that evenly spaced slices of each scan are used, including slices
+without lung. A small profile takes fewer slices of fewer scans, and reduces the slices per scan before the scans.
 
-Crops: of ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. Of ISBI 2012 and
-PROMISE12 the same piece of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
-over the area it covers. Of lungs, whole slices are used.
+Crops: from ``lidc`` and ``lnsm`` the S x S pixels at the centre of an image are taken as stored. From ISBI 2012 and
+PROMISE12 the same size of tissue is taken from every image, and S is only its resolution: each new pixel is the mean
+over the area it covers. For lungs, whole slices are used.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SECTION_FOLDS = tuple(f"isbi2012-fold{number}" for number in range(1, 6))
 """The five folds of ISBI 2012's thirty sections (:func:`split_rows`)."""
 
 CROPS: Mapping[str, int] = dict.fromkeys(("isbi2012", *SECTION_FOLDS), 10)
-"""How many images the experiments cut from one stored image, where it is not one: CasGAN makes 300 of 30 sections."""
+"""Number of images that the experiments cut from a stored image, if not 1: CasGAN makes 300 images from 30 sections."""
 
 SECTION_PX = 128
-"""Side of a crop of ISBI 2012: 512 nm, one or two dozen cells. Membranes are labelled about 5 of these pixels wide;
-2 to 3 are left of them at 64 pixels."""
+"""Side of a crop of ISBI 2012 in pixels: 512 nm, one or two dozen cells. Labelled membranes are about 5 pixels wide,
+and 2 to 3 pixels when the crop is resampled to 64 pixels."""
 
 FIELD_MM = 100.0
-"""Side of the field at the centre of a PROMISE12 slice: the largest gland with its surroundings."""
+"""Side in mm of the field at the centre of a PROMISE12 slice: the largest gland with its surroundings."""
 
 SCANS: Mapping[str, Mapping[str, int]] = {
     "lidc-lung": {"train": 170, "validation": 10, "test": 40},
@@ -46,17 +46,17 @@ SCANS: Mapping[str, Mapping[str, int]] = {
     "lung-ct": {"test": 40},
     "lung-ct-body": {"test": 40},
 }
-"""Scans in each part, by data set. ``lung-ct``, real scans that no network is trained on, is tested on alone, as stored
-and without the surroundings of the patient."""
+"""Number of scans in each part, by data set. ``lung-ct``, real scans that no network is trained on, is only for
+testing, as stored and without the surroundings of the patient."""
 
 LUNGS = (*SCANS, "lungs-2d")
-"""Data sets on which lungs are sought, in whole slices; measured at the size that the scanner stored. ``lungs-2d`` has
-one slice of each scan."""
+"""Data sets in which lungs are segmented, in whole slices; measured at the size that the scanner stored. ``lungs-2d``
+has one slice of each scan."""
 
 
 class Taken(NamedTuple):
-    """Slices of a part: ``each`` of every scan. Where training is limited to n images: ``few`` of a scan, and of all
-    scans ``share`` x n, or ``most`` if that is fewer."""
+    """Number of slices of a part: ``each`` per scan. If the training is limited to n images: ``few`` per scan, and
+    ``share`` x n in total, but at most ``most``."""
 
     each: int
     few: int
@@ -69,7 +69,7 @@ TAKEN: Mapping[str, Taken] = {
     "validation": Taken(each=16, few=8, share=0.2, most=10**9),
     "test": Taken(each=32, few=14, share=2, most=12 * 14),
 }
-"""Of a training cap of 200: 100 scans of 2 slices train, 5 of 8 validate, 12 of 14 test."""
+"""For 200 training images: 100 scans of 2 slices for training, 5 of 8 for validation, 12 of 14 for testing."""
 
 FOLDS = ("lidc-fold1", "lidc-fold2", "lidc-fold3", "lidc-fold4")
 """DSNet's cross-validation on LIDC: each fold validates once, the others train, and the test part stays the same."""
@@ -88,10 +88,11 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     soft_lidc.NAME: {"train": 8085, "validation": 1155, "test": 2310},
     **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
-"""Images in each part, as SoftGAN and DSNet state them (PROMISE12: after augmentation); of LGAN's scans those that are
-used (:data:`TAKEN`). ``lidc-119`` and ``isbi2012`` are CasGAN's: 60 % and 40 % of 119 lesions, 240 and 60 images after
-augmentation; it names no validation part, which is taken out of the training images. The sizes of ISBI 2012's folds, of
-``lungs-2d`` and of ``soft-lidc`` are this project's. ``lidc-500`` is what the papers compare with four doctors."""
+"""Number of images in each part, as stated by SoftGAN and DSNet (PROMISE12: after augmentation); for LGAN's scans the
+used slices (:data:`TAKEN`). ``lidc-119`` and ``isbi2012`` follow CasGAN: 60 % and 40 % of 119 lesions, 240 and 60
+images after augmentation; it names no validation part, which is taken from the training images. The sizes of
+``lungs-2d``, ``soft-lidc`` and the folds of ISBI 2012 are this project's. On ``lidc-500`` the papers compare networks
+with four doctors."""
 
 SELECTIONS: Mapping[str, str] = {
     "lidc-119": "lidc",
@@ -100,19 +101,19 @@ SELECTIONS: Mapping[str, str] = {
     **dict.fromkeys(SECTION_FOLDS, "isbi2012"),
     "lung-ct-body": "lung-ct",
 }
-"""Experiments on a part of a data set, by name, and the data set that they open. ``lung-ct-body`` shows all of it, with
-air in the place of what surrounds the patient."""
+"""Experiments on a part of a data set, by name, and the data set that they open. ``lung-ct-body`` uses all of
+``lung-ct``, with air in place of the surroundings of the patient."""
 
 
 def dataset_name(name: str) -> str:
-    """Return the data set to open for an experiment: mostly its own name, ``lidc`` for ``lidc-119``."""
+    """Return the data set to open for an experiment: usually the same name, but ``lidc`` for ``lidc-119``."""
     return SELECTIONS.get(name, name)
 
 
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
-    """Return the rows of a data set that the experiments use: of ``lidc`` and ``lnsm`` those of
-    :mod:`softmask.data.selection`; of ``lidc-119`` and ``lidc-500`` the first of them, of distinct nodules, each with
-    its largest slice; of others all, of ``soft-lidc`` the largest slices of each nodule first.
+    """Return the rows of a data set that the experiments use: for ``lidc`` and ``lnsm`` those of
+    :mod:`softmask.data.selection`; for ``lidc-119`` and ``lidc-500`` the first rows of ``lidc``, of distinct nodules,
+    each with its largest slice; for others all rows, for ``soft-lidc`` with the largest slice of each nodule first.
     """
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
@@ -127,13 +128,13 @@ def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
 
 
 def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
-    """Return the rows of the training, validation and test part; no patient is in two of them.
+    """Return the rows of the training, validation and test parts; no patient is in two parts.
 
-    Within a part the rows keep the order of :func:`experiment_rows`. ISBI 2012 is one specimen, whose neighbouring
-    sections show the same cells: it is divided into blocks of neighbours (:data:`SECTION_FOLDS`). A row of several
-    crops (:data:`CROPS`) counts as that many images. ``lungs-2d`` is divided by the number of the scan;
-    ``soft-lidc`` has parts of its own. ``promise12`` is tested on the challenge's test cases where they have
-    segmentations; they never train.
+    Within a part the rows keep the order of :func:`experiment_rows`, except for scans (:func:`scan_rows`). ISBI 2012 is
+    one specimen, whose neighbouring sections show the same cells: it is divided into blocks of neighbouring sections
+    (:data:`SECTION_FOLDS`). A row with n crops (:data:`CROPS`) counts as n images. ``lungs-2d`` is divided by the
+    number of the scan; ``soft-lidc`` has its own parts. The test part of ``promise12`` begins with the test cases of
+    the challenge that have segmentations; they are never used for training.
     """
     if name in SCANS:
         return scan_rows(name, dataset, None)
@@ -148,7 +149,7 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
         digits = dataset.index["patient"].str[-1].astype(int)
         masks = {"train": ~digits.isin((0, 1, 2, 5, 6)), "validation": digits == 2, "test": digits.isin((0, 1, 5, 6))}
         return {part: np.flatnonzero(mask) for part, mask in masks.items()}
-    if name in ("isbi2012", *SECTION_FOLDS):  # a block tests, the next, or the first, validates
+    if name in ("isbi2012", *SECTION_FOLDS):  # a block for testing, the next (cyclic) for validation
         if len(dataset) < len(SECTION_FOLDS):
             raise DataError(f"{len(dataset)} sections cannot be divided into {len(SECTION_FOLDS)} blocks; use more")
         number = SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0
@@ -156,7 +157,7 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
         following = (number + 1) % len(blocks)
         train = [block for place, block in enumerate(blocks) if place not in (number, following)]
         return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
-    if name in FOLDS:  # the training and validation rows of ``lidc`` divided by patient anew
+    if name in FOLDS:  # the training and validation rows of ``lidc``, divided again by patient
         parts, rows = split_rows("lidc", dataset), experiment_rows("lidc", dataset)
         pool = rows[~np.isin(rows, parts["test"]) & np.isin(rows, np.concatenate(list(parts.values())))]
         folds = _divide(dataset, pool, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)))
@@ -167,7 +168,7 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
     tested = dataset.index["patient"].iloc[rows].str.startswith(TEST).to_numpy(bool)
     if name != "promise12" or not tested.any():
         return _divide(dataset, rows, sizes)
-    # the test part from test cases, filled up from the others, which train and validate
+    # the test part from test cases, filled up from training cases, which also give the other parts
     first = _divide(dataset, rows[tested], {"test": sizes["test"]})["test"]
     sizes["test"] -= len(first)
     parts = _divide(dataset, rows[~tested], {part: size for part, size in sizes.items() if size})
@@ -182,8 +183,8 @@ def _divide(dataset: Dataset, rows: np.ndarray, sizes: Mapping[str, int]) -> dic
 def scan_rows(name: str, dataset: Dataset, cap: int | None) -> dict[str, np.ndarray]:
     """Return the rows of the parts of one of :data:`SCANS`, scan by scan, from the feet up; a patient is in one part.
 
-    The slices of training scans begin at different heights, so that together they lie at all of them. ``cap`` is the
-    most training images; None for :attr:`Taken.each` of every scan. A patient's slices are in order in the index.
+    The slices of training scans begin at different heights, so that together they cover all heights. ``cap`` is the
+    largest number of training images; None for :attr:`Taken.each` per scan. The index has a patient's slices in order.
 
     Raises:
         DataError: when there are fewer scans than parts.
@@ -212,17 +213,17 @@ def scan_rows(name: str, dataset: Dataset, cap: int | None) -> dict[str, np.ndar
 def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
     """Divide rows into named sets, all used rows of a patient in one set.
 
-    Patients in a seeded random order go whole to the set that misses most of its size, among those with room for all of
-    the patient's rows; without such a set, the set that misses most gets the patient's first rows. The order of the
-    rows does not matter. (scikit-learn's splitters by group meet no sizes in rows.)
+    Each patient, in a seeded random order, goes to the set that is missing the largest share of its size, among the
+    sets with room for all rows of the patient. Without such a set, the set that is missing the most rows gets the first
+    rows of the patient. The order of the rows does not matter. (scikit-learn's group splitters meet no sizes in rows.)
 
     Args:
-        patients: (N,) the patient of each row.
-        sizes: how many rows each set should have. When there are fewer, every size is scaled down in the same
+        patients: (N,) patient of each row.
+        sizes: number of rows that each set should have. If there are fewer rows, all sizes are scaled down in the same
             proportion (at least 1), and a warning is logged.
 
     Returns:
-        For each name the (n,) row numbers, ascending; disjoint, and no patient in two of them.
+        For each name the (n,) row numbers, ascending; the sets are disjoint, and no patient is in two sets.
 
     Raises:
         DataError: when there are fewer patients than sets.
@@ -267,7 +268,7 @@ def _warn_if_short(message: str, parts: Mapping[str, np.ndarray], sizes: Mapping
 
 
 class Crop(NamedTuple):
-    """Rectangle of an image in pixels, at real-valued places; pixel (0, 0) spans 0 to 1 both ways."""
+    """Rectangle of an image in real-valued pixel coordinates; pixel (0, 0) spans 0 to 1 in both directions."""
 
     top: float
     left: float
@@ -277,12 +278,12 @@ class Crop(NamedTuple):
     def of(self, array: np.ndarray, size: int) -> np.ndarray:
         """Return the means of ``array`` (H, W) over size x size equal cells of the rectangle: (size, size) float32.
 
-        Of a bool array the cells that are at least half True, (size, size) bool.
+        For a bool array, return the cells that are at least half True: (size, size) bool.
         """
         rows = _shares(array.shape[0], self.top, self.height, size)
         columns = _shares(array.shape[1], self.left, self.width, size)
         means = rows @ array.astype(np.float64) @ columns.T
-        # a cell that is exactly half covered must not hang on how the sum was rounded
+        # a cell that is exactly half covered must not depend on how the sum was rounded
         return means.round(6) >= 0.5 if array.dtype == bool else means.astype(np.float32)
 
 
@@ -290,12 +291,12 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     """Return the rectangles of a sample of ``dataset`` that are shown with size x size pixels.
 
     ISBI 2012: :data:`CROPS` squares of :data:`SECTION_PX` pixels at seeded places, which may overlap and are the same
-    in every fold. ``promise12``: the square of :data:`FIELD_MM` at the centre. Those of
-    :data:`LUNGS`: the whole slice. Others: the ``size`` x ``size`` pixels at the centre.
+    in every fold. ``promise12``: the square of :data:`FIELD_MM` at the centre. Data sets of :data:`LUNGS`: the whole
+    slice. Other data sets: the ``size`` x ``size`` pixels at the centre.
 
     Raises:
-        ConfigError: fewer stored pixels than ``size``; none are invented.
-        DataError: an image smaller than what is shown of one.
+        ConfigError: when there are fewer stored pixels than ``size``; images are not enlarged.
+        DataError: when the image is smaller than its crop.
     """
     shape = sample.image.shape
     window = (size, size)
@@ -324,7 +325,7 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
 
 
 def _shares(n: int, start: float, length: float, size: int) -> np.ndarray:
-    """(size, n): what part of each of ``size`` equal cells, which span ``length`` from ``start``, each pixel covers."""
+    """Return (size, n), the share of each cell that each pixel covers; equal cells span ``length`` from ``start``."""
     edges = start + np.arange(size + 1)[:, None] * (length / size)
     pixels = np.arange(n)
     covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)

@@ -1,4 +1,4 @@
-"""Which structures of a mask are meant: lungs by their names, one of several by its number or name."""
+"""Choice of structures in a mask: lungs by their names, or one of several structures by its number or name."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whol
 _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
 
 
-_MANY = 40  # values of a mask that has no names: more than organs that anyone labels by hand
+_MANY = 40  # in a mask without names, more values than this are more organs than anyone labels by hand
 
 
 class NoLung(DataError):
-    """The structures or segments of a file are others than lungs."""
+    """A file whose structures or segments are not lungs."""
 
 
 Choice = Callable[[Mapping[int, str], Path, str], list[int]]
-"""Returns the numbers of the structures that are meant, from their names by number, the file, and the names' tag."""
+"""Function that returns the numbers of the chosen structures, from the names by number, the file and the names' tag."""
 
 
 def side_of(name: str) -> str | None:
-    """Return ``left``, ``right`` or ``both`` for a name that means a lung or both, such as ``Lung-Left``, ``RT LUNG``
-    or ``Lungs``; None for others, as ``Lungs-GTV`` and ``Lung nodule``.
+    """Return ``left``, ``right`` or ``both`` for a name that means one or both lungs, such as ``Lung-Left``,
+    ``RT LUNG`` or ``Lungs``; None for other names, such as ``Lungs-GTV`` and ``Lung nodule``.
     """
     match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
     if match is None:
@@ -41,7 +41,7 @@ def _listed(names: Mapping[int, str]) -> str:
 
 
 def lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
-    """Return the numbers of those that mean a lung; all where they have no names."""
+    """Return the numbers of the structures whose names mean a lung; all numbers if no structure has a name."""
     if names and not any(names.values()):
         return list(names)
     sides = {number: side_of(name) for number, name in names.items() if side_of(name)}
@@ -53,7 +53,8 @@ def lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 
 
 def labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
-    """Return the number of that with this number, else with this name, or of the only one."""
+    """Return the number of the structure with the number ``label``, else with that name; without a label, of the only
+    structure."""
     numbered = [number for number in names if label in (f"{number}", f"{number}.0")]
     meant = [number for number, name in names.items() if label == name]
     if numbered and meant not in ([], numbered):

@@ -1,6 +1,6 @@
 """Volumes in one file, NIfTI or nrrd: voxels turned to the patient's axes, and output on the axes of a scan's own file.
 
-SimpleITK decodes; headers are checked before (:mod:`softmask.data.volume_headers`).
+SimpleITK decodes the files after :mod:`softmask.data.volume_headers` has checked their headers.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 ENDINGS = (".nii.gz", ".nrrd", ".nii")
 
-_LEAST_MM, _MOST_MM = 0.02, 50  # of a voxel, from micro-CT to the coarsest slices
+_LEAST_MM, _MOST_MM = 0.02, 50  # limits of voxel sizes, from micro-CT to the coarsest slices
 _OTHERS = {
     **dict.fromkeys((".nhdr", ".raw", ".raw.gz"), "detached: save as one .nrrd"),
     **dict.fromkeys((".hdr", ".img"), "save as one .nii or .nrrd"),
     **dict.fromkeys((".mha", ".mhd", ".mgz", ".mgh"), "convert to NIfTI or nrrd"),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".tar.gz", ".7z", ".rar"), "unpack it"),
 }
-"""By the ending of files that are not read, what to do about them."""
+"""Remedies for files that are not read, by ending."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
-    """Where the voxels of a scan lie, without their values.
+    """Positions of the voxels of a scan, without their values.
 
     Slices go from the feet up, rows from front to back, columns to the patient's left (DICOM's axes).
 
     Attributes:
         shape: (slices, rows, columns).
-        spacing_mm: distance of slices, rows and columns.
+        spacing_mm: distance between slices, rows and columns.
         z_mm: (D,) position of each slice, ascending.
         origin: (x, y, z) in mm of the first voxel's centre.
-        frame_of_reference, series_uid, uids: of DICOM, the last of each slice; empty for a file.
+        frame_of_reference, series_uid, uids: UIDs in DICOM, the last one of each slice; empty for a file.
         patient: PatientID, or the file's name without its ending.
-        path: the folder or file.
+        path: folder or file of the scan.
     """
 
     shape: tuple[int, int, int]
@@ -61,7 +61,7 @@ class Grid:
 
 
 def remedy_of(path: Path) -> str:
-    """Return what to do about a file of a kind that is not read; empty where its name tells no kind."""
+    """Return the remedy for a file of a kind that is not read; empty if the name shows no known kind."""
     return next((f"; {remedy}" for ending, remedy in _OTHERS.items() if path.name.lower().endswith(ending)), "")
 
 
@@ -71,7 +71,7 @@ def is_volume_file(path: Path) -> bool:
 
 
 def name_of(path: Path) -> str:
-    """Return how the names of a scan's outputs begin: the folder's name, or the file's without its ending."""
+    """Return the prefix for the names of a scan's outputs: the folder's name, or the file's without its ending."""
     name = Path(os.path.abspath(path)).name
     ending = next((ending for ending in ENDINGS if name.lower().endswith(ending)), "")
     return (name if path.is_dir() else name[: len(name) - len(ending)]) or "scan"
@@ -81,7 +81,7 @@ def grid_of_file(path: Path) -> Grid:
     """Return the grid that the header of an nrrd or NIfTI file declares, turned to the patient's axes.
 
     Raises:
-        DataError: naming the file, when it is no readable volume of one number a voxel, is larger than
+        DataError: naming the file, when it is not a readable volume with one number per voxel, is larger than
             :data:`LARGEST_VOLUME`, keeps its voxels in another file, or has axes that are not the patient's.
     """
     if not path.exists():
@@ -118,11 +118,11 @@ def grid_of_file(path: Path) -> Grid:
 
 
 def header(path: Path) -> SimpleITK.ImageFileReader:
-    """Return SimpleITK's reader of the file, its header read and checked."""
+    """Return a SimpleITK reader of the file, whose header has been read and checked."""
     import SimpleITK
 
     check_header(path)
-    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # what it warns of is refused or doubted here
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)  # errors and warnings of this package replace its own
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO" if is_nrrd(path) else "NiftiImageIO")
     reader.SetFileName(str(path))
@@ -136,8 +136,8 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
 
 
 def read_turned(path: Path) -> np.ndarray:
-    """Return the voxels as stored, turned as :class:`Grid` says; a 2D image is one slice. Raises DataError, naming the
-    file, when it is damaged or truncated.
+    """Return the stored voxels, turned to the axes of :class:`Grid`; a 2D image is one slice. Raises DataError, naming
+    the file, when it is damaged or truncated.
     """
     import SimpleITK
 
@@ -154,8 +154,8 @@ def read_turned(path: Path) -> np.ndarray:
 
 
 def orientation(path: Path) -> str:
-    """Return where a file's stored axes lead, such as ``RAI``: columns to the patient's right, rows to the front,
-    slices to the feet; ``LPS`` of a file of one slice."""
+    """Return the directions of a file's stored axes, such as ``RAI``: columns to the patient's right, rows to the
+    front, slices to the feet; ``LPS`` for a 2D file."""
     import SimpleITK
 
     own = header(path)
@@ -182,14 +182,14 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
 
 
 def packed(image: SimpleITK.Image, folder: Path, ending: str = ".nii.gz") -> bytes:
-    """Return the content of a compressed file of one of :data:`ENDINGS`; SimpleITK writes it to a temporary place in
-    ``folder``."""
+    """Return the bytes of ``image`` as a compressed file with one of :data:`ENDINGS`; SimpleITK writes it to a
+    temporary folder in ``folder``."""
     import SimpleITK
 
     with tempfile.TemporaryDirectory(dir=folder, prefix=".volume.", suffix=".part") as scratch:
         path = Path(scratch, f"volume{ending}")
         try:
             SimpleITK.WriteImage(image, str(path), useCompression=True)
-        except RuntimeError as error:  # which says nothing of why
+        except RuntimeError as error:  # its text gives no reason
             raise OSError(None, "the volume could not be stored, the disk may be full", str(path)) from error
         return path.read_bytes()

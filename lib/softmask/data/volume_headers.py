@@ -1,7 +1,7 @@
-"""Headers of NIfTI and nrrd: what they say of the voxels, and whether the file holds them all.
+"""Headers of NIfTI and nrrd files: the declared voxels, and whether the file holds all of them.
 
-SimpleITK fills the missing voxels of a truncated NIfTI file with zeros, takes a NaN spacing for 1 mm, follows an nrrd
-header to any other file and does not check the end of a compressed one; so that is checked here.
+SimpleITK fills the missing voxels of a truncated NIfTI file with zeros, takes a NaN spacing for 1 mm, opens any other
+file that an nrrd header names, and does not check the end of a compressed file. Therefore this is checked here.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from softmask.errors import DataError, Doubt, brief
 from softmask.files import AGAIN, size_of
 
 LARGEST_VOLUME = 1 << 29
-"""Voxels of the largest volume that is read: 2048 slices of 512 x 512, 1 GB in 16 bits."""
+"""Most voxels of a volume that is read: 2048 slices of 512 x 512, 1 GB in 16 bits."""
 
 _LARGEST_FILE = 16 * LARGEST_VOLUME  # bytes; no type of voxel takes more than 16
 _CHUNK = 1 << 20
-_SAME_PLACE = 0.1  # of a voxel: further apart, two accounts of a voxel's place contradict one another
+_SAME_PLACE = 0.1  # share of a voxel; if sform and qform differ by more, they contradict each other
 _NIFTI = (("8h", 40), ("2h", 70), ("4f", 76), ("f", 108), ("2f", 112), ("2h", 252), ("6f", 256), ("12f", 280))
 """Format and place in the header of dimensions, type and bits of a voxel, handedness and spacing, start of
 the voxels, slope and intercept of their scale, codes of qform and sform, quaternion and offset, rows of the sform."""
 _SPACES = ("left-posterior-superior", "left-anterior-superior", "right-anterior-superior", "lps", "las", "ras")
-"""Those spaces of nrrd that say where the patient's left, front and head are."""
-_NIFTI_1, _NIFTI_2 = 348, 540  # bytes of their headers, which begin with that number
-_FIRST = 352  # byte of the first voxel in a NIfTI-1 file of one part, at least
-_NIFTI_REAL = {16: "f4", 64: "f8"}  # types of real numbers
-_NRRD_HEADER = 1 << 20  # 3D Slicer keeps terminology and colours of all segments in it
-_SEGMENT = re.compile(r"segment\d+_")  # beginning of the keys with what 3D Slicer says of a segment
+"""Spaces of nrrd that define the patient's left, front and head."""
+_NIFTI_1, _NIFTI_2 = 348, 540  # header sizes in bytes, which are also the first number of each header
+_FIRST = 352  # smallest byte offset of the first voxel in a single-file NIfTI-1
+_NIFTI_REAL = {16: "f4", 64: "f8"}  # floating-point types
+_NRRD_HEADER = 1 << 20  # bytes; 3D Slicer keeps terminology and colours of all segments in the header
+_SEGMENT = re.compile(r"segment\d+_")  # prefix of the keys that 3D Slicer writes for a segment
 _NRRD_TYPES = ((8, ("long", "64", "double")), (2, ("short", "16")), (1, ("char", "8")), (4, ("int", "float")))
-"""Bytes of a voxel, and parts of the names of such types: ``unsigned short int``, ``uint16_t``."""
+"""Bytes of a voxel, and parts of the names of types of this size: ``unsigned short int``, ``uint16_t``."""
 
 
 def check_header(path: Path) -> None:
-    """Raise DataError, naming the file, unless its header is a readable one; what it leaves open is doubted."""
+    """Raise DataError, naming the file, unless its header is readable; warn if the header leaves something open."""
     _file_size(path)
     if not is_nrrd(path):
         _nifti_header(path)
@@ -50,13 +50,13 @@ def check_header(path: Path) -> None:
 
 
 def check_voxels(path: Path) -> None:
-    """Raise DataError unless the file holds as many voxels as its header declares, in NIfTI finite ones."""
+    """Raise DataError unless the file holds as many voxels as its header declares, and in NIfTI only finite ones."""
     (_check_nrrd if is_nrrd(path) else _check_nifti)(path)
 
 
 def label_names(path: Path) -> dict[int, str]:
-    """Return the names of the labels of a ``.seg.nrrd`` file of 3D Slicer by their values, unless they are its default
-    names (``Segment_1``); of other files none."""
+    """Return the names of the labels of a ``.seg.nrrd`` file of 3D Slicer by their values, without default names
+    (``Segment_1``); an empty dict for other files."""
     if not is_nrrd(path):
         return {}
     fields, _ = _nrrd_header(path)
@@ -94,11 +94,11 @@ def refuse_large(path: Path, size: tuple[int, ...]) -> None:
 
 
 def _nifti_header(path: Path) -> tuple[float, float, str]:
-    """Return where the voxels begin and end, in bytes, and numpy's type of real voxels (empty for whole ones).
+    """Return the byte offsets where the voxels begin and end, and the NumPy type of floating-point voxels, else "".
 
     Raises:
-        DataError: naming the file, for a spacing that is not finite, and for two accounts of the voxels' place (sform
-            and qform) that contradict one another: programs follow one or the other.
+        DataError: naming the file, for a spacing that is not finite, and for positions of the voxels by sform and qform
+            that contradict each other, because programs use one or the other.
     """
     head, _ = _unpacked(path, 0, _is_packed(path), 0)
     if head.startswith(b"\x1f\x8b"):
@@ -116,11 +116,11 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
     dims, (kind, bits), (hand, *spacing), (start,), (slope, intercept), codes, quaternion, rows = parts
     if not np.isfinite(spacing).all():
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
-    if slope == 0 and intercept != 0:  # no scale, by the format; SimpleITK adds the intercept
+    if slope == 0 and intercept != 0:  # the format says no scale; SimpleITK adds the intercept
         raise DataError(f"{path}: scl_slope 0 means no scale, but scl_inter is {intercept:g}; correct one of them")
     if np.isfinite(slope) and slope and not np.isfinite(intercept):
         raise DataError(f"{path}: scl_inter is {intercept:g} beside scl_slope {slope:g}; correct the scale")
-    if head[344:348] == b"n+1\0" and not start >= _FIRST:  # which the format reads as 352, and programs as it stands
+    if head[344:348] == b"n+1\0" and not start >= _FIRST:  # 352 by the format; programs take it as it is
         raise DataError(f"{path}: vox_offset is {start:g}, within the header; save the file again, or set {_FIRST}")
     lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
     if codes[1] > 0 and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
@@ -143,14 +143,14 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
 
 
 def _check_nifti(path: Path) -> None:
-    """Raise DataError unless the file holds as many voxels as its header declares, and finite ones."""
+    """Raise DataError unless the file holds as many voxels as its header declares, and only finite ones."""
     start, end, real = _nifti_header(path)
     _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
     if length > _LARGEST_FILE:
         raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
     if not length >= end:
         raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
-    if real:  # SimpleITK's reader makes 0 of NaN and infinity
+    if real:  # SimpleITK's reader replaces NaN and infinity by 0
         with path.open("rb") as file:
             content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
             content.seek(int(start))
@@ -161,8 +161,8 @@ def _check_nifti(path: Path) -> None:
 
 
 def _rotation(quaternion: Sequence[float]) -> np.ndarray:
-    """Return (3, 3) of the last three numbers of a unit quaternion, as NIfTI stores it."""
-    from scipy.spatial.transform import Rotation  # takes its time
+    """Return the rotation matrix (3, 3) of a unit quaternion, given by its last three numbers as NIfTI stores it."""
+    from scipy.spatial.transform import Rotation  # slow to import
 
     b, c, d = quaternion
     rest = 1 - (b * b + c * c + d * d)
@@ -184,7 +184,8 @@ def _check_nrrd(path: Path) -> None:
 
 
 def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
-    """Return the header's fields, lower case, and where the voxels begin. Raises DataError as :func:`grid_of_file`."""
+    """Return the header's fields in lower case, and the byte offset of the voxels. Raises DataError as
+    :func:`softmask.data.volume_files.grid_of_file`."""
     _file_size(path)
     try:
         with path.open("rb") as file:
@@ -196,10 +197,10 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
     if not start.startswith(b"NRRD000") or not ends:
         raise DataError(f"{path}: not a readable nrrd file, its header does not begin or end as one; {AGAIN}")
-    head = start[: min(ends)]  # in UTF-8, as 3D Slicer writes names, or in Latin-1, as others do
+    head = start[: min(ends)]  # in UTF-8, as 3D Slicer writes names, or in Latin-1, as other programs do
     lines = head.decode("latin-1" if "\ufffd" in head.decode(errors="replace") else "utf-8").splitlines()[1:]
     pairs = [line.partition(":") for line in lines if not line.startswith("#")]
-    # "key:=value" is no field of the format, but one of a program; "data file: a:=b" is one
+    # "key:=value" is not a field of the format but of a program; "data file: a:=b" is a field
     names = {key.strip().lower(): value[1:].strip() for key, _, value in pairs if _SEGMENT.match(key.lower())}
     pairs = [(key, colon, value) for key, colon, value in pairs if colon and not value.startswith("=")]
     fields = names | {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
@@ -222,7 +223,7 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
 
 
 def _left_open(fields: dict[str, str]) -> str:
-    """Return what the header of a nrrd file does not say, and what is taken for it; empty where it says all."""
+    """Return which statement is missing in the header of an nrrd file, and the value taken for it; empty if none is."""
     if not {"spacings", "space directions"} & fields.keys():
         return "states no size of its voxels; 1 mm is taken"
     if (space := fields.get("space", "")) not in _SPACES:
@@ -232,8 +233,8 @@ def _left_open(fields: dict[str, str]) -> str:
 
 
 def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
-    """Return the first bytes of the content behind ``start``, and its length; compressed content is read up to
-    ``most`` bytes, and the checksum at its end is verified by the way.
+    """Return the first bytes of the content after ``start``, and its length; compressed content is read up to
+    ``most`` bytes, which also verifies the checksum at its end.
     """
     size = _file_size(path)
     if size > _LARGEST_FILE:
