@@ -82,7 +82,9 @@ def package_version(package: str) -> str | None:
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Return (commit, whether the code differs from it) of the checkout at ``folder``; (None, None) outside git.
-    Results and figures are not code."""
+
+    Results, figures, and the tables that a long training extends (``rates.csv``, ``longer.csv``) are not code.
+    """
 
     def git(*arguments: str) -> str | None:
         try:
@@ -94,5 +96,6 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
     known = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
     if len(known) != 2 or Path(known[0]).resolve() != folder.resolve():
         return None, None
-    status = git("status", "--porcelain", "--", ".", ":(exclude)results", ":(exclude)figures")
+    written = ("results", "figures", "lib/softmask/experiments/*.csv")
+    status = git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in written))
     return known[1], None if status is None else bool(status)

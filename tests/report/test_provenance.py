@@ -59,8 +59,8 @@ def git(folder, *arguments):
 def test_git_state_knows_commit_and_changes_but_not_its_own_output(tmp_path):
     git(tmp_path, "init", "-q")
     assert provenance.git_state(tmp_path) == (None, None)  # no commit yet
-    for name in ("code.py", "results/a.csv", "figures/a.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("code.py", "results/a.csv", "figures/a.png", "lib/softmask/experiments/rates.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "m")
@@ -69,6 +69,7 @@ def test_git_state_knows_commit_and_changes_but_not_its_own_output(tmp_path):
     assert dirty is False
     (tmp_path / "results" / "a.csv").write_text("2")
     (tmp_path / "figures" / "new.png").write_text("2")
+    (tmp_path / "lib" / "softmask" / "experiments" / "rates.csv").write_text("2")
     assert provenance.git_state(tmp_path) == (commit, False)
     (tmp_path / "code.py").write_text("2")
     assert provenance.git_state(tmp_path) == (commit, True)
