@@ -33,7 +33,7 @@ from softmask.measure.segmentation import dice_of_pairs
 from softmask.measure.statistics import mean_difference
 from softmask.parallel import map_samples
 from softmask.report.result import Cell
-from softmask.train.losses import by_tanh
+from softmask.train.losses import uses_tanh
 
 CROP = 64  # height and width of the networks' input, in pixels
 
@@ -322,7 +322,7 @@ def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
         top, left = int(crop.top), int(crop.left)
         seen = slice(top, top + int(crop.height)), slice(left, left + int(crop.width))
         probabilities, band = record.predictions[sample.id] / 255, soft.edge_band(alpha[seen])
-        line: dict = {"patient": sample.patient, "network": record.spec.name, "learnt": by_tanh(record.spec.losses)}
+        line: dict = {"patient": sample.patient, "network": record.spec.name, "learnt": uses_tanh(record.spec.losses)}
         for at in (0.5, 0.3, 0.7, 0.9):
             line[f"{at:g}"] = float(segmentation.dice(probabilities >= at, truth[seen]))
         heads = {"sigmoid": probabilities, "tanh": soft.soft_head(probabilities)}

@@ -21,7 +21,7 @@ from softmask.measure.soft import soft_head
 from softmask.nets.cascade import Transferring, interpolated
 from softmask.nets.cascade import channels as cascade_channels
 from softmask.nets.srgan import SCALE
-from softmask.train.losses import by_tanh, looking_at
+from softmask.train.losses import uses_tanh, looking_at
 from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
@@ -96,7 +96,7 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The soft mask is (tanh(logits) + 1) / 2 if a loss defines it so, else the probability. If no loss compares with the
     binary mask, the soft mask is also returned as the probability.
     """
-    alphas = soft_head(answers) if by_tanh(spec.losses) else answers
+    alphas = soft_head(answers) if uses_tanh(spec.losses) else answers
     probabilities = answers if looking_at("masks", spec.losses) else alphas
     scale = spec.scale // spec.reduction
     return _averaged(probabilities, scale)[:, 0], _averaged(alphas, scale)[:, 0]
@@ -111,7 +111,7 @@ def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
     spec = record.spec
     if spec.network == UNCHANGED and spec.label != TEMPERATURE:
         spec = spec.prior
-    both = by_tanh(spec.losses) and looking_at("masks", spec.losses)
+    both = uses_tanh(spec.losses) and looking_at("masks", spec.losses)
     predictions = {name: image / 255 for name, image in record.predictions.items()}
     return {name: soft_head(image) if both else image for name, image in predictions.items()}
 

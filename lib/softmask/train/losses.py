@@ -225,7 +225,7 @@ def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) ->
     return terms
 
 
-def by_tanh(losses: Weighted) -> bool:
+def uses_tanh(losses: Weighted) -> bool:
     """Return whether the soft mask of a network trained with ``losses`` is the tanh of its logits."""
     return any(getattr(LOSSES[name], "tanh", False) for name, _ in losses)
 

@@ -20,7 +20,7 @@ from softmask.measure.segmentation import dice
 from softmask.nets.base import SegmentationNet
 from softmask.train.device import generator, pick
 from softmask.train.loop import NotFinite, Outcome, Progress, Settings, Start, Task, digest, fit
-from softmask.train.losses import Batch, Weighted, by_tanh
+from softmask.train.losses import Batch, Weighted, uses_tanh
 from softmask.train.objectives import Segmentation
 
 BINARY = "binary"
@@ -76,7 +76,7 @@ def train(
     batch = Batch(*(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays))
 
     warm = []  # losses of the warm-up, which only networks with a soft loss have
-    if by_tanh(losses):
+    if uses_tanh(losses):
         warm = [loss for loss, _ in losses if loss.startswith("dice")] or ["dice"]
     added = [(loss, 1.0) for loss in warm if loss not in dict(losses)]
     objective = Segmentation(
