@@ -185,7 +185,7 @@ def found() -> dict:
     means = {"soft_mask_cross_entropy": 0, "label_smoothing": 5, "readers_mean": 0, "svls": 0}
     values = {}
     for seed, (row, mean) in enumerate(means.items()):
-        for metric, low in beyond.LOW.items():
+        for metric, low in beyond.LOWER_IS_BETTER.items():
             values[row, "lidc", metric] = made_scores(mean if low else -mean, seed)
     rising = tuple(np.linspace(0, 0.9, 10))
     values["svls", "lidc", "ged"] = made_scores(0, 3, rising)
@@ -196,12 +196,12 @@ def test_differences_are_in_favour_of_the_soft_mask_and_corrected_over_the_table
     judged = beyond.compared(found)
     assert len(judged) == 9
     told = {(each.pair.worse, each.pair.metric): beyond.shown(each) for each in judged}
-    assert {told["label_smoothing", metric] for metric in beyond.LOW} == {"better"}
-    assert {told["readers_mean", metric] for metric in beyond.LOW} == {"not shown"}
+    assert {told["label_smoothing", metric] for metric in beyond.LOWER_IS_BETTER} == {"better"}
+    assert {told["readers_mean", metric] for metric in beyond.LOWER_IS_BETTER} == {"not shown"}
     assert told["svls", "ged"] == "not judged: undertrained"
     by_pair = {(each.pair.worse, each.pair.metric): each.outcome for each in judged}
     for (worse, metric), outcome in by_pair.items():
-        sign = -1 if beyond.LOW[metric] else 1
+        sign = -1 if beyond.LOWER_IS_BETTER[metric] else 1
         ours, theirs = (found[row, "lidc", metric].values.mean() for row in ("soft_mask_cross_entropy", worse))
         assert outcome.difference.mean == pytest.approx(sign * (ours - theirs))
     p = [outcome.p_holm for outcome in by_pair.values()]
@@ -250,5 +250,7 @@ def test_the_tables_have_every_row_and_the_figure_every_comparison(fitted, opene
     rows = beyond.difference_cells(judged, fitted)
     assert len(rows) == 5 * len(judged) - 1, "no p value of the undertrained one"
     fig = beyond.figure(judged, "lidc")
-    assert [ax.get_title() for ax in fig.axes] == [papers.display("metrics", metric) for metric in beyond.LOW]
+    assert [ax.get_title() for ax in fig.axes] == [
+        papers.display("metrics", metric) for metric in beyond.LOWER_IS_BETTER
+    ]
     assert beyond.figure(judged, "lnsm") is None

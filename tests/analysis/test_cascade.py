@@ -144,7 +144,7 @@ def test_looks_of_two_runs_and_of_none(config, data):
         untrained(spec(row, "lnsm", config, paper="dsnet-v2"), names) for row in ("neither", "dtm_csf")
     )
     fitted, rows = {("neither", "lnsm"): [neither], ("dtm_csf", "lnsm"): [dsnet_run]}, ("neither", "dtm_csf")
-    [first, second] = cascade.looks(fitted, rows, "lnsm", config)
+    [first, second] = cascade.views(fitted, rows, "lnsm", config)
     np.testing.assert_array_equal(second.image, data[0].test.images[3, 0])
     assert first.super_resolved.shape == (2 * SIZE, 2 * SIZE)
     assert first.without.shape == first.having.shape == (SIZE, SIZE)
@@ -154,8 +154,8 @@ def test_looks_of_two_runs_and_of_none(config, data):
     assert len({image.get_clim() for image in shown}) == 1
     fig.canvas.draw()
     recorded = {("neither", "lnsm"): [untrained(neither.spec, names, folder=None)]}
-    assert cascade.looks(fitted | recorded, rows, "lnsm", config) == []
-    assert cascade.looks(recorded, rows, "lnsm", config) == cascade.looks({}, rows, "lnsm", config) == []
+    assert cascade.views(fitted | recorded, rows, "lnsm", config) == []
+    assert cascade.views(recorded, rows, "lnsm", config) == cascade.views({}, rows, "lnsm", config) == []
     assert panels.attention([], "DRTM") is None
 
 

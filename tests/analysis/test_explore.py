@@ -33,12 +33,12 @@ def test_cutting_moves_the_mark_along(discs):
         alpha=np.pad(whole.alpha, there),
         recist=whole.recist + np.array([30, 10]),
     )
-    sample = explore.cut(padded)
+    sample = explore.crop(padded)
     assert sample.image.shape == sample.alpha.shape == sample.readers.shape[1:] == (64, 64)
     ends, were = (step.recist.reshape(-1, 2).T.astype(int) for step in (sample, padded))
     assert np.array_equal(sample.readers[:, *ends], padded.readers[:, *were])
     assert np.array_equal(sample.image[tuple(ends)], padded.image[tuple(were)])
-    assert np.array_equal(explore.cut(sample).image, sample.image)
+    assert np.array_equal(explore.crop(sample).image, sample.image)
 
 
 def test_it_starts_as_a_sample_is_labelled(discs):

@@ -83,7 +83,7 @@ def test_intervals_hold_their_values_and_rows_are_told_apart(found):
     for (row, dataset, metric), value in cells.items():
         if metric in ("acc", "auc"):
             assert cells[row, dataset, f"{metric}_low"] <= value <= cells[row, dataset, f"{metric}_high"]
-    drawn = study.drawn_areas(found)
+    drawn = study.intervals_by_key(found)
     assert set(study.printed_areas()) <= set(drawn)
     assert drawn["lidc", "area", "knn"]["auc"] == cells["k nearest neighbours, area alone", "lidc", "auc"]
     points = {(cell.row, cell.metric): cell.ours_mean for cell in study.auc_cells(found[:1], [("soft_roi", "area")])}

@@ -321,7 +321,7 @@ def test_other_forms_have_their_validation_dice(record):
 def test_every_rate_that_was_tried_has_a_column(monkeypatch, tmp_path):
     monkeypatch.setattr(schedules, "TABLE", tmp_path / "rates.csv")
     for rate, dice in zip(schedules.RATES, (0.1, 0.9, 0.8, 0.0), strict=True):
-        schedules.add(schedules.Trial("embedded", "lidc", "unet", 16, "1dice", rate, dice, 1.0))
+        schedules.add_trial(schedules.Trial("embedded", "lidc", "unet", 16, "1dice", rate, dice, 1.0))
     frame = training.rates_tried(night.groups(Config.from_parameters("night", "embedded"))["SoftGAN"])
     assert frame.columns.tolist() == ["0.0003", "0.001", "0.003", "0.01", "taken"]
     assert frame.loc["LIDC, unet, 1dice"].tolist() == [0.1, 0.9, 0.8, 0.0, 0.001]

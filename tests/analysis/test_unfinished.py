@@ -179,7 +179,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted, keep, recor
     assert starts[wanted["medt", "lidc"][0].name] == 1
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
-    assert finished.firsts(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
+    assert finished.first_runs(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
     assert all(not record.failed for record in choices.read_records(config, ["lidc"])["lidc"])
 
 
@@ -235,6 +235,6 @@ def test_super_resolution(config, there, keep, record_of):
 
 def test_networks_beside_doctors(config):
     assert cascade.doctors(finished.fit_rows(rows_of(["casgan"], "lidc-500", config), config)) == {}
-    assert cascade.looks(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
+    assert cascade.views(finished.Fitted({}), ("neither", "dtm_csf"), "lnsm", config) == []
     words = finished.unfinished(finished.Fitted({}), ["casgan_soft"], cascade.BEYOND_NODULES)
     assert words == "CasGAN, soft masks on ISBI 2012, CasGAN, soft masks on PROMISE12"

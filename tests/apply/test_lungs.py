@@ -69,12 +69,12 @@ def test_slices_that_are_too_small_are_refused(lgan):
 
 def test_a_scan_is_its_slices(lgan):
     model = models.load(lgan)
-    hu = np.random.default_rng(2).integers(-1024, 500, (scans.SLICES + 3, 40, 48)).astype(np.int16)
+    hu = np.random.default_rng(2).integers(-1024, 500, (scans.BATCH_SIZE + 3, 40, 48)).astype(np.int16)
     done: list[int] = []
     mask = scans.find_lungs(model, hu, (5.0, 4.0), done.append)
-    assert done == [scans.SLICES, 3]
+    assert done == [scans.BATCH_SIZE, 3]
     assert mask.any(axis=(1, 2)).all()
-    for z in (0, scans.SLICES - 1, scans.SLICES, len(hu) - 1):
+    for z in (0, scans.BATCH_SIZE - 1, scans.BATCH_SIZE, len(hu) - 1):
         shown = window_hu(without_surroundings(hu[z], (5.0, 4.0)))
         np.testing.assert_array_equal(mask[z], model.segment(shown).mask)
 

@@ -89,7 +89,7 @@ def test_what_is_no_model_is_not_exported(tmp_path, run, data, monkeypatch):
         exporting.export(run, tmp_path / "m", replace(data, digest="other"))
     with pytest.raises(ConfigError, match="comes without"):
         exporting.export(replace(run, needs=()), tmp_path / "m", data)
-    monkeypatch.setattr(exporting, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(exporting, "MAX_FILE_BYTES", 1000)
     with pytest.raises(ConfigError, match="MB, and a model at most"):
         exporting.export(run, tmp_path / "m", data)
     assert not list(tmp_path.iterdir())

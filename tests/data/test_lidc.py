@@ -150,7 +150,7 @@ def test_a_sample(archive):
 
 def test_the_second_opening_reads_no_mask_unless_the_code_has_changed(folder, monkeypatch):
     first = LidcSlices(folder)
-    monkeypatch.setattr("softmask.data.lidc._look_through", None)
+    monkeypatch.setattr("softmask.data.lidc._index_files", None)
     second = LidcSlices(folder)
     assert second.index.equals(first.index)
     assert second.fingerprint == first.fingerprint

@@ -52,7 +52,7 @@ def test_temperature_scaling_is_fitted_to_the_validation_images_and_trains_nothi
     scaled = replace(prior, network="unchanged", width=0, label="temperature", losses=(), prior=prior)
     plain, run = fit([prior, scaled], config, jobs=1)
     data = prepare.prepare(prior, config)
-    validation, test = (kinds.predicted(plain, part.images)[0] for part in (data.validation, data.test))
+    validation, test = (kinds.predict_masks(plain, part.images)[0] for part in (data.validation, data.test))
     [temperature] = run.record.curves["temperature"]
     assert temperature == pytest.approx(soft.best_temperature(validation, data.validation.masks[:, 0]), rel=1e-4)
     assert abs(temperature - 1) > 0.01  # or nothing would be tested below

@@ -165,7 +165,7 @@ def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, t
     from softmask.nets import build
 
     prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
-    assert len(kinds.Test(one, data, [prior]).run(None, None).measures["iou"]) == 9
+    assert len(kinds.Evaluate(one, data, [prior]).run(None, None).measures["iou"]) == 9
 
 
 def test_rows_of_lgans_tables() -> None:

@@ -31,7 +31,7 @@ def test_a_failed_kind_is_named_the_others_go_on_and_nothing_is_written(config, 
 def test_the_command_takes_the_filters_of_trainings_and_its_status_is_that_of_the_rehearsal(
     config, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr(rehearsal, "alone", lambda _, spec, __: rehearsal.Rehearsal(2e9, 900, 4500))
+    monkeypatch.setattr(rehearsal, "in_own_process", lambda _, spec, __: rehearsal.Rehearsal(2e9, 900, 4500))
     assert cli.main([*REHEARSE, "--on", "lnsm", "--only", "unet", "softgan"]) == 0
     said = capsys.readouterr().out
     assert "All 2 training runs (2 kinds)" in said
@@ -42,7 +42,7 @@ def test_the_command_takes_the_filters_of_trainings_and_its_status_is_that_of_th
 
 @pytest.mark.parametrize(("row", "dataset"), [("casgan_plusplus", "lidc"), ("lgan_regression", "lidc-lung")])
 def test_rows_that_build_on_others_and_rows_of_lungs_are_rehearsed(config, tmp_path, row, dataset):
-    measured = rehearsal.alone(rehearsal.rehearse, rows.spec(row, dataset, config), str(tmp_path))
+    measured = rehearsal.in_own_process(rehearsal.rehearse, rows.spec(row, dataset, config), str(tmp_path))
     assert min(measured.memory, measured.step, measured.end) > 0
 
 
@@ -56,7 +56,7 @@ def test_steps_are_those_of_the_whole_training_and_kinds_are_told_apart():
 
 
 def test_a_killed_process_is_a_failure_in_words():
-    assert "killed" in rehearsal.alone(signal.raise_signal, signal.SIGKILL)
+    assert "killed" in rehearsal.in_own_process(signal.raise_signal, signal.SIGKILL)
 
 
 def test_what_does_not_go_together_is_told(config, capsys):

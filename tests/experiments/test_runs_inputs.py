@@ -183,7 +183,7 @@ def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, d
     images = data.test.images
     expected = [inputs.interpolated(images, 4), inputs.super_resolved(run, images), inputs.detail(run, images)]
     with torch.no_grad():
-        result = inputs.seeing(spec, segmentor, [run])(torch.tensor(images))
+        result = inputs.with_channels(spec, segmentor, [run])(torch.tensor(images))
         wanted = segmentor(torch.tensor(np.concatenate(expected, axis=1, dtype=np.float32)))
         generator.last.register_forward_pre_hook(
             lambda _, read: np.testing.assert_allclose(expected[2], *read, atol=2e-3)
@@ -191,7 +191,7 @@ def test_features_at_full_size_are_never_made_for_all_images(tiny, sr, config, d
         generator(torch.tensor(images))  # F_SR is what its last convolution reads
     torch.testing.assert_close(result, wanted, atol=2e-3, rtol=0)  # kept in half precision there
     other = tiny(network="dsnet", channels=spec.channels, scale=2, reduction=2, sr=sr)
-    assert inputs.seeing(other, segmentor, [run]) is segmentor
+    assert inputs.with_channels(other, segmentor, [run]) is segmentor
 
 
 def test_an_answer_is_read_at_the_size_of_the_data(tiny, cascade):

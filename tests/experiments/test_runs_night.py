@@ -155,25 +155,25 @@ class TestRates:
         ]
         tried = [night.try_rate(spec, config) for spec in night.untried(specs)]
         for trial in tried:
-            schedules.add(trial)
+            schedules.add_trial(trial)
         assert sorted(item.rate for item in tried) == sorted(schedules.RATES)
         assert not night.untried(specs)
         assert sorted(schedules.trials(), key=lambda one: one.rate) == sorted(tried, key=lambda one: one.rate)
         best = max(tried, key=lambda one: (one.validation_dice, -one.rate))
         for source, width, rate in (("embedded", 2, best.rate), ("embedded", 3, None), ("real", 2, None)):
             subject = schedules.subject_of(source, "lidc", "improved_backbone", width, specs[0].losses)
-            assert schedules.chosen(subject) == rate
+            assert schedules.best_rate(subject) == rate
         assert len(night.untried([tiny(losses=(("dice", 1.0),), label="binary")])) == 4
 
     def test_a_rate_is_chosen_only_when_all_are_tried(self):
         subject = schedules.subject_of("real", "lidc", "unet", 16, (("dice", 1.0),))
         for rate in schedules.RATES:
-            assert schedules.chosen(subject) is None
-            schedules.add(schedules.Trial(*subject, rate, 0.9, 1.0))
-        assert schedules.chosen(subject) == min(schedules.RATES)
+            assert schedules.best_rate(subject) is None
+            schedules.add_trial(schedules.Trial(*subject, rate, 0.9, 1.0))
+        assert schedules.best_rate(subject) == min(schedules.RATES)
 
     def test_a_damaged_table_names_its_line(self):
-        schedules.add(schedules.Trial("real", "lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
+        schedules.add_trial(schedules.Trial("real", "lidc", "unet", 16, "1dice", 0.001, 0.9, 1.0))
         schedules.TABLE.write_text(schedules.TABLE.read_text().replace("0.001", "fast"))
         with pytest.raises(DataError, match=r"rates\.csv, line 2: not a line of tried rates .*fast"):
             schedules.trials()
@@ -213,20 +213,20 @@ class TestLonger:
         assert not night.rising(specs, long)
         specs = curves(*2 * [[0.5 + 0.01 * epoch for epoch in range(10)]])
         assert not night.rising([*specs, *(spec.times(1 / 2) for spec in specs)], long)
-        schedules.lengthen({("embedded", specs[0].times(1 / 2).row): 0.01})
+        schedules.add_lengthened({("embedded", specs[0].times(1 / 2).row): 0.01})
         assert not night.rising(specs, long)
 
     def test_a_row_known_to_rise_is_not_judged_again_by_the_one_seed_that_is_left_of_it(self, curves, long):
         specs = curves([0.5 + 0.02 * epoch for epoch in range(10)], [0.8] * 10)
         assert night.rising(specs, long)
-        schedules.lengthen({("embedded", specs[0].row): 0.02})
+        schedules.add_lengthened({("embedded", specs[0].row): 0.02})
         assert not night.rising([specs[0], specs[0].times(2)], long)
 
     def test_such_rows_are_trained_twice_as_long_in_every_table(self):
         config = Config.from_parameters("night", "embedded")
         groups = night.groups(config)
         name = "lnsm-improved_backbone-soft_mask-0.5dice+100soft_l1+1gan-24x8"
-        schedules.lengthen({("embedded", name): 0.0077})
+        schedules.add_lengthened({("embedded", name): 0.0077})
         assert schedules.lengthened() == {("embedded", name): 0.0077}
         changed = {spec for runs in night.groups(config).values() for spec in runs}
         before = {spec for runs in groups.values() for spec in runs}

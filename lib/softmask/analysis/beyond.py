@@ -49,7 +49,7 @@ NETWORKS = ("improved_backbone", "unet")
 IN_THE_PAPERS = ("no_soft_label", "soft_mask_loss", "softgan", "kats_dilation", "gros_interpolation", "unet")
 """Rows that are also in the papers' tables."""
 
-LOW = {CONSENSUS: False, "ged": True, "ece_vote": True}
+LOWER_IS_BETTER = {CONSENSUS: False, "ged": True, "ece_vote": True}
 """Measures by which the soft mask is compared with other labels, and whether lower values are better."""
 
 _PAIRS = {
@@ -190,11 +190,11 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
 
 
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
-    """Return the scores by the measures of :data:`LOW`, times 100."""
+    """Return the scores by the measures of :data:`LOWER_IS_BETTER`, times 100."""
     by_key = {}
     places = list(judged_by_readers(fitted).items())
     for (row, dataset), runs in progress(places, "against readers", unit="row"):
-        for metric in LOW:
+        for metric in LOWER_IS_BETTER:
             name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
             measured = scores_of(runs, name, [fitted], source)
             by_key[row, dataset, metric] = replace(measured, values=100 * measured.values)
@@ -209,11 +209,11 @@ def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
     """
     rows = [(better, worse) for by_row in PAIRS.values() for better, rivals in by_row.items() for worse in rivals]
     judged, p = [], []
-    for metric, dataset, (better, worse) in product(LOW, NODULES, rows):
+    for metric, dataset, (better, worse) in product(LOWER_IS_BETTER, NODULES, rows):
         pair = Pair(better, worse, dataset, metric)
         if not scores.keys() >= set(pair.keys):
             continue
-        outcome = judge_pair(*(scores[key] for key in pair.keys), lower=LOW[metric])
+        outcome = judge_pair(*(scores[key] for key in pair.keys), lower=LOWER_IS_BETTER[metric])
         difference = outcome.difference
         judged.append(Judged(pair, outcome))
         p.append(np.nan if np.isnan(outcome.p) else min(1.0, 2 * min(difference.p_below(0), difference.p_above(0))))
@@ -296,7 +296,7 @@ def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
             for dataset in NODULES:
                 where = f"{display('datasets', dataset)} with the {display('rows', network)}"
                 if own := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
-                    by_metric = ([each for each in own if each.pair.metric == metric] for metric in LOW)
+                    by_metric = ([each for each in own if each.pair.metric == metric] for metric in LOWER_IS_BETTER)
                     hardest = [min(some, key=lambda each: each.outcome.difference.mean) for some in by_metric if some]
                     told = "; ".join(map(_words, hardest))
                     places.append(f"On {where} ({own[0].outcome.data}), the soft mask against {question}: {told}.")

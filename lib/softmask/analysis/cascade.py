@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from softmask.analysis.finished import Fitted, data_of, distinct, example_of, firsts, needs_of
+from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs, needs_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
-from softmask.experiments.inputs import channels, feed, seeing, super_resolved
+from softmask.experiments.inputs import channels, feed, super_resolved, with_channels
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import SOFTENED, RunSpec
 from softmask.experiments.store import Run
@@ -44,7 +44,7 @@ BEYOND_NODULES = ("isbi2012", "promise12")
 
 
 @dataclass(frozen=True, eq=False)
-class Fed:
+class Example:
     """First training image with the network's input, and the first four images as a batch.
 
     ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1], except channels that are features.
@@ -59,7 +59,7 @@ class Fed:
     note: str
 
 
-def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
+def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
     """Return the first training images of a run; without a trained super-resolution network, they are interpolated."""
     data = example_of(spec, config)
     whole = data.train
@@ -77,7 +77,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Fed:
     if not trained:
         note = "recorded: interpolated in place of super-resolved, features of a network that has learnt nothing"
     batch = Batch(images, torch.tensor(fed.masks), torch.tensor(soft))
-    return Fed(fed.ids[0], data, whole.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
+    return Example(fed.ids[0], data, whole.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
 
 
 class _Interpolating(nn.Module):
@@ -175,7 +175,7 @@ def side_by_side(fitted: Fitted, row: str, config: Config) -> Figure | None:
     """Draw CasGAN figure 8 for a row's first seed, on :data:`BEYOND_NODULES`."""
     rows, names = [], []
     for dataset in BEYOND_NODULES:
-        for run in firsts(fitted, [row], dataset).values():
+        for run in first_runs(fitted, [row], dataset).values():
             panels = pictured(run, config)
             rows += panels
             names += [display("datasets", dataset) if i == 0 else "" for i in range(len(panels))]
@@ -197,16 +197,16 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
     block = (network.backbone if isinstance(network, OnEnlarged) else network).first
     hook = block.spatial_attention.register_forward_hook(keep)
     try:
-        whole = seeing(run.spec, network, run.needs)
+        whole = with_channels(run.spec, network, run.needs)
         evaluate(whole, whole, channels(run.spec, images, run.needs), batch_size=16)
     finally:
         hook.remove()
     return torch.cat(weights)[:, 0].cpu().numpy()
 
 
-def looks(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -> list[Look]:
+def views(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -> list[Look]:
     """Return the spatial attention of the networks of two rows on three test images."""
-    runs = [run for run in firsts(fitted, rows, dataset).values() if run.folder is not None]
+    runs = [run for run in first_runs(fitted, rows, dataset).values() if run.folder is not None]
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
         return []

@@ -29,7 +29,7 @@ ELSEWHERE = ("soft_roi", "soft_half")
 """Rows whose claims are judged in notebooks 9 and 2."""
 
 
-def own(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
+def own_claim(words: str, *pairs: tuple[str, str, str, str]) -> Claim:
     """Return a claim of the workbook itself about ``pairs``: better, worse, data set, metric."""
     return Claim(words, tuple(Pair(*names, delta=LARGEST_DELTA) for names in pairs))
 
@@ -40,9 +40,9 @@ _PARTS = (
     ("casgan_soft", "casgan_without_sr"),
     ("unet_student", "unet_hard"),
 )
-ABLATION = own("Every part adds to Dice on LNSM", *((*rows, "lnsm", "dice") for rows in _PARTS))
+ABLATION = own_claim("Every part adds to Dice on LNSM", *((*rows, "lnsm", "dice") for rows in _PARTS))
 """CasGAN's parts, one at a time: the discriminator, the soft label, the super-resolved image; and the teacher."""
-ABLATION_SOFT = own("Every part adds to soft Dice on LNSM", *((*rows, "lnsm", "soft_dice") for rows in _PARTS))
+ABLATION_SOFT = own_claim("Every part adds to soft Dice on LNSM", *((*rows, "lnsm", "soft_dice") for rows in _PARTS))
 
 
 def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:

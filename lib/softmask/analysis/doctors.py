@@ -247,7 +247,7 @@ def of_network(runs: Sequence[Run]) -> dict[str, np.ndarray]:
     }
 
 
-def everyone(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
+def doctors_and_networks(networks: Mapping[str, Sequence[Run]]) -> dict[str, dict[str, np.ndarray]]:
     """Return Dice of every nodule (N,) by name (``any_doctor`` first) and reference."""
     values = {name: of_network(runs) for name, runs in networks.items() if runs}
     if not values:
@@ -270,7 +270,7 @@ def group_cells(
     networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
 ) -> list[Cell]:
     """Return the number of nodules and the Dice with ``reference``, for each group."""
-    values = {f"dice_of_{name}": by[reference] for name, by in everyone(networks).items()}
+    values = {f"dice_of_{name}": by[reference] for name, by in doctors_and_networks(networks).items()}
     cells = []
     for group, inside in members.items():
         if inside.any() and values:

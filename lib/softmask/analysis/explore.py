@@ -58,10 +58,10 @@ def nodules(dataset: Dataset) -> dict[str, Sample]:
             f"{dataset.name}: no nodule of a known kind that four readers marked in {dataset.origin}; "
             "use data = 'embedded'"
         )
-    return {kind: cut(sample) for kind, sample in samples.items()}
+    return {kind: crop(sample) for kind, sample in samples.items()}
 
 
-def cut(sample: Sample) -> Sample:
+def crop(sample: Sample) -> Sample:
     """Return the :data:`SIZE` x :data:`SIZE` pixels around the lesion of a sample."""
     rows, columns = panels.crop(sample, SIZE)
     arrays = {name: getattr(sample, name) for name in ("image", "readers", "hu", "alpha", "nodules")}

@@ -57,7 +57,7 @@ def succeeded(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if not run.record.failed]
 
 
-def firsts(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
+def first_runs(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
     """Return the run of the first seed that is finished and did not fail, for each of ``rows`` that has one."""
     runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
     return {row: some[0] for row, some in runs.items() if some}

@@ -176,8 +176,8 @@ def decided_on_real(judged: Sequence[Verdict], scores: Mapping[Key, Scores]) -> 
 def against_morphology(rows: Sequence[str]) -> list[Claim]:
     """Return the claims that networks trained on real slices are better than morphology."""
     words = "A network trained on real slices has a {} than morphology"
-    higher = claims.own(words.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
-    nearer = claims.own(
+    higher = claims.own_claim(words.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
+    nearer = claims.own_claim(
         words.format("smaller Hausdorff distance"), *((row, "morph", REAL, "hausdorff") for row in rows)
     )
     return [higher, replace(nearer, unit="pixels", lower=True)]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from softmask import papers
-from softmask.analysis.finished import Fitted, data_of, firsts
+from softmask.analysis.finished import Fitted, data_of, first_runs
 from softmask.analysis.table import NAN
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import soft_masks
@@ -130,7 +130,7 @@ def slices(
 ) -> list[Slice]:
     """Return ``count`` test slices with the masks of the first seed's networks, at the stored size; no slices without
     weights or data. ``choose`` is :func:`spread_places`, :func:`hardest_places` or :func:`wall_places`."""
-    runs = firsts(fitted, rows, dataset)
+    runs = first_runs(fitted, rows, dataset)
     if not runs or any(run.folder is None for run in runs.values()):
         return []
     places, data = choose(list(runs.values()), count), data_of(next(iter(runs.values())).spec, config)
@@ -203,12 +203,12 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
     """Return LGAN figure 5: activations of a row's network, or None."""
     for shown in slices(fitted, [row], dataset, spread_places, 1, config):
-        maps = activations(firsts(fitted, [row], dataset)[row], shown.seen)
+        maps = activations(first_runs(fitted, [row], dataset)[row], shown.seen)
         return lung_panels.activations(shown.seen, maps, shown.masks[row])
     return None
 
 
-DRAWN = {
+CRITICS_DRAWN = {
     "basic": ("basic, product, early fusion", ("mask",)),
     "late_fusion": ("late fusion", ("image", "mask")),
     "regression": ("regression", ("predicted mask", "true mask")),
@@ -216,7 +216,7 @@ DRAWN = {
 """Critics of figure 3: the name of each, and its inputs."""
 
 
-class Scored(nn.Module):
+class ScoredMasks(nn.Module):
     """Critic without the arguments that it does not use: (B, 1, H, W) to (B, 1)."""
 
     def __init__(self, critic: Critic, inputs: Sequence[str]) -> None:
@@ -253,9 +253,9 @@ def generator() -> Figure:
 
 
 def critic(name: str) -> Figure:
-    """Draw a part of figure 3: the layers of one of :data:`DRAWN` at full width."""
-    names = DRAWN[name][1]
+    """Draw a part of figure 3: the layers of one of :data:`CRITICS_DRAWN` at full width."""
+    names = CRITICS_DRAWN[name][1]
     with torch.device("meta"):
-        scored = Scored(CRITICS[name](Critic.FULL_WIDTH), names)
+        scored = ScoredMasks(CRITICS[name](Critic.FULL_WIDTH), names)
         boxes = diagrams.trace(scored, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
     return diagrams.diagram(boxes, size=(11, 5))

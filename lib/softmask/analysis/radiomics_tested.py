@@ -62,7 +62,7 @@ def row_of(features: str, classifier: str) -> str:
 def compared(words: str, better: str, worse: str) -> Claim:
     """Return the claim that classifiers are more accurate with ``better`` features than with ``worse``."""
     places = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
-    return claims.own(words, *((better, worse, *place) for place in places))
+    return claims.own_claim(words, *((better, worse, *place) for place in places))
 
 
 CLAIM = next(claim for claim in papers.load("casgan").claims if claim.pairs and claim.pairs[0].better == "soft_roi")
@@ -129,7 +129,7 @@ def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
         nodules = test.nodules
         for (features, classifier), predicted in test.predictions.items():
             if len(predicted.labels) == len(nodules):
-                right = predicted.called == predicted.labels  # (seeds x repetitions, N)
+                right = predicted.predicted == predicted.labels  # (seeds x repetitions, N)
                 shares = right.reshape(test.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
                 key = (features, nodules.name, f"acc_{classifier}")
                 scores[key] = Scores(nodules.ids, nodules.patients, shares, nodules.source)
@@ -166,7 +166,7 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     ]
 
 
-def drawn_areas(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
+def intervals_by_key(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
     """Return :func:`intervals` by (data set, features, classifier)."""
     return {
         (test.nodules.name, *place): intervals(predicted)

@@ -24,7 +24,7 @@ from softmask.experiments.night import GROUPS, NODULES, doubled
 from softmask.experiments.prepare import Prepared
 from softmask.experiments.rehearsal import steps
 from softmask.experiments.rows import rows_of
-from softmask.experiments.schedules import RATES, chosen, subject_of, trials
+from softmask.experiments.schedules import RATES, best_rate, subject_of, trials
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Record, Run
 from softmask.measure import statistics
@@ -41,7 +41,7 @@ BEYOND = dict.fromkeys(
 
 CONSENSUS = "dice_consensus"
 
-OTHER = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
+OTHER_FORMS = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", "dsnet_squared", "all_losses_binary")
 """Rows of the journal version besides the printed ones: forms of its input, and other readings of two rows."""
 
 
@@ -234,7 +234,7 @@ def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
     """Return the first seed's kept predictions (S, S) in [0, 1] by row and image."""
-    kept = {row: run.record.shown() for row, run in finished.firsts(fitted, rows, dataset).items()}
+    kept = {row: run.record.shown() for row, run in finished.first_runs(fitted, rows, dataset).items()}
     return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
 
 
@@ -248,14 +248,14 @@ def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np
 
 
 def other_rows(config: Config) -> Wanted:
-    """Return the runs behind :data:`OTHER`; none in the short profiles."""
+    """Return the runs behind :data:`OTHER_FORMS`; none in the short profiles."""
     if not config.profile.long:
         return {}
-    return {place: runs for name in NODULES for place, runs in rows_of(OTHER, name, config, "dsnet-v2").items()}
+    return {place: runs for name in NODULES for place, runs in rows_of(OTHER_FORMS, name, config, "dsnet-v2").items()}
 
 
 def other_forms(fitted: Fitted) -> list[Cell]:
-    """Return cells of :data:`OTHER`, with the best epoch's validation Dice."""
+    """Return cells of :data:`OTHER_FORMS`, with the best epoch's validation Dice."""
     cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
     for (row, dataset), every in fitted.items():
         records = [run.record for run in succeeded(every)]
@@ -302,5 +302,5 @@ def rates_tried(specs: list[RunSpec]) -> pd.DataFrame:
         if trial.subject in subjects:
             line = lines.setdefault(f"{display('datasets', trial.dataset)}, {trial.network}, {trial.losses}", {})
             line[f"{trial.rate:g}"] = trial.validation_dice
-            line["taken"] = chosen(trial.subject)
+            line["taken"] = best_rate(trial.subject)
     return pd.DataFrame.from_dict(lines, orient="index", columns=[*(f"{rate:g}" for rate in RATES), "taken"])

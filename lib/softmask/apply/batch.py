@@ -87,7 +87,7 @@ class Task:
     folder: Path
     formats: tuple[str, ...]
     row: Row
-    older: frozenset[Path]
+    previous_files: frozenset[Path]
 
     def picture(self, z: int) -> str:
         """Return the beginning of the PNG file names of slice ``z``: ``<name>``, or ``<name>/012`` in a volume; for a
@@ -315,7 +315,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         if older:
             text = f"replaces an earlier or interrupted result named {item.name}; --out leads to another folder"
             warnings.warn(Remark(text), stacklevel=2)
-        return replace(task, older=older)
+        return replace(task, previous_files=older)
     before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
     drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
     names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)
@@ -332,7 +332,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     listed = {folder / name for name in names}
     need_ours(set(targets) - listed, options)
     others = [folder / name for name in file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)]
-    return replace(task, older=frozenset(path for path in others if path in listed or is_ours(path)))
+    return replace(task, previous_files=frozenset(path for path in others if path in listed or is_ours(path)))
 
 
 def complete(task: Task, result: Result) -> Outcome:
@@ -351,7 +351,7 @@ def complete(task: Task, result: Result) -> Outcome:
     if not formats:
         raise DataError("; ".join(doubts))
     written = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
-    gone = sorted(path for path in task.older - {folder / name for name in written} if path.exists())
+    gone = sorted(path for path in task.previous_files - {folder / name for name in written} if path.exists())
     for path in gone:  # slices or formats that the new result does not have
         path.unlink(missing_ok=True)
     if gone:

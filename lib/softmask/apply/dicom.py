@@ -247,7 +247,7 @@ def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, 
     def length(name: Code, ends: np.ndarray, mm: float) -> hd.sr.Measurement:
         drawn = hd.sr.CoordinatesForMeasurement(
             graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-            graphic_data=turn.stored(ends, result.image.shape)[:, ::-1] + 0.5,  # (column, row) from the outer corner
+            graphic_data=turn.to_stored(ends, result.image.shape)[:, ::-1] + 0.5,  # (column, row) from the outer corner
             source_image=hd.sr.SourceImageForRegion.from_source_image(source),
         )
         unit = codes.UCUM.Millimeter

@@ -16,7 +16,7 @@ from safetensors.torch import save as pack
 from torch import nn
 
 from softmask.apply import models, render
-from softmask.apply.models import CARD, LARGEST_FILE, MODEL, WEIGHTS, Description, Model, channels
+from softmask.apply.models import CARD, MAX_FILE_BYTES, MODEL, WEIGHTS, Description, Model, channels
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
 from softmask.experiments import inputs, prepare
@@ -102,8 +102,8 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
         if not torch.isfinite(tensors[name]).all():
             raise ConfigError(f"{name} has numbers that float16 cannot hold; train the run again")
     content = pack(dict(tensors))
-    if len(content) > LARGEST_FILE:
-        size = f"{len(content) / 1e6:.1f} MB, and a model at most {LARGEST_FILE / 1e6:g}"
+    if len(content) > MAX_FILE_BYTES:
+        size = f"{len(content) / 1e6:.1f} MB, and a model at most {MAX_FILE_BYTES / 1e6:g}"
         raise ConfigError(f"the weights take {size}; take a narrower network (another profile)")
     return content
 

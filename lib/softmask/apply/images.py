@@ -34,7 +34,7 @@ from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
 
-KINDS = (
+READABLE = (
     "save it as one of those that are read: PNG or TIFF (grey, 8 or 16 bit), CT in DICOM, NIfTI (.nii, .nii.gz), nrrd"
 )
 
@@ -284,7 +284,7 @@ def _slices_of_file(path: Path) -> list[Slice]:
         return [_single(path, "ct")]
     if not is_volume_file(path):
         kind = "is a JPEG" if start.startswith(b"\xff\xd8\xff") else "is of an unknown kind" if start else "is empty"
-        raise DataError(f"{path}: {kind}{remedy_of(path) or f'; {KINDS}'}")
+        raise DataError(f"{path}: {kind}{remedy_of(path) or f'; {READABLE}'}")
     n = _count_axial_slices(path)
     if n == 1:
         return [_single(path, "volume")]

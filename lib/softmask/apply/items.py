@@ -102,7 +102,7 @@ class Mark:
         elif not self.uid:
             _doubt_turned(image, z)
         elif image.series is not None:
-            ends = image.series[z].turn.points(ends, image.shape)
+            ends = image.series[z].turn.to_turned(ends, image.shape)
         return ends
 
     def axes(self, image: Image, z: int) -> np.ndarray:

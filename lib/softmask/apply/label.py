@@ -28,14 +28,14 @@ from softmask.machine import cores
 from softmask.measure.size import recist_axes
 from softmask.parallel import pool
 
-LEAST = 16
+MIN_MARGIN = 16
 """Smallest margin around a lesion, in pixels, that is used for matting and shown in the overlay."""
 
-LITTLE = 0.25
+MIN_CONTRAST = 0.25
 """Distance between grey level distributions (:func:`_doubt_contrast`) below which a mark is doubted: 2 of 303 marks of
 LIDC lie below it, and 395 of 400 marks in pure noise (with axes of 10 pixels or more: all)."""
 
-MUCH_LONGER = 1.5
+MAX_LENGTH_RATIO = 1.5
 """Ratio between the long axes of mask and mark, in either direction, above which the result is doubted."""
 
 _PRIORS = {"mask": "a binary mask", "readers": "the masks of several readers", "recist": "RECIST axes"}
@@ -121,25 +121,25 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
 
 def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
     """Warn if the grey levels inside the mark's ellipse do not differ from those around it, so that only noise decides:
-    if the Kolmogorov-Smirnov distance of their distributions is below :data:`LITTLE`."""
+    if the Kolmogorov-Smirnov distance of their distributions is below :data:`MIN_CONTRAST`."""
     length, ellipse = np.linalg.norm(axes[0, 1] - axes[0, 0]), ellipse_mask(axes, grey.shape)
     beyond = ndimage.distance_transform_edt(~ellipse)
     samples = [np.sort(grey[ellipse]), np.sort(grey[(beyond > 1 + 0.15 * length) & (beyond <= 3 + 0.6 * length)])]
     if all(map(len, samples)):
         shares = [np.searchsorted(sample, np.concatenate(samples), "right") / len(sample) for sample in samples]
-        if np.abs(shares[0] - shares[1]).max() < LITTLE:
+        if np.abs(shares[0] - shares[1]).max() < MIN_CONTRAST:
             doubt = "the grey levels in the mark are those around it, so that noise decides: check its place and slice"
             warnings.warn(Doubt(doubt), stacklevel=2)
 
 
 def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
-    """Warn if the long axes of mask and mark differ by more than :data:`MUCH_LONGER`, as with a wide radius."""
+    """Warn if the long axes of mask and mark differ by more than :data:`MAX_LENGTH_RATIO`, as with a wide radius."""
     spacing, unit = ((1.0, 1.0), "pixels") if result.image.grid is None else (result.image.grid.spacing_mm[1:], "mm")
     drawn = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())  # in mm the longer axis may differ
     ends = recist_axes(result.masks[z], result.alphas[z], spacing)[0]
     measured = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
     # marks end at pixel centres, outlines up to half a pixel outside them
-    if measured > MUCH_LONGER * (drawn + max(spacing)) or MUCH_LONGER * measured < drawn:
+    if measured > MAX_LENGTH_RATIO * (drawn + max(spacing)) or MAX_LENGTH_RATIO * measured < drawn:
         lengths = f"the long axis of the mask is {measured:.1f} {unit}, and that of the mark {drawn:.1f} {unit}"
         warnings.warn(Doubt(f"{lengths}: check the mark, and --radius where it was given"), stacklevel=2)
 
@@ -174,7 +174,7 @@ def label_slice(
         box = bounding_box(present.any(axis=0), 0)
         low, high = np.array([(side.start, side.stop) for side in box]).T
         longer = int((high - low).max())
-    margin = max(longer, LEAST) + math.ceil(radius or 0)
+    margin = max(longer, MIN_MARGIN) + math.ceil(radius or 0)
     low, high = np.maximum(low - margin, 0) // 2 * 2, np.minimum(high + margin, image.shape)
     part = slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
     if axes is not None:

@@ -29,10 +29,10 @@ from softmask.train.segmentation import predict
 
 FORMAT = 1
 WEIGHTS, MODEL, CARD = "weights.safetensors", "model.json", "README.md"
-LARGEST_FILE = 5_000_000
+MAX_FILE_BYTES = 5_000_000
 """Maximum size of a weights file in bytes."""
 
-LARGEST = 1024 * 1024
+MAX_PIXELS = 1024 * 1024
 """Maximum number of pixels of an image that is segmented whole: memory grows with it."""
 
 SHIPPED = Path(__file__).resolve().parent / "shipped"
@@ -192,8 +192,8 @@ class Model:
         if min(height, width) < self.least:
             least = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
             raise DataError(f"{height} x {width} pixels are too few, {least}")
-        if height * width > LARGEST:
-            raise DataError(f"{height} x {width} pixels are more than {LARGEST} at once; crop the image")
+        if height * width > MAX_PIXELS:
+            raise DataError(f"{height} x {width} pixels are more than {MAX_PIXELS} at once; crop the image")
 
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
@@ -252,7 +252,7 @@ def load(name_or_folder: str | Path) -> Model:
         known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
         raise ConfigError(f"unknown model {str(name_or_folder)!r}; {known}, or name the folder of a model")
     description, path = Description.read(folder / MODEL), folder / WEIGHTS
-    weights = read_bytes(path, _REMEDY, LARGEST_FILE)
+    weights = read_bytes(path, _REMEDY, MAX_FILE_BYTES)
     if hashlib.sha256(weights).hexdigest() != description.sha256:
         raise DataError(f"{path}: is damaged, or of another model (its SHA-256 is not that of {MODEL}); {_REMEDY}")
     return Model(folder.resolve().name, description, **networks(description.spec, weights, str(path)))

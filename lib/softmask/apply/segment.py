@@ -47,7 +47,7 @@ from softmask.files import sha256_of, sole_writer, whole_path, write_atomic
 from softmask.measure import segmentation
 from softmask.nets import morph
 
-SLICES = 16
+BATCH_SIZE = 16
 """Number of slices or crops per batch. Of a scan, only the slices of one batch are held in float32 at a time."""
 
 TILES, COLUMNS, TILE = 12, 4, 384
@@ -62,10 +62,10 @@ IOU: Mapping[str, float] = MappingProxyType({MORPH: 0.974, "lungs": 0.959})
 """Mean IoU of the methods that come with the package, on the test slices of :data:`REAL_SLICES`.
 ``tests/apply/test_shipped.py`` measures it again if the slices are available."""
 
-NO_AIR = -900
+MAX_LOWEST_HU = -900
 """HU. A chest scan whose lowest value is higher is doubted: it shows no air, in airways or around the patient."""
 
-MOST_ML = 12_000
+MAX_LUNG_ML = 12_000
 """Volume in ml above which lungs are doubted: the total lung capacity is about 6 l, and rarely above 9 l."""
 
 LESION = "lesion"
@@ -116,8 +116,8 @@ def run_segment(arguments: argparse.Namespace) -> int:
 
     def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
         if around:
-            for first in range(0, len(items), SLICES):
-                yield from around_lesions(items[first : first + SLICES], settings, model, folder, done)
+            for first in range(0, len(items), BATCH_SIZE):
+                yield from around_lesions(items[first : first + BATCH_SIZE], settings, model, folder, done)
             return
         for item in items:
             yield work_on(item, settings, folder, done.get(item.name), partial(_segment_whole, grey=grey, model=model))
@@ -204,7 +204,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
             volume = read_volume(scan)
             doubt_units(volume.hu)
             doubt_stack(volume.hu)
-            if (lowest := volume.hu.min()) > NO_AIR:
+            if (lowest := volume.hu.min()) > MAX_LOWEST_HU:
                 text = f"its lowest value is {lowest}, and air is -1000 HU; check that the values are HU"
                 warnings.warn(Doubt(text), stacklevel=2)
         if model is None:
@@ -219,7 +219,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         write_atomic(picture, png(montage(volume.hu, mask), WRITER))
         write_atomic(lungs, packed(signed(image_of(mask.astype(np.uint8), volume)), folder))
         ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
-        if ml > MOST_ML:
+        if ml > MAX_LUNG_ML:
             text = f"{ml:.0f} ml is more than lungs hold; check that the values are HU, and the size of the voxels"
             warnings.warn(Doubt(text), stacklevel=2)
         seconds = time.perf_counter() - began
@@ -303,8 +303,8 @@ def find_lungs(
     """
     model.check_size(*hu.shape[1:])
     mask = np.empty(hu.shape, bool)
-    for first in range(0, len(hu), SLICES):
-        part = hu[first : first + SLICES]
+    for first in range(0, len(hu), BATCH_SIZE):
+        part = hu[first : first + BATCH_SIZE]
         slices = [window_hu(morph.without_surroundings(values, spacing_mm)) for values in part]
         for z, probability in enumerate(answer(model, slices)[0], first):  # (S, S)
             mask[z] = enlarged(probability[None], hu.shape[1:])[0] >= model.description.threshold

@@ -211,12 +211,12 @@ class Turn:
         pixels = pixels[..., :: -1 if self.rows else 1, :: -1 if self.columns else 1]
         return pixels.swapaxes(-1, -2) if self.transposed else pixels
 
-    def stored(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Return points (N, 2) of the turned image in stored pixels: the inverse of :meth:`points`."""
+    def to_stored(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Return points (N, 2) of the turned image in stored pixels: the inverse of :meth:`to_turned`."""
         points = np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)
         return points[:, :: -1 if self.transposed else 1]
 
-    def points(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def to_turned(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Return points (N, 2), given as row and column in stored pixels, in the turned image of ``shape`` (H, W)."""
         points = np.array(points, float)[:, :: -1 if self.transposed else 1]
         return np.where([self.rows, self.columns], np.array(shape) - 1 - points, points)

@@ -61,7 +61,7 @@ class LidcSlices(Dataset):
         flags_path = self._files.path.with_name("LIDC-IDRI-slices.flags.csv")
         flags = read_flags(flags_path)
         cache_key = sha256_of(str(path), self._files.stamp, self._database.fingerprint, code_digest("data"))
-        content = cached_arrays("lidc-slices", cache_key, lambda: _look_through(self._files, self._database))
+        content = cached_arrays("lidc-slices", cache_key, lambda: _index_files(self._files, self._database))
         keys = [tuple(key) for key in content["keys"].tolist()]
         faults = {tuple(nodule): why for *nodule, why in content["faults"].tolist()}
         self.problems = [Problem(*problem) for problem in content["problems"].tolist()]
@@ -191,7 +191,7 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
     return flags
 
 
-def _look_through(files: FileStore, database: annotations.Annotations) -> dict[str, np.ndarray]:
+def _index_files(files: FileStore, database: annotations.Annotations) -> dict[str, np.ndarray]:
     """Return columns of the slices whose masks can be used, faults (patient, nodule, why) and problems (where, why)."""
     parts: dict[tuple[str, str, str], set[str]] = {}
     problems: list[tuple[str, str]] = []

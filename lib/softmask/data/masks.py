@@ -18,7 +18,7 @@ import numpy as np
 from softmask.data.ct import LARGEST
 from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, named, pixels_of, plane_of
 from softmask.data.outlines import area, area_inside, fill
-from softmask.data.structures import Choice, labelled, lungs
+from softmask.data.structures import Choice, choose_label, choose_lungs
 from softmask.data.volume_files import ENDINGS, Grid, grid_of_file, is_volume_file, read_turned, remedy_of
 from softmask.data.volume_headers import LARGEST_VOLUME, label_names
 from softmask.errors import DataError, Doubt
@@ -52,7 +52,7 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
             (:class:`~softmask.data.structures.NoLung`) or only one, leaves slices out, or has another frame of
             reference or another grid than the scan.
     """
-    return _mask(grid, Path(path), lungs, unbroken=True, read=read)
+    return _mask(grid, Path(path), choose_lungs, unbroken=True, read=read)
 
 
 def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
@@ -69,7 +69,7 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
         DataError: naming the file, and for DICOM the tag, when ``label`` does not name exactly one of the structures,
             when the mask is empty, or as :func:`lung_mask`.
     """
-    mask = _mask(grid, Path(path), partial(labelled, label=label), unbroken=False, read=True)
+    mask = _mask(grid, Path(path), partial(choose_label, label=label), unbroken=False, read=True)
     pairs = pairwise(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
     gaps = [z for below, above in pairs if (mask[below] & mask[above]).any() for z in range(below + 1, above)]
     if gaps:

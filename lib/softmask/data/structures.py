@@ -40,7 +40,7 @@ def _listed(names: Mapping[int, str]) -> str:
     return ", ".join(f"{number} {name}".strip() for number, name in names.items()) or "it names nothing"
 
 
-def lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
+def choose_lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
     """Return the numbers of the structures whose names mean a lung; all numbers if no structure has a name."""
     if names and not any(names.values()):
         return list(names)
@@ -52,7 +52,7 @@ def lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
     return list(sides)
 
 
-def labelled(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
+def choose_label(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
     """Return the number of the structure with the number ``label``, else with that name; without a label, of the only
     structure."""
     numbered = [number for number in names if label in (f"{number}", f"{number}.0")]

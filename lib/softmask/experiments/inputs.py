@@ -21,7 +21,7 @@ from softmask.measure.soft import soft_head
 from softmask.nets.cascade import Transferring, interpolated
 from softmask.nets.cascade import channels as cascade_channels
 from softmask.nets.srgan import SCALE
-from softmask.train.losses import uses_tanh, looking_at
+from softmask.train.losses import losses_on, uses_tanh
 from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
@@ -31,8 +31,8 @@ CHUNK = 32
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
     """Return ``data`` with the training inputs of ``spec``: images (N, C, s, s), where s is the data's size times
-    ``spec.scale`` (unchanged if :func:`seeing` makes the channels), and masks and the label to train on, smaller by
-    r = ``spec.reduction``: (N, 1, s / r, s / r). The test part is unchanged."""
+    ``spec.scale`` (unchanged if :func:`with_channels` makes the channels), and masks and the label to train on, smaller
+    by r = ``spec.reduction``: (N, 1, s / r, s / r). The test part is unchanged."""
     scale = spec.scale // spec.reduction  # of the network's output
 
     def part(part: Part) -> Part:
@@ -53,7 +53,7 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
 
 def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
     """Return the input channels of ``spec`` for ``images`` (N, 1, S, S): (N, C, s, s) float32, in [0, 1] except
-    ``detail``. If the channels are made by :func:`seeing`, return the images unchanged."""
+    ``detail``. If the channels are made by :func:`with_channels`, return the images unchanged."""
     if spec.on_the_fly:
         return images
     make: Mapping[str, Callable[[], np.ndarray]] = {
@@ -64,7 +64,7 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndar
     return cascade_channels(spec.channels, images, spec.scale, lambda name: make[name]())
 
 
-def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module:
+def with_channels(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module:
     """Return ``network`` for inputs from :func:`channels`: unchanged, or after the frozen super-resolution network."""
     if not spec.on_the_fly:
         return network
@@ -73,17 +73,17 @@ def seeing(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module
 
 def soft_masks(run: Run, images: np.ndarray) -> np.ndarray:
     """Return the soft masks (N, 1, S, S) float32 in [0, 1] that a finished run's network predicts for ``images``."""
-    return predicted(run, images)[1][:, None]
+    return predict_masks(run, images)[1][:, None]
 
 
-def predicted(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict_masks(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities and soft masks, each (N, S, S), that a finished run's network predicts for ``images``
     (N, 1, S, S)."""
-    network = seeing(run.spec, run.network(), run.needs)
-    return read(run.spec, answers(run.spec, network, images, run.needs))
+    network = with_channels(run.spec, run.network(), run.needs)
+    return read(run.spec, network_outputs(run.spec, network, images, run.needs))
 
 
-def answers(spec: RunSpec, network: nn.Module, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
+def network_outputs(spec: RunSpec, network: nn.Module, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
     """Return the sigmoid outputs (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S). Channels are
     made for a few images at a time, because those of all images take up to a gigabyte."""
     parts = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
@@ -97,7 +97,7 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     binary mask, the soft mask is also returned as the probability.
     """
     alphas = soft_head(answers) if uses_tanh(spec.losses) else answers
-    probabilities = answers if looking_at("masks", spec.losses) else alphas
+    probabilities = answers if losses_on("masks", spec.losses) else alphas
     scale = spec.scale // spec.reduction
     return _averaged(probabilities, scale)[:, 0], _averaged(alphas, scale)[:, 0]
 
@@ -111,7 +111,7 @@ def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
     spec = record.spec
     if spec.network == UNCHANGED and spec.label != TEMPERATURE:
         spec = spec.prior
-    both = uses_tanh(spec.losses) and looking_at("masks", spec.losses)
+    both = uses_tanh(spec.losses) and losses_on("masks", spec.losses)
     predictions = {name: image / 255 for name, image in record.predictions.items()}
     return {name: soft_head(image) if both else image for name, image in predictions.items()}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from softmask.config import PROFILES
 from softmask.errors import TrainingError
-from softmask.experiments.inputs import answers, feed, predicted, read, seeing, soft_masks
+from softmask.experiments.inputs import feed, network_outputs, predict_masks, read, soft_masks, with_channels
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import NUMERICS, SOFTENED, TEMPERATURE, UNCHANGED, RunSpec
 from softmask.experiments.store import AGAIN, Provenance, Record, Run, save_weights, surroundings
@@ -118,7 +118,7 @@ class Segment(Kind):
             alphas = read(spec, predict(whole, fed.validation.images))[1]
             threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
         del fed  # frees the memory of its channels
-        probabilities, alphas = read(spec, answers(spec, whole, test.images, self.needs))
+        probabilities, alphas = read(spec, network_outputs(spec, whole, test.images, self.needs))
         fields = measured(test, probabilities, alphas, threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
         fields |= {"failed": failed, "failures": tuple(failures)}
@@ -145,7 +145,7 @@ class SuperResolve(Kind):
         return self.record(folder, network, outcome, **fields)
 
 
-class Test(Kind):
+class Evaluate(Kind):
     """Test of another run's network on other data, with a comparison with readers if they marked it; or after
     temperature scaling, with the temperature as the curve ``temperature``."""
 
@@ -153,10 +153,10 @@ class Test(Kind):
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
         [prior], test, outcome = self.needs, self.data.test, _UNTRAINED
-        probabilities, alphas = predicted(prior, test.images)
+        probabilities, alphas = predict_masks(prior, test.images)
         if self.spec.label == TEMPERATURE:
             validation = self.data.validation
-            temperature = best_temperature(predicted(prior, validation.images)[0], validation.masks[:, 0])
+            temperature = best_temperature(predict_masks(prior, validation.images)[0], validation.masks[:, 0])
             probabilities = alphas = tempered(probabilities, temperature)
             outcome = replace(outcome, curves={"temperature": [temperature]})
         fields = measured(test, probabilities, alphas, THRESHOLD, self.keeps) | {"failed": prior.failed}
@@ -184,16 +184,16 @@ class Classical(Kind):
 
 
 def fresh(spec: RunSpec, needs: Sequence[Run], seed: int) -> nn.Module:
-    """Return the untrained network of a run, with inputs as in :func:`softmask.experiments.inputs.seeing`."""
+    """Return the untrained network of a run, with inputs as in :func:`softmask.experiments.inputs.with_channels`."""
     with seeded(seed):
         network = build(spec.network, spec.width, spec.inputs, spec.reduction)
-    return seeing(spec, network, needs)
+    return with_channels(spec, network, needs)
 
 
 def kind_of(spec: RunSpec) -> type[Kind]:
     """Return the class for a run."""
     if spec.network == UNCHANGED:
-        return Test
+        return Evaluate
     if not spec.learns:
         return Classical
     return SuperResolve if spec.upscales else Segment

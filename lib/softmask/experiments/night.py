@@ -25,7 +25,7 @@ from softmask.experiments.kinds import fresh
 from softmask.experiments.plan import distinct, likeness, plan, recorded, records_folder, seconds_known
 from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, labels_compared, name_of, rows_of, specs
 from softmask.experiments.run import default_jobs, fit, processes
-from softmask.experiments.schedules import RATES, Trial, add, lengthen, lengthened, subject_of, trials
+from softmask.experiments.schedules import RATES, Trial, add_lengthened, add_trial, lengthened, subject_of, trials
 from softmask.experiments.spec import RunSpec
 from softmask.files import remove_parts, sha256_of
 from softmask.machine import keep_freed_memory
@@ -165,7 +165,7 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
             if needs:  # a trial builds on their networks
                 fit(needs, config, jobs=jobs, dask=dask, title=f"{title}, what it builds on", weights=True)
             for trial in processes(jobs)(delayed(try_rate)(spec, config) for spec in trials_ahead):
-                add(trial)
+                add_trial(trial)
                 subject = ", ".join(map(str, trial.subject))
                 print(f"{title}: {trial.rate:g} gives {trial.validation_dice} ({subject})", flush=True)
             wanted = groups(config)[title]  # with the rates that were chosen
@@ -175,7 +175,7 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
                 print(f"{title}, trained twice as long: {', '.join(row for _, row in longer)}", flush=True)
                 twice = [spec.times(2) for _, runs in longer.values() for spec in runs]
                 fit(twice, config, jobs=jobs, dask=dask, title=title)
-                lengthen({row: rise for row, (rise, _) in longer.items()})
+                add_lengthened({row: rise for row, (rise, _) in longer.items()})
         except SoftmaskError as error:
             failed += 1
             print(f"{title}: {error}", file=sys.stderr)

@@ -92,7 +92,7 @@ def run(specs: Iterable[RunSpec]) -> int:
         longest = max(runs, key=steps)
         bar.set_postfix_str(longest.name)
         with TemporaryDirectory() as scratch:
-            outcome = alone(rehearse, longest, scratch)
+            outcome = in_own_process(rehearse, longest, scratch)
         if isinstance(outcome, str):
             failed += 1
             bar.write(f"    FAILED, {len(runs)} runs  {longest.name}: {outcome}")
@@ -126,7 +126,7 @@ def steps(spec: RunSpec) -> int:
     return spec.settings.steps(min(images, spec.n_train or images) * _examples(spec))
 
 
-def alone(function: Callable, *arguments: Any) -> Any:
+def in_own_process(function: Callable, *arguments: Any) -> Any:
     """Call ``function`` in its own process. Returns its result or, if it failed, the reason in one line."""
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])  # imported once, not for every process

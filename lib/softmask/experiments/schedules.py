@@ -117,7 +117,7 @@ def schedule(
     if profile.name != "full" and network in {*NETWORKS, *SR_NETWORKS}:
         searched = profile.name == "night" and segments
         subject = subject_of(source, dataset, network, width(profile, network), losses)
-        rate = chosen(subject) if searched else None
+        rate = best_rate(subject) if searched else None
         fields["learning_rate"] = rate or entry(network).rate
     others = {name: fields.pop(name) for name in ("n_train", "size", "scale")}
     return Schedule(Settings(**fields), **others)
@@ -184,7 +184,7 @@ def _trials(path: Path, _: int) -> tuple[Trial, ...]:
     return tuple(tried)
 
 
-def add(trial: Trial) -> None:
+def add_trial(trial: Trial) -> None:
     """Insert ``trial`` into the sorted :data:`TABLE`."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(asdict(trial)), lineterminator="\n")
@@ -194,7 +194,7 @@ def add(trial: Trial) -> None:
     write_atomic(TABLE, text.getvalue())
 
 
-def chosen(subject: tuple) -> float | None:
+def best_rate(subject: tuple) -> float | None:
     """Return the rate with the best validation Dice, of equal rates the lowest; None if not all of :data:`RATES` were
     tried."""
     tried = [trial for trial in trials() if trial.subject == subject]
@@ -217,7 +217,7 @@ def _lengthened(path: Path, _: int) -> Mapping[tuple[str, str], float]:
         raise DataError(f"{path}: not a table of source, row and rise ({error!r})") from error
 
 
-def lengthen(rises: Mapping[tuple[str, str], float]) -> None:
+def add_lengthened(rises: Mapping[tuple[str, str], float]) -> None:
     """Add rows to :data:`LONGER`."""
     lines = sorted((lengthened() | rises).items())
     text = "".join(f"{source},{row},{rise:.4f}\n" for (source, row), rise in lines)

@@ -62,7 +62,7 @@ class Predictions:
     """
 
     scores: np.ndarray
-    called: np.ndarray
+    predicted: np.ndarray
     folds: np.ndarray
     labels: np.ndarray
     groups: tuple[Hashable, ...]
@@ -70,7 +70,7 @@ class Predictions:
     @property
     def correct(self) -> np.ndarray:
         """(N,) in [0, 1]: share of the repetitions that classify each image correctly; its mean is ACC."""
-        return (self.called == self.labels).mean(axis=0)
+        return (self.predicted == self.labels).mean(axis=0)
 
     def auc(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the area under the ROC curve: the share of pairs of an image of class 1 and an image of class 0
@@ -108,7 +108,7 @@ def cross_validate(
             (ties: the highest AUC, then the earlier setting); None: always use the default setting.
     """
     repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
-    names = ("scores", "called", "folds")
+    names = ("scores", "predicted", "folds")
     together = {name: np.concatenate([getattr(repetition, name) for repetition in repetitions]) for name in names}
     return replace(repetitions[0], **together)
 

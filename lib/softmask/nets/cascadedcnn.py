@@ -27,7 +27,7 @@ class Maxout(Window):
     def __init__(self) -> None:
         super().__init__(size=1)
 
-    def look(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         return larger(*x.chunk(PIECES, dim=1))
 
 
@@ -38,7 +38,7 @@ class SpectralConv(Window):
         super().__init__(size)
         self.kernel = nn.Conv2d(inputs, 1, size)
 
-    def look(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         kernel = torch.fft.rfft2(self.kernel.weight, s=(height, width))  # (1, C, H, W/2 + 1)
         # The correlation theorem. The result wraps around, except where the window fits.

@@ -32,7 +32,7 @@ class CentralPoolConv(Window):
         super().__init__(2 * SIDE + 1, stride=2)
         self.kernel = nn.Conv2d(inputs, channels, 3, bias=False)
 
-    def look(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         parts = []
         for rows, row_taps in self.windows(x, -2):
             for pooled, column_taps in self.windows(rows, -1):

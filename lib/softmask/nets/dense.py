@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 
 class Window(nn.Module):
-    """Layer with a window of size x size positions, first strided and unpadded; a subclass implements :meth:`look`."""
+    """Layer with a window of size x size positions, first strided and unpadded; a subclass implements :meth:`slide`."""
 
     def __init__(self, size: int, stride: int = 1) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class Window(nn.Module):
         self.stride, self.rate, self.pads = 1, rate, (before, reach_after - reach - before)
         return reach_after, rate_after
 
-    def look(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         """Return the result on a padded map (B, C, H, W): every ``stride``-th window of positions ``rate`` apart."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.look(F.pad(x, self.pads * 2))
+        return self.slide(F.pad(x, self.pads * 2))
 
 
 class Conv(Window):
@@ -58,7 +58,7 @@ class Conv(Window):
 class MaxPool(Window):
     """Max pooling, one axis after the other, because torch's max pooling is slow where windows overlap."""
 
-    def look(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         x = largest(largest(x, -2, self.size, self.rate), -1, self.size, self.rate)
         return x[..., :: self.stride, :: self.stride]
 
@@ -70,7 +70,7 @@ class Shrink(Window):
     def __init__(self, scale: int) -> None:
         super().__init__(scale // 2 * 2 + 1, scale)
 
-    def look(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         return F.avg_pool2d(x, self.size, self.stride)
 
 

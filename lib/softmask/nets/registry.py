@@ -17,14 +17,14 @@ class Entry:
     The widths in ``cpu`` give the networks a similar cost per training step (docs/choices.md).
     """
 
-    where: str
+    import_path: str
     smoke: int
     cpu: int
     rate: float = 1e-3
 
     def load(self) -> type[SegmentationNet]:
         """Return the network's class."""
-        module, name = self.where.split(":")
+        module, name = self.import_path.split(":")
         return getattr(import_module(f"softmask.nets.{module}"), name)
 
     def width(self, profile: str) -> int:

@@ -89,7 +89,7 @@ def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], 
         for name, values in dice.items() if inside.any() else ():
             low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
             points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
-    fig, [ax] = intervals(points, plots.everyone(dice, linestyles=False), label, apart=0.6 / max(len(dice) - 1, 1))
+    fig, [ax] = intervals(points, plots.doctor_styles(dice, linestyles=False), label, apart=0.6 / max(len(dice) - 1, 1))
     ax.set(xlim=(0, 1))
     return fig
 

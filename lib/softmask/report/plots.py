@@ -248,7 +248,7 @@ def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     return fig
 
 
-def everyone(names: Iterable[str], linestyles: bool) -> Styles:
+def doctor_styles(names: Iterable[str], linestyles: bool) -> Styles:
     """Return line styles or markers of doctors and networks, with the same colours in both kinds of figures."""
     looks = zip((7, 5, 1, 2, 6), ("-", "--", "-.", ":", "-") if linestyles else "osD^v", strict=True)
     kind = "linestyle" if linestyles else "marker"
@@ -267,7 +267,7 @@ def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapp
             values = np.sort(by[reference][~np.isnan(by[reference])])
             steps = np.append(values[:1], values), np.linspace(0, 1, len(values) + 1)
             lines[references[reference]][name] = steps
-    fig, axes = _lines(lines, everyone(dice, linestyles=True), (4.2, 4), drawstyle="steps-post")
+    fig, axes = _lines(lines, doctor_styles(dice, linestyles=True), (4.2, 4), drawstyle="steps-post")
     for ax in axes:
         ax.set(xlabel="Dice of a nodule", xlim=(0, 1))
         ax.grid(alpha=0.3)

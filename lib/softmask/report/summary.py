@@ -173,12 +173,12 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
 
 def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) -> list[str]:
     """Return the results in three sentences: the verdicts, the main numbers, and the clearest differences."""
-    few = sum(map(_too_short, contents.claims))
+    few = sum(map(_has_too_few_epochs, contents.claims))
     claims = {**state.claims, verdicts.UNDERTRAINED: state.claims[verdicts.UNDERTRAINED] - few, _FEW: few}
     return [_verdicts(claims), _numbers(compared), _clearest(contents)]
 
 
-def _too_short(entry: ClaimEntry) -> bool:
+def _has_too_few_epochs(entry: ClaimEntry) -> bool:
     """Return whether a paper's claim counts as undertrained because a network had too few epochs to judge its curve."""
     if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or entry.deciding is None:
         return False

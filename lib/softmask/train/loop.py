@@ -31,15 +31,15 @@ Curves = Mapping[str, list[float]]
 Progress = Callable[[int, int, Curves], None]
 """Callback with the number of finished epochs, the total number of epochs, and the curves so far."""
 
-LEARNT = 0.5
+WARMUP_END = 0.5
 """Validation Dice that ends the warm-up, as a share of the way from the baseline to 1."""
 FAILED_BELOW = 0.02
 """Gain in validation Dice over the baseline that a training run must reach."""
-FAILED_AFTER = 0.2
+FAILURE_WINDOW = 0.2
 """Share of all steps within which this gain must be reached."""
-FEWEST_STEPS = 200
+MIN_STEPS = 200
 """Number of steps before the first check. Shorter runs are never counted as failed: too few steps show nothing."""
-SLOW = 0.1
+RAMP_START = 0.1
 """Share of the learning rate at the first step after the warm-up, from which it rises (:meth:`Settings.rate`)."""
 
 
@@ -92,7 +92,7 @@ class Settings:
         rate = self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
         if since is None or step >= since + self.ramp:
             return rate
-        return rate * (SLOW + (1 - SLOW) * (step - since) / self.ramp)
+        return rate * (RAMP_START + (1 - RAMP_START) * (step - since) / self.ramp)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Start:
         """Return the first epoch (from 0) after the warm-up, given the ``curves`` of the epochs so far; None if the
         next epoch still belongs to the warm-up."""
         validation = curves.get("validation_dice", ())
-        learnt = self.baseline + LEARNT * (1 - self.baseline)
+        learnt = self.baseline + WARMUP_END * (1 - self.baseline)
         for epoch in range(max(map(len, curves.values()), default=0) + 1):
             if epoch == self.warmup or (epoch and validation and validation[epoch - 1] > learnt):
                 return epoch
@@ -140,9 +140,9 @@ class Start:
     def failed(self, curves: Curves) -> bool:
         """Return whether the training has failed, given the ``curves`` of the epochs so far."""
         validation, first = curves.get("validation_dice", ()), self.first(curves)
-        if not validation or first is None or self.epochs * self.steps < FEWEST_STEPS:
+        if not validation or first is None or self.epochs * self.steps < MIN_STEPS:
             return False
-        given = math.ceil(max(FAILED_AFTER * self.epochs * self.steps, FEWEST_STEPS) / self.steps)  # epochs
+        given = math.ceil(max(FAILURE_WINDOW * self.epochs * self.steps, MIN_STEPS) / self.steps)  # epochs
         given = min(given, self.epochs - first)
         windows = (validation[start : start + given] for start in range(first, len(validation) - given + 1))
         return any(max(window) < self.baseline + FAILED_BELOW for window in windows)

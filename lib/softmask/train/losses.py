@@ -230,6 +230,6 @@ def uses_tanh(losses: Weighted) -> bool:
     return any(getattr(LOSSES[name], "tanh", False) for name, _ in losses)
 
 
-def looking_at(target: str, losses: Weighted) -> list[str]:
+def losses_on(target: str, losses: Weighted) -> list[str]:
     """Return the names of the ``losses`` that compare with ``target``, ``masks`` or ``soft``."""
     return [name for name, _ in losses if getattr(LOSSES[name], "target", "") == target]

@@ -79,7 +79,7 @@ class Discriminator(Adversary):
     NAME = "discriminator"
     mask = staticmethod(torch.tanh)
 
-    def turn(self, real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> Values:
+    def update_on(self, real: Sequence[torch.Tensor], fake: Sequence[torch.Tensor]) -> Values:
         """Update the discriminator once on the inputs ``real`` and ``fake``, which have no gradient. Returns its loss,
         and its accuracy on real and on fake inputs."""
         with autocast(self.device):
@@ -94,7 +94,7 @@ class Discriminator(Adversary):
             "discriminator_accuracy_fake": (on_fake <= self.loss.boundary).float().mean(),
         }
 
-    def judgement(self, *fake: torch.Tensor) -> torch.Tensor:
+    def generator_loss(self, *fake: torch.Tensor) -> torch.Tensor:
         """Return the generator's side of the loss for ``fake``, a scalar without gradient for the discriminator."""
         self.module.requires_grad_(False)
         with autocast(self.device):
@@ -104,7 +104,7 @@ class Discriminator(Adversary):
 
     def update(self, batch: Batch, mask: torch.Tensor) -> Values:
         """Update the discriminator on soft labels and the segmentor's ``mask`` (B, 1, H, W), which has no gradient."""
-        return self.turn((batch.images, 2 * batch.soft - 1), (batch.images, mask))
+        return self.update_on((batch.images, 2 * batch.soft - 1), (batch.images, mask))
 
     def backward(
         self,
@@ -115,7 +115,7 @@ class Discriminator(Adversary):
         followed: Collection[str],
     ) -> Values:
         """Add the segmentor's side of the GAN loss to ``terms``, and backpropagate the ``followed`` terms."""
-        terms[self.name] = self.weight * self.judgement(batch.images, mask)
+        terms[self.name] = self.weight * self.generator_loss(batch.images, mask)
         sum(terms[name] for name in followed).backward()
         return {}
 

@@ -81,7 +81,7 @@ class SuperResolution:
             self.adversary = Discriminator(LOSSES["gan"], PatchDiscriminator, width, device, seed=seed, steps=steps)
             self.modules["discriminator"] = self.adversary.module
             self.optimisers["discriminator"] = self.adversary.optimiser
-            self.distances["adversarial"] = lambda fake, _: self.adversary.judgement(fake)
+            self.distances["adversarial"] = lambda fake, _: self.adversary.generator_loss(fake)
 
     def step(self, high: torch.Tensor, followed: Collection[str]) -> Values:
         """Update the generator once on patches ``high`` (B, 1, P, P) with the losses ``followed``, after the
@@ -93,7 +93,7 @@ class SuperResolution:
         with autocast(self.device):
             fake = self.upscaled(degrade(high))  # (B, 1, P, P)
         fake = fake.float()
-        judged = self.adversary.turn([high], [fake.detach()]) if "adversarial" in followed else {}
+        judged = self.adversary.update_on([high], [fake.detach()]) if "adversarial" in followed else {}
         with autocast(self.device):
             terms = {
                 name: weight * self.distances[name](fake, high) for name, weight in self.losses if name in followed

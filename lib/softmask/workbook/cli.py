@@ -27,7 +27,7 @@ SECTIONS = (
     ("Lessons", "A course on soft-mask segmentation, with exercises.", "teaching/*.ipynb"),
 )
 """Sections of the page: heading, sentence below it, and pattern of the notebooks listed there."""
-HOW = (
+START_TEXT = (
     "A click opens a notebook; *Run > Run All Cells* runs it, Shift-Enter runs cell by cell. Change what you like: "
     "parameters stand in the first code cell, settings are the arguments of the calls, and what is called is in "
     "`lib/softmask`.\n"
@@ -177,7 +177,7 @@ def _cost(cost: state.Cost) -> str:
 
 def start_page(folder: Path, config: Config) -> str:
     """Return the page for the notebooks of ``folder``, as Markdown; unreadable notebooks are listed with the reason."""
-    lines = ["# The soft-mask workbook", "", HOW]
+    lines = ["# The soft-mask workbook", "", START_TEXT]
     for title, sentence, pattern in SECTIONS:
         rows = [_row(path, folder, config) for path in sorted(folder.glob(pattern))]
         if rows:
