@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"softmask: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # not from reading data (DataError): a cache or terminal that cannot be written
-        where = error.filename or "output"
-        print(f"softmask: {where}: {error.strerror}; check the path, its rights and the space left", file=sys.stderr)
+        path = error.filename or "output"
+        print(f"softmask: {path}: {error.strerror}; check the path, its rights and the space left", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("softmask: interrupted; the same command goes on from what is finished", file=sys.stderr)
@@ -83,8 +83,8 @@ def _add_data(commands) -> None:
         "write every slice of LIDC with readers' masks and soft masks to a folder of PNG and CSV files, a data set to "
     )
     text += "publish and to train on; its README.md describes it (exit status 1 if a slice could not be used)"
-    more = "The folder appears when it is whole; after an interruption, the same command goes on."
-    action = _add(actions, "export", "apply.soft_lidc:run", text, parents=[root], epilog=more)
+    epilog = "The folder appears when it is whole; after an interruption, the same command goes on."
+    action = _add(actions, "export", "apply.soft_lidc:run", text, parents=[root], epilog=epilog)
     action.add_argument("name", choices=["soft-lidc"], metavar="NAME", help="soft-lidc")
     action.add_argument("--out", required=True, metavar="FOLDER", help="a new or empty folder")
     text = "images: real (default), or embedded, which are simulated and have the true alpha"
@@ -94,10 +94,10 @@ def _add_data(commands) -> None:
 
 def _add_run(commands) -> None:
     run = _add(commands, "run", "cli:_run", "train the runs behind the papers' tables; finished runs are kept")
-    tables, instead = run.add_mutually_exclusive_group(), run.add_mutually_exclusive_group()
-    tables.add_argument("--table", metavar="T", help="such as softgan/table-1 (default: all)", **_SEVERAL)
+    table_options, mode_options = run.add_mutually_exclusive_group(), run.add_mutually_exclusive_group()
+    table_options.add_argument("--table", metavar="T", help="such as softgan/table-1 (default: all)", **_SEVERAL)
     text = "the rows of --only on these data sets, such as lnsm, whether a table prints them or not"
-    tables.add_argument("--on", metavar="SET", help=text, **_SEVERAL)
+    table_options.add_argument("--on", metavar="SET", help=text, **_SEVERAL)
     run.add_argument("--only", metavar="ROW", help="only these rows, such as softgan (default: all)", **_SEVERAL)
     run.add_argument("--profile", choices=list(PROFILES), help="size of the experiments (default: cpu)")
     run.add_argument("--data", choices=DATA_SOURCES, help="source to train on (default: auto)")
@@ -109,16 +109,16 @@ def _add_run(commands) -> None:
     text += "one data set), the one with the best validation Dice"
     run.add_argument("--export", metavar="FOLDER", help=text)
     text = "prepare the images, then list missing runs and their time (minutes:seconds); train nothing"
-    instead.add_argument("--dry-run", action="store_true", help=text)
+    mode_options.add_argument("--dry-run", action="store_true", help=text)
     text = "two training steps of every kind of run, on noise, for its memory and time on this machine; nothing is "
     text += "stored (exit status 1 if any fails)"
-    instead.add_argument("--rehearse", action="store_true", help=text)
+    mode_options.add_argument("--rehearse", action="store_true", help=text)
 
 
 def _add_segment(commands) -> None:
     text = "segment images with a trained model, whole or around lesions: soft mask, mask, and its outline on the "
     text += "image (exit status 1 if an image failed). Not a medical device"
-    more = """\
+    epilog = """\
 examples:
   softmask segment scan.png ct-series/ --out results
   softmask segment ct-series/ --slice 9 --at 240 184 --out results --format png seg report
@@ -127,15 +127,15 @@ examples:
 Whole slices are written as PNG, and in other formats with --format. Around a lesion the model sees the crop that it was
 trained on, with the lesion in its middle; the rest of the image is no lesion. With --out, manifest.csv lists the
 processing and the sizes of each; the same command again skips finished images."""
-    segment = _add(commands, "segment", "apply.segment:run_segment", text, epilog=more)
+    segment = _add(commands, "segment", "apply.segment:run_segment", text, epilog=epilog)
     segment.add_argument("images", nargs="*", metavar="IMAGE", help="PNG, TIFF, DICOM CT (file or folder), NIfTI, nrrd")
     _add_model(segment, "such as softgan, or the folder of a model (default: lesion)")
     segment.add_argument("--out", metavar="FOLDER", help="folder of the results (default: beside each image)")
-    lesion = segment.add_mutually_exclusive_group()
+    lesion_options = segment.add_mutually_exclusive_group()
     text = "row and column of a point in the lesion, from 0 at the first pixel's centre"
-    lesion.add_argument("--at", nargs=2, type=float, metavar=("ROW", "COL"), help=text)
-    _add_marks(lesion)
-    lesion.add_argument("--list", metavar="CSV", help=f"many lesions; {POINTS_HELP}")
+    lesion_options.add_argument("--at", nargs=2, type=float, metavar=("ROW", "COL"), help=text)
+    _add_marks(lesion_options)
+    lesion_options.add_argument("--list", metavar="CSV", help=f"many lesions; {POINTS_HELP}")
     _add_item(segment, "of --at and --recist")
     text = "probability from which a pixel is lesion, or lung (default: the model's)"
     segment.add_argument("--threshold", type=float, metavar="T", help=text)
@@ -148,12 +148,12 @@ processing and the sizes of each; the same command again skips finished images."
 def _add_lungs(commands) -> None:
     text = "segment the lungs in whole CT scans: a mask in NIfTI on the scan's own voxels, and its outline on some "
     text += "slices (exit status 1 if a scan failed). Not a medical device"
-    more = """\
+    epilog = """\
 examples:
   softmask lungs ct-series/ --out results
   softmask lungs ct-series/ scan.nii.gz --out results --model lungs
   softmask lungs scan.nrrd --out results --model morph --largest"""
-    lungs = _add(commands, "lungs", "apply.segment:run_lungs", text, epilog=more)
+    lungs = _add(commands, "lungs", "apply.segment:run_lungs", text, epilog=epilog)
     text = "a folder with one CT series in DICOM, or a NIfTI or nrrd file of Hounsfield units"
     lungs.add_argument("scans", nargs="*", metavar="SCAN", help=text)
     lungs.add_argument("--out", metavar="FOLDER", help="folder of the results; older ones are replaced")
@@ -175,7 +175,7 @@ def _add_verify(commands) -> None:
 def _add_label(commands) -> None:
     text = "make soft masks from masks, several readers' masks or RECIST marks, by closed-form matting (exit status 1 "
     text += "if an image failed). Not a medical device"
-    more = """\
+    epilog = """\
 examples:
   softmask label scan.png --mask mask.png --out labels
   softmask label ct-series/ --recist 236 174 251 192 237 188 249 178 --slice 9 --out labels --format png seg report
@@ -184,16 +184,16 @@ examples:
 Written for each image: NAME-soft.png (16 bit), NAME-mask.png, NAME-trimap.png, NAME-overlay.png, of a volume
 NAME/012-soft.png and so on; NAME-soft.nii.gz and NAME-mask.nii.gz; of DICOM NAME-soft.dcm, a FRACTIONAL segmentation;
 and manifest.csv, the processing and the sizes of each. The same command again skips finished images."""
-    label = _add(commands, "label", "apply.label:run", text, epilog=more)
+    label = _add(commands, "label", "apply.label:run", text, epilog=epilog)
     text = "grey PNG or TIFF, CT in DICOM (a file, or a folder with one series), NIfTI or nrrd"
     label.add_argument("image", nargs="?", metavar="IMAGE", help=text)
     label.add_argument("--list", metavar="CSV", help=f"many images instead; {COLUMNS_HELP}")
     label.add_argument("--out", required=True, metavar="FOLDER", help="folder of the results; older ones are replaced")
-    prior = label.add_mutually_exclusive_group()
+    priors = label.add_mutually_exclusive_group()
     text = "PNG or TIFF (with --slice for a volume), DICOM SEG or RTSTRUCT, NIfTI or nrrd"
-    prior.add_argument("--mask", metavar="MASK", help=text)
-    prior.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
-    _add_marks(prior)
+    priors.add_argument("--mask", metavar="MASK", help=text)
+    priors.add_argument("--readers", nargs="+", metavar="MASK", help="the masks of several readers, each as --mask")
+    _add_marks(priors)
     _add_item(label, "of --recist")
     text = "of the mask's structures, number or name of the one that is meant"
     label.add_argument("--label", metavar="NAME", help=text)
@@ -271,10 +271,10 @@ def _check(arguments: argparse.Namespace) -> int:
     from softmask.data import status
 
     config = configure(data="real", data_root=arguments.data_root)
-    places = real_paths(config.data_root)
+    paths = real_paths(config.data_root)
     result = 0
     for name in _known(arguments.names, _DATA_SETS):
-        if not arguments.names and name == "lnsm" and name in places and places[name] == places.get("lidc"):
+        if not arguments.names and name == "lnsm" and name in paths and paths[name] == paths.get("lidc"):
             print("lnsm: the same files as lidc")
             continue
         state = status(name, config, read=True)
@@ -304,8 +304,8 @@ def _fetch(arguments: argparse.Namespace) -> int:
         try:
             if source.public:
                 print(fetch(source, root))
-            elif place := source.locate(root):
-                print(f"{name}: is there already ({place}); nothing done")
+            elif path := source.locate(root):
+                print(f"{name}: is there already ({path}); nothing done")
             else:
                 print(f"{name}: cannot be fetched by this program. {source.how_to_get(root)}")
                 result = max(result, 1 if arguments.names else 0)  # an error only if named on the command line

@@ -110,8 +110,8 @@ class Config:
     @property
     def run(self) -> str:
         """Name of the run, such as ``cpu-embedded``, with ``-<n>seeds`` if ``n`` is not the profile's own number."""
-        more = f"-{self.seeds}seeds" if self.seeds != self.profile.seeds else ""
-        return f"{self.profile.name}-{self.data}{more}"
+        suffix = f"-{self.seeds}seeds" if self.seeds != self.profile.seeds else ""
+        return f"{self.profile.name}-{self.data}{suffix}"
 
     @property
     def results(self) -> Path:

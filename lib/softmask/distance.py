@@ -17,10 +17,10 @@ def distance_inside(region: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    used = cv2.ipp.useIPP()
+    used_ipp = cv2.ipp.useIPP()
     cv2.ipp.setUseIPP(False)  # for this thread only
     try:
         pixels = np.ascontiguousarray(region, bool).view(np.uint8)
         return cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     finally:
-        cv2.ipp.setUseIPP(used)
+        cv2.ipp.setUseIPP(used_ipp)

@@ -41,8 +41,8 @@ def unknown(kind: str, name: str, known: Iterable[str], error: type[SoftmaskErro
     """Return an error for a ``name`` that is not among the ``known`` names of its ``kind``, with the closest name."""
     names = list(map(str, known))
     nearest = get_close_matches(str(name), names, n=1)
-    meant = f" (did you mean {nearest[0]}?)" if nearest else ""
-    return error(f"unknown {kind} {name!r}{meant}; choose one of {', '.join(names)}")
+    suggestion = f" (did you mean {nearest[0]}?)" if nearest else ""
+    return error(f"unknown {kind} {name!r}{suggestion}; choose one of {', '.join(names)}")
 
 
 def brief(error: BaseException) -> str:

@@ -74,13 +74,13 @@ def _why(error: Exception) -> str:
 def whole_path(path: str | Path, option: str) -> Path:
     """Return the absolute ``path``. Raises ConfigError, naming the ``option``, if it cannot be a folder."""
     try:
-        whole = Path(path).expanduser().resolve()
-        if whole.exists() and not whole.is_dir():
+        folder = Path(path).expanduser().resolve()
+        if folder.exists() and not folder.is_dir():
             raise ConfigError(f"{option} = {str(path)!r} is a file; name a folder")
     except (OSError, RuntimeError, ValueError) as error:  # unknown user, loop of links, too long name, NUL
         kind = type(error).__name__
         raise ConfigError(f"{option} = {str(path)[:200]!r} names no folder ({kind}); set it to one") from error
-    return whole
+    return folder
 
 
 def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
@@ -89,7 +89,7 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, temp_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -97,10 +97,10 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes it private; use the mode of a plain open
-        os.replace(name, path)
+        os.chmod(temp_name, 0o666 & ~umask)  # mkstemp makes it private; use the mode of a plain open
+        os.replace(temp_name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        Path(temp_name).unlink(missing_ok=True)
         raise
     return path
 
@@ -111,7 +111,7 @@ def sole_writer(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    path, made = folder / ".lock", not folder.exists()
+    path, is_new = folder / ".lock", not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
@@ -123,7 +123,7 @@ def sole_writer(folder: Path | None) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-            if made:
+            if is_new:
                 with suppress(OSError):
                     folder.rmdir()  # if nothing was written
 

@@ -89,14 +89,14 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+            result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
         except OSError:  # no git on this machine
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return result.stdout.strip() if result.returncode == 0 else None
 
-    known = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
-    if len(known) != 2 or Path(known[0]).resolve() != folder.resolve():
+    rev_parse = (git("rev-parse", "--show-toplevel", "HEAD") or "").splitlines()
+    if len(rev_parse) != 2 or Path(rev_parse[0]).resolve() != folder.resolve():
         return None, None
-    written = ("results", "figures", "lib/softmask/experiments/*.csv")
-    status = git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in written))
-    return known[1], None if status is None else bool(status)
+    excluded_paths = ("results", "figures", "lib/softmask/experiments/*.csv")
+    status = git("status", "--porcelain", "--", ".", *(f":(exclude){path}" for path in excluded_paths))
+    return rev_parse[1], None if status is None else bool(status)

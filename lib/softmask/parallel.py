@@ -84,8 +84,8 @@ def pool(jobs: int | None = None, batch: int | str = "auto", ordered: bool = Tru
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     threading.excepthook = _failed_thread
     with parallel_config("loky", inner_max_num_threads=1, initializer=_begin, initargs=(os.getpid(),)):
-        how = "generator" if ordered else "generator_unordered"
-        return Parallel(n_jobs=jobs or cores(), return_as=how, batch_size=batch, pre_dispatch="4*n_jobs")
+        return_as = "generator" if ordered else "generator_unordered"
+        return Parallel(n_jobs=jobs or cores(), return_as=return_as, batch_size=batch, pre_dispatch="4*n_jobs")
 
 
 def _failed_thread(failure: threading.ExceptHookArgs) -> None:

@@ -79,7 +79,7 @@ class Task:
         folder: folder of the item's output files.
         formats: keys of :data:`~softmask.apply.KINDS`.
         row: the item's row in the manifest so far.
-        older: the item's files from earlier calls.
+        previous_files: the item's files from earlier calls.
     """
 
     item: Item
@@ -110,19 +110,19 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
     if arguments.list is not None:
         for option in _OF_ONE_IMAGE:
             if options.get(option) is not None:
-                where = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
+                hint = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
                 name = option.replace("slices", "slice")  # --slice is stored as slices where several may be given
-                raise ConfigError(f"--{name} cannot be combined with --list, where {where}")
+                raise ConfigError(f"--{name} cannot be combined with --list, where {hint}")
         path = Path(arguments.list)
         items, problems = read_list(path, POINTS_HELP if "point" in kinds else COLUMNS_HELP)
-        other = [item for item in items if item.kind not in kinds]
+        refused_items = [item for item in items if item.kind not in kinds]
         problems += [
-            Problem(item.where, f"{item.kind} is not among what is taken: {', '.join(kinds)}") for item in other
+            Problem(item.where, f"{item.kind} is not among what is taken: {', '.join(kinds)}") for item in refused_items
         ]
         return [item for item in items if item.kind in kinds], problems, [path]
-    ends = next((options[name] for name in ("recist", "at") if options.get(name) is not None), None)
+    coordinates = next((options[name] for name in ("recist", "at") if options.get(name) is not None), None)
     for option in ("order", "units"):
-        if options[option] is not None and ends is None:
+        if options[option] is not None and coordinates is None:
             raise ConfigError(f"--{option} is an option of --recist; leave it out")
     image = Path(arguments.image)
     name, label = arguments.name or stem_of(image), options.get("label") or ""
@@ -136,8 +136,8 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
     mask, readers = options.get("mask"), options.get("readers")
     masks = tuple(map(Path, readers if mask is None else [mask])) if readers or mask is not None else ()
     mark = None
-    if ends is not None:
-        points = tuple(zip(ends[::2], ends[1::2], strict=True))
+    if coordinates is not None:
+        points = tuple(zip(coordinates[::2], coordinates[1::2], strict=True))
         mark = Mark(points, arguments.order or "rc", arguments.units or "px")
     return [Item(str(image), name, image, masks, mark, arguments.slice, label)], [], []
 
@@ -166,20 +166,20 @@ def work_through(
         ConfigError: if a result would overwrite another result or an input.
         DataError: if the folder cannot be written to.
     """
-    read = [*inputs, *(path for item in items for path in (item.image, *item.masks))]
-    read += [path.resolve().parent for path in read]  # a volume's PNG folder must not be an input's folder
+    read_paths = [*inputs, *(path for item in items for path in (item.image, *item.masks))]
+    read_paths += [path.resolve().parent for path in read_paths]  # a volume's PNG folder must not be an input's folder
     writers = [(item.where, _all_paths(item, folder)) for item in items]
     manifest = None if folder is None else folder / MANIFEST
     if manifest is not None:
         writers.append((f"softmask {command}", [manifest]))
-    check_outputs(writers, read, "Give each its own name in a list's column name, or its own --out")
-    before = read_manifest(manifest)
-    done = {name: row for name, row in before.items() if row["status"] == "done"}
+    check_outputs(writers, read_paths, "Give each its own name in a list's column name, or its own --out")
+    old_rows = read_manifest(manifest)
+    done_rows = {name: row for name, row in old_rows.items() if row["status"] == "done"}
     names = [*(problem.where for problem in problems), *(item.name for item in items)]
-    others = {name: row for name, row in before.items() if name not in names and row["image"]}  # without old problems
-    rows: dict[str, Row | None] = dict.fromkeys([*names, *done, *others]) | done | others
+    other_rows = {name: row for name, row in old_rows.items() if name not in names and row["image"]}  # no old problems
+    rows: dict[str, Row | None] = dict.fromkeys([*names, *done_rows, *other_rows]) | done_rows | other_rows
     states: Counter[str] = Counter()
-    results: Iterator[Outcome] = iter(())
+    item_outcomes: Iterator[Outcome] = iter(())
 
     def save() -> None:
         write_manifest(manifest, rows.values())
@@ -188,11 +188,11 @@ def work_through(
         if folder is not None:
             remove_parts(folder)
         save()
-        saved = time.monotonic()
-        results = outcomes(done)
-        unusable = ((failed(problem.where, problem.why), "failed") for problem in problems)
+        saved_at = time.monotonic()
+        item_outcomes = outcomes(done_rows)
+        problem_outcomes = ((failed(problem.where, problem.why), "failed") for problem in problems)
         bar = tqdm([*problems, *items], desc=command, unit="image", disable=len(items) < 2)
-        for item, (row, state) in zip(bar, chain(unusable, results), strict=True):
+        for item, (row, state) in zip(bar, chain(problem_outcomes, item_outcomes), strict=True):
             states[state] += 1
             rows[row["name"]] = row
             if message := row["message"]:
@@ -200,9 +200,9 @@ def work_through(
                 tqdm.write(f"softmask: {message}", file=sys.stderr)
             if say is not None and state == "done":
                 tqdm.write(say(item, row))  # keeps the progress bar intact
-            if time.monotonic() - saved > EVERY:
+            if time.monotonic() - saved_at > EVERY:
                 save()
-                saved = time.monotonic()
+                saved_at = time.monotonic()
         save()
     except OSError as error:  # while writing: errors of reading are DataErrors here
         why = f"cannot be written to ({error.strerror}); check its rights and the space left, or choose another folder "
@@ -215,7 +215,7 @@ def work_through(
     finally:
         with warnings.catch_warnings(), suppress(OSError, DataError):  # errors here would repeat the one above
             warnings.simplefilter("ignore")
-            getattr(results, "close", bool)()
+            getattr(item_outcomes, "close", bool)()
             save()
     if manifest is not None:
         counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
@@ -235,12 +235,12 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
     why = ""
     with remarks() as texts:
         try:
-            made = work(row)
+            result = work(row)
         except OSError as error:  # while writing: errors of reading are DataErrors here
             if error.errno in _NOTHING_MORE:
                 raise
-            place = error.filename or "the results"
-            why = f"{item.image}: {place} cannot be written ({error.strerror}); give it another --name or --out"
+            path = error.filename or "the results"
+            why = f"{item.image}: {path} cannot be written ({error.strerror}); give it another --name or --out"
         except SoftmaskError as error:
             why = str(error)
             if not why.startswith(tuple(map(str, (item.image, *item.masks)))):
@@ -249,11 +249,11 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
             cause = f"{type(error).__name__}: {brief(error)}"
             why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
     if why:
-        made = row | {"message": why}, "failed"
-    row, state = (made.task.row, "begun") if hasattr(made, "task") else made
+        result = row | {"message": why}, "failed"
+    row, state = (result.task.row, "begun") if hasattr(result, "task") else result
     if state != "skipped":
         row["message"] = "; ".join(filter(None, [row["message"], *texts]))
-    return made
+    return result
 
 
 def work_on(
@@ -266,11 +266,11 @@ def work_on(
         folder: folder of the item's output files; None writes them beside the image.
     """
 
-    def begun(row: Row) -> T | Outcome:
+    def begin_and_work(row: Row) -> T | Outcome:
         task = begin(item, settings, folder or item.image.parent, earlier, row)
         return work(task) if isinstance(task, Task) else task
 
-    return attempt(item, settings, begun)
+    return attempt(item, settings, begin_and_work)
 
 
 def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:
@@ -288,51 +288,51 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
             image = Image(item.image, item.planes, grid)
         else:
             image = open_image(item.image)
-        usual = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.uids else []))
-        formats = settings.formats or usual
-        if not image.uids and (asked := ", ".join(format for format in formats if format in IN_DICOM)):
-            why = f"DICOM outputs ({asked}) belong to a DICOM image, which this is not"
+        default_formats = ("png", *(["nifti"] if image.grid else []), *(["seg"] if image.uids else []))
+        formats = settings.formats or default_formats
+        if not image.uids and (dicom_formats := ", ".join(format for format in formats if format in IN_DICOM)):
+            why = f"DICOM outputs ({dicom_formats}) belong to a DICOM image, which this is not"
             raise DataError(f"{why}; choose --format png nifti nrrd")
         if "report" in formats and not {*formats} & {*REFERRED}:
             formats = (*formats, "seg")
-        mark = [] if item.mark is None else [item.mark.text + item.mark.uid]
+        mark_parts = [] if item.mark is None else [item.mark.text + item.mark.uid]
         files = dict.fromkeys(plane.path for plane in image.slices)
-        planes = " ".join(plane.where for plane in item.planes)
-        content = f"{item.slice}{item.label}{planes}"
-        digest = sha256_of(settings.code, settings.text, item.kind, content, *mark, *item.masks, *files)
-        named = "" if item.mark is None else item.mark.place
-        series = () if image.series is None else (image.grid.series_uid, image.grid.patient)
-        place = sha256_of(str(item.image.resolve()), *series, content, named)
-    task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{place[:16]}"}, frozenset())
+        plane_names = " ".join(plane.where for plane in item.planes)
+        content = f"{item.slice}{item.label}{plane_names}"
+        digest = sha256_of(settings.code, settings.text, item.kind, content, *mark_parts, *item.masks, *files)
+        mark_slice = "" if item.mark is None else item.mark.place
+        series_ids = () if image.series is None else (image.grid.series_uid, image.grid.patient)
+        source_digest = sha256_of(str(item.image.resolve()), *series_ids, content, mark_slice)
+    task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{source_digest[:16]}"}, frozenset())
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
     options = "--out" if item.planes else "--out or --name"
     if earlier is None:  # no manifest, or a call killed before it wrote the manifest
         need_ours(targets, options)
-        drawn = {path.name.partition("-")[0] for path in (folder / item.name).glob("[0-9]*-*.png")}  # of a volume
-        names = file_names(item.name, [f"{item.name}/{z}" for z in drawn], tuple(KINDS), settings.command)
-        older = frozenset(path for path in {*targets, *(folder / name for name in names)} if is_ours(path))
-        if older:
+        stems = {path.name.partition("-")[0] for path in (folder / item.name).glob("[0-9]*-*.png")}  # of a volume
+        names = file_names(item.name, [f"{item.name}/{z}" for z in stems], tuple(KINDS), settings.command)
+        previous_files = frozenset(path for path in {*targets, *(folder / name for name in names)} if is_ours(path))
+        if previous_files:
             text = f"replaces an earlier or interrupted result named {item.name}; --out leads to another folder"
             warnings.warn(Remark(text), stacklevel=2)
-        return replace(task, previous_files=older)
-    before = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
-    drawn = [*(plane.stem for plane in item.planes), *map(task.picture, before)]
-    names = file_names(item.name, drawn, earlier["formats"].split(), settings.command)
-    elsewhere = f"-{place[:16]}-" not in earlier["digest"]  # another image, series, slice or structure
-    if earlier["prior"] != row["prior"] or elsewhere:
-        on = f" on {earlier['image']}, slices {earlier['slices']}" if elsewhere else ""
-        text = f"replaces the {item.name} made from {earlier['prior'] or 'the whole'}{on}"
+        return replace(task, previous_files=previous_files)
+    earlier_slices = [int(z) for z in earlier["slices"].split() if z.isdecimal() and int(z) < len(image.slices)]
+    stems = [*(plane.stem for plane in item.planes), *map(task.picture, earlier_slices)]
+    names = file_names(item.name, stems, earlier["formats"].split(), settings.command)
+    other_source = f"-{source_digest[:16]}-" not in earlier["digest"]  # another image, series, slice or structure
+    if earlier["prior"] != row["prior"] or other_source:
+        source_text = f" on {earlier['image']}, slices {earlier['slices']}" if other_source else ""
+        text = f"replaces the {item.name} made from {earlier['prior'] or 'the whole'}{source_text}"
         warnings.warn(Remark(f"{text}; to keep both, give one another name (--name)"), stacklevel=2)
     digest = task.row["digest"]
     if all((folder / name).is_file() for name in names) and earlier["digest"] == _covering(digest, folder, names):
         return earlier, "skipped"
     if earlier["digest"].startswith(digest) and any((folder / name).is_file() for name in names):
         warnings.warn(Remark(f"files of {item.name} were changed since, or are missing; made again"), stacklevel=2)
-    listed = {folder / name for name in names}
-    need_ours(set(targets) - listed, options)
-    others = [folder / name for name in file_names(item.name, [*drawn, item.name], tuple(KINDS), settings.command)]
-    return replace(task, previous_files=frozenset(path for path in others if path in listed or is_ours(path)))
+    listed_files = {folder / name for name in names}
+    need_ours(set(targets) - listed_files, options)
+    candidates = [folder / name for name in file_names(item.name, [*stems, item.name], tuple(KINDS), settings.command)]
+    return replace(task, previous_files=frozenset(path for path in candidates if path in listed_files or is_ours(path)))
 
 
 def complete(task: Task, result: Result) -> Outcome:
@@ -343,20 +343,20 @@ def complete(task: Task, result: Result) -> Outcome:
     """
     item, image, folder = task.item, task.image, task.folder
     write_volumes(folder, result, task.formats)
-    asked = [format for format in task.formats if format in IN_DICOM]
-    contents, doubts = dicom_files(result, asked) if asked else ({}, [])
+    dicom_formats = [format for format in task.formats if format in IN_DICOM]
+    contents, doubts = dicom_files(result, dicom_formats) if dicom_formats else ({}, [])
     for format, content in contents.items():
         write_atomic(folder / f"{item.name}-{KINDS[format][0]}", content)
-    formats = [format for format in task.formats if format not in asked or format in contents]
+    formats = [format for format in task.formats if format not in dicom_formats or format in contents]
     if not formats:
         raise DataError("; ".join(doubts))
-    written = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
-    gone = sorted(path for path in task.previous_files - {folder / name for name in written} if path.exists())
-    for path in gone:  # slices or formats that the new result does not have
+    new_names = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
+    stale_files = sorted(path for path in task.previous_files - {folder / name for name in new_names} if path.exists())
+    for path in stale_files:  # slices or formats that the new result does not have
         path.unlink(missing_ok=True)
-    if gone:
-        names = ", ".join(path.relative_to(folder).as_posix() for path in gone[:5])
-        more = f" and {len(gone) - 5} more" if len(gone) > 5 else ""
+    if stale_files:
+        names = ", ".join(path.relative_to(folder).as_posix() for path in stale_files[:5])
+        more = f" and {len(stale_files) - 5} more" if len(stale_files) > 5 else ""
         text = f"removed {names}{more} of the result before, which was not asked for again"
         warnings.warn(Remark(f"{text}; name all that is wanted in --format"), stacklevel=2)
     with suppress(OSError):
@@ -364,10 +364,10 @@ def complete(task: Task, result: Result) -> Outcome:
     spacing = ("", "") if image.grid is None else tuple(f"{value:g}" for value in image.grid.spacing_mm[1:])
     sizes = {}
     if size := result.size:
-        measured = ["area_mm2", "soft_area_mm2"]
-        measured += ["long_mm", "short_mm"] if size.axes is not None else []
-        measured += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
-        sizes = {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in measured}
+        size_names = ["area_mm2", "soft_area_mm2"]
+        size_names += ["long_mm", "short_mm"] if size.axes is not None else []
+        size_names += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
+        sizes = {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in size_names}
     if marked := result.marked:
         sizes |= dict(zip(("mark_long_mm", "mark_short_mm"), (f"{mm:.3f}" for mm in marked[1]), strict=True))
     for doubt in doubts:
@@ -380,7 +380,7 @@ def complete(task: Task, result: Result) -> Outcome:
         "mask_area_px": str(sum(int(np.count_nonzero(mask)) for mask in result.masks.values())),
         "formats": " ".join(formats),
         "status": "done",
-        "digest": _covering(task.row["digest"], folder, written),
+        "digest": _covering(task.row["digest"], folder, new_names),
     }  # fmt: skip
     return row, "done"
 
@@ -392,6 +392,6 @@ def _covering(digest: str, folder: Path, names: Iterable[str]) -> str:
 
 def _all_paths(item: Item, folder: Path | None) -> list[Path]:
     """Return all paths that an item might write to, including the folder of a volume's PNG files."""
-    place = folder or item.image.parent
+    parent = folder or item.image.parent
     names = file_names(item.name, [plane.stem for plane in item.planes] or [item.name], tuple(KINDS), "label")
-    return [place / name for name in (names if item.planes else [*names, item.name])]
+    return [parent / name for name in (names if item.planes else [*names, item.name])]

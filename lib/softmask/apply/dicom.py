@@ -46,10 +46,10 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
     segmentation = None
     formats = sorted(formats, key=IN_DICOM.index)  # the segmentation before the report
     try:
-        every, doubts = _headers(result)
+        headers_by_slice, doubts = _headers(result)
     except DataError as error:
         return {}, [str(error)]
-    headers, volume = [every[z] for z in sorted(result.alphas)], [*every.values()]
+    headers, span_headers = [headers_by_slice[z] for z in sorted(result.alphas)], [*headers_by_slice.values()]
     for format in formats:
         if format in ("report", "rtstruct") and result.size.axes is None:
             doubts.append(f"{result.image.path}: the mask is empty, so there is no DICOM {format} of it")
@@ -69,10 +69,10 @@ def dicom_files(result: Result, formats: Iterable[str]) -> tuple[dict[str, bytes
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about values in the images' headers, which are copied unchanged
                 if format in SEGS:
-                    dataset = _segmentation(result, volume, format, common)
+                    dataset = _segmentation(result, span_headers, format, common)
                     segmentation = segmentation or (dataset if format in REFERRED else None)
                 elif format == "map":
-                    dataset = _map(result, volume, common)
+                    dataset = _map(result, span_headers, common)
                 elif format == "report":
                     if segmentation is None:
                         raise ValueError("there is no segmentation that it could refer to")
@@ -98,7 +98,7 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
     """
     from highdicom.enum import SpecificCharacterSetValues
 
-    known = {value.value for value in SpecificCharacterSetValues}
+    known_charsets = {value.value for value in SpecificCharacterSetValues}
     headers, doubts = {}, {}
     for z in _span(result):
         path = result.image.slices[z].path
@@ -114,20 +114,20 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
                 setattr(header, name, None)
         if not header.get("SliceThickness"):
             header.SliceThickness = result.image.grid.spacing_mm[0]
-            taken = "the slices' distance" if len(result.image.slices) > 1 else "assumed"
-            doubts["SliceThickness"] = f"is missing; the DICOM outputs say {header.SliceThickness:g} mm, {taken}"
+            basis = "the slices' distance" if len(result.image.slices) > 1 else "assumed"
+            doubts["SliceThickness"] = f"is missing; the DICOM outputs say {header.SliceThickness:g} mm, {basis}"
         header.SpacingBetweenSlices = result.image.grid.spacing_mm[0]  # highdicom copies or guesses it
-        sets = header.get("SpecificCharacterSet") or ()
-        sets = [sets] if isinstance(sets, str) else list(sets)
-        if not any(sets) and "SpecificCharacterSet" in header:  # emptied by some anonymisers: same as absent
-            sets = []
+        charsets = header.get("SpecificCharacterSet") or ()
+        charsets = [charsets] if isinstance(charsets, str) else list(charsets)
+        if not any(charsets) and "SpecificCharacterSet" in header:  # emptied by some anonymisers: same as absent
+            charsets = []
             del header.SpecificCharacterSet
-        unknown = not {*sets} <= known
-        if unknown or not result.name.isascii():
+        has_unknown_charset = not {*charsets} <= known_charsets
+        if has_unknown_charset or not result.name.isascii():
             header.decode()
             header.SpecificCharacterSet = "ISO_IR 192"
-        if unknown:
-            doubts["SpecificCharacterSet"] = f"is {chr(92).join(sets)}; the DICOM outputs are in ISO_IR 192"
+        if has_unknown_charset:
+            doubts["SpecificCharacterSet"] = f"is {chr(92).join(charsets)}; the DICOM outputs are in ISO_IR 192"
         if any(other.SOPInstanceUID == header.SOPInstanceUID for other in headers.values()):
             raise DataError(f"{path}: {named('SOPInstanceUID')} is that of another slice, too; {_REMEDY}")
         headers[z] = header
@@ -167,18 +167,18 @@ def _segmentation(result: Result, headers: list[Dataset], format: str, common: d
         source="softmask",
         parameters=dict(result.parameters),
     )
-    kinds = hd.seg.SegmentAlgorithmTypeValues
+    algorithm_types = hd.seg.SegmentAlgorithmTypeValues
     segment = hd.seg.SegmentDescription(
         segment_number=1,
         segment_label="Lesion",
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
         segmented_property_type=codes.SCT.Lesion,
-        algorithm_type=kinds.AUTOMATIC if result.automatic else kinds.SEMIAUTOMATIC,
+        algorithm_type=algorithm_types.AUTOMATIC if result.automatic else algorithm_types.SEMIAUTOMATIC,
         algorithm_identification=algorithm,
     )
     soft = format == "seg"
     values = _stack(result, result.alphas, np.float32) if soft else _stack(result, result.masks, np.uint8)
-    fractional = {"fractional_type": hd.seg.SegmentationFractionalTypeValues.OCCUPANCY, "max_fractional_value": 255}
+    options = {"fractional_type": hd.seg.SegmentationFractionalTypeValues.OCCUPANCY, "max_fractional_value": 255}
     return hd.seg.Segmentation(
         source_images=headers,
         pixel_array=values,
@@ -187,7 +187,7 @@ def _segmentation(result: Result, headers: list[Dataset], format: str, common: d
         content_label="SOFT_MASK" if soft else "MASK",
         content_description=f"{'soft mask' if soft else 'mask'} {result.origin}"[:_LONGEST],
         omit_empty_frames=False,
-        **(fractional if soft else {}),
+        **(options if soft else {}),
         **common,
     )
 
@@ -197,7 +197,7 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    alpha = hd.pm.RealWorldValueMapping(
+    alpha_mapping = hd.pm.RealWorldValueMapping(
         lut_label="ALPHA",
         lut_explanation="Fraction of the pixel that is lesion",
         unit=codes.UCUM.NoUnits,
@@ -208,7 +208,7 @@ def _map(result: Result, headers: list[Dataset], common: dict[str, Any]) -> SOPC
         source_images=headers,
         pixel_array=_stack(result, result.alphas, np.float32),
         contains_recognizable_visual_features=False,
-        real_world_value_mappings=[alpha],
+        real_world_value_mappings=[alpha_mapping],
         voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
         content_label="ALPHA",
         content_description=f"alpha {result.origin}"[:_LONGEST],
@@ -236,48 +236,48 @@ def _report(result: Result, headers: list[Dataset], segmentation: Segmentation, 
 
     size, source = result.size, headers[sorted(result.alphas).index(result.size.slice)]
     frames = [item.DerivationImageSequence[0] for item in segmentation.PerFrameFunctionalGroupsSequence]
-    drawn_from = [item.SourceImageSequence[0].ReferencedSOPInstanceUID for item in frames]  # not in slice order
-    segment = (segmentation.SOPClassUID, segmentation.SOPInstanceUID)
+    source_uids = [item.SourceImageSequence[0].ReferencedSOPInstanceUID for item in frames]  # not in slice order
+    seg_uids = (segmentation.SOPClassUID, segmentation.SOPInstanceUID)
     turn = result.image.series[size.slice].turn
     sources = list(map(hd.sr.SourceImageForSegmentation.from_source_image, [source, *headers]))
-    frame = hd.sr.ReferencedSegmentationFrame(*segment, drawn_from.index(source.SOPInstanceUID) + 1, 1, sources[0])
+    frame = hd.sr.ReferencedSegmentationFrame(*seg_uids, source_uids.index(source.SOPInstanceUID) + 1, 1, sources[0])
     del frame[0].ReferencedSOPSequence[0].ReferencedSegmentNumber  # not allowed beside a frame number (PS3.3 10.3.1.1)
     tracking = {"uid": hd.UID(), "identifier": result.name[:_LONGEST]}
 
-    def length(name: Code, ends: np.ndarray, mm: float) -> hd.sr.Measurement:
-        drawn = hd.sr.CoordinatesForMeasurement(
+    def make_length(name: Code, ends: np.ndarray, mm: float) -> hd.sr.Measurement:
+        polyline = hd.sr.CoordinatesForMeasurement(
             graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
             graphic_data=turn.to_stored(ends, result.image.shape)[:, ::-1] + 0.5,  # (column, row) from the outer corner
             source_image=hd.sr.SourceImageForRegion.from_source_image(source),
         )
         unit = codes.UCUM.Millimeter
-        return hd.sr.Measurement(name=name, value=round(mm, 3), unit=unit, referenced_coordinates=[drawn])
+        return hd.sr.Measurement(name=name, value=round(mm, 3), unit=unit, referenced_coordinates=[polyline])
 
-    def group(kind: type, *measurements: hd.sr.Measurement, **options: Any) -> Any:
+    def make_group(kind: type, *measurements: hd.sr.Measurement, **options: Any) -> Any:
         identifier = hd.sr.TrackingIdentifier(**tracking)
         finding = codes.SCT.Lesion
         return kind(tracking_identifier=identifier, finding_type=finding, measurements=measurements, **options)
 
-    def diameters(axes: np.ndarray, lengths: Iterable[float], **options: Any) -> Any:
+    def make_diameters(axes: np.ndarray, lengths: Iterable[float], **options: Any) -> Any:
         names = (codes.SCT.LongAxis, codes.SCT.ShortAxis)
-        lines = [length(*line) for line in zip(names, axes, lengths, strict=True)]
-        return group(hd.sr.MeasurementsAndQualitativeEvaluations, *lines, **options)
+        lines = [make_length(*line) for line in zip(names, axes, lengths, strict=True)]
+        return make_group(hd.sr.MeasurementsAndQualitativeEvaluations, *lines, **options)
 
-    groups = [diameters(*marked)] if (marked := result.marked) else []
-    of_mask = (size.long_mm, size.short_mm)
-    groups.append(diameters(size.axes, of_mask, method=codes.DCM.BinarySegmentation))
+    groups = [make_diameters(*marked)] if (marked := result.marked) else []
+    mask_lengths = (size.long_mm, size.short_mm)
+    groups.append(make_diameters(size.axes, mask_lengths, method=codes.DCM.BinarySegmentation))
     for method, area, volume in (
         (codes.DCM.BinarySegmentation, size.area_mm2, size.volume_mm3),
         (codes.DCM.FractionalOccupancySegmentation, size.soft_area_mm2, size.soft_volume_mm3),
     ):
         number = hd.sr.Measurement(name=codes.SCT.Area, value=round(area, 3), unit=codes.UCUM.SquareMillimeter)
-        planar = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
-        groups.append(group(planar, number, referenced_segment=frame, method=method))
+        planar_type = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations
+        groups.append(make_group(planar_type, number, referenced_segment=frame, method=method))
         if result.has_volume:
             number = hd.sr.Measurement(name=codes.SCT.Volume, value=round(volume, 3), unit=codes.UCUM.CubicMillimeter)
-            whole = hd.sr.ReferencedSegment(*segment, 1, source_images=sources[1:])
-            volumetric = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
-            groups.append(group(volumetric, number, referenced_segment=whole, method=method))
+            segment = hd.sr.ReferencedSegment(*seg_uids, 1, source_images=sources[1:])
+            volume_type = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+            groups.append(make_group(volume_type, number, referenced_segment=segment, method=method))
     device = hd.sr.DeviceObserverIdentifyingAttributes(uid=hd.UID(), name="softmask", model_name=f"{__version__}")
     observer = hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
     content = hd.sr.MeasurementReport(
@@ -294,48 +294,48 @@ def _structure_set(result: Result, headers: list[Dataset], common: dict[str, Any
     from highdicom.base import SOPClass
     from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
-    first = headers[0]
+    first_header = headers[0]
     dataset = SOPClass(
-        study_instance_uid=first.StudyInstanceUID,
+        study_instance_uid=first_header.StudyInstanceUID,
         sop_class_uid=RTStructureSetStorage,
         modality="RTSTRUCT",
         transfer_syntax_uid=ExplicitVRLittleEndian,
-        specific_character_set=first.get("SpecificCharacterSet"),
-        patient_id=first.get("PatientID"),
-        **{re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower(): first[name].value for name in _TYPE_2},
+        specific_character_set=first_header.get("SpecificCharacterSet"),
+        patient_id=first_header.get("PatientID"),
+        **{re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower(): first_header[name].value for name in _TYPE_2},
         **common,
     )
-    dataset.copy_patient_and_study_information(first)
+    dataset.copy_patient_and_study_information(first_header)
     dataset.OperatorsName = dataset.PositionReferenceIndicator = None
-    dataset.FrameOfReferenceUID = first.FrameOfReferenceUID
+    dataset.FrameOfReferenceUID = first_header.FrameOfReferenceUID
     dataset.StructureSetLabel = "MASK"
     dataset.StructureSetDate, dataset.StructureSetTime = dataset.InstanceCreationDate, dataset.InstanceCreationTime
     images = [
         _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
         for header in headers
     ]
-    series = _item(SeriesInstanceUID=first.SeriesInstanceUID, ContourImageSequence=images)
+    series = _item(SeriesInstanceUID=first_header.SeriesInstanceUID, ContourImageSequence=images)
     study = _item(
         ReferencedSOPClassUID="1.2.840.10008.3.1.2.3.1",  # detached study management: retired, but required
-        ReferencedSOPInstanceUID=first.StudyInstanceUID,
+        ReferencedSOPInstanceUID=first_header.StudyInstanceUID,
         RTReferencedSeriesSequence=[series],
     )
     dataset.ReferencedFrameOfReferenceSequence = [
-        _item(FrameOfReferenceUID=first.FrameOfReferenceUID, RTReferencedStudySequence=[study])
+        _item(FrameOfReferenceUID=first_header.FrameOfReferenceUID, RTReferencedStudySequence=[study])
     ]
     dataset.StructureSetROISequence = [
         _item(
             ROINumber=1,
-            ReferencedFrameOfReferenceUID=first.FrameOfReferenceUID,
+            ReferencedFrameOfReferenceUID=first_header.FrameOfReferenceUID,
             ROIName="Lesion",
             ROIGenerationAlgorithm="AUTOMATIC" if result.automatic else "SEMIAUTOMATIC",
         )
     ]
     grid, contours = result.image.grid, []
     for z, image in zip(sorted(result.alphas), images, strict=True):
-        drawn = outlines(result.masks[z], result.alphas[z])
-        kind = "CLOSEDPLANAR_XOR" if any(map(_is_hole, drawn)) else "CLOSED_PLANAR"
-        for points in drawn:
+        polygons = outlines(result.masks[z], result.alphas[z])
+        kind = "CLOSEDPLANAR_XOR" if any(map(_is_hole, polygons)) else "CLOSED_PLANAR"
+        for points in polygons:
             x, y = (points[:-1, ::-1] * grid.spacing_mm[:0:-1] + grid.origin[:2]).T
             mm = np.stack([x, y, np.full_like(x, grid.z_mm[z])], axis=1)
             data = [f"{value:.4f}" for value in mm.ravel()]
@@ -378,5 +378,5 @@ def _span(result: Result) -> range:
 def _stack(result: Result, slices: Mapping[int, np.ndarray], dtype: type) -> np.ndarray:
     """Return (N, H, W): the slices of the span in order, oriented as the stored pixels of their images."""
     empty = np.zeros(result.image.shape, dtype)
-    stored = [result.image.series[z].turn.back(slices.get(z, empty)) for z in _span(result)]
-    return np.stack(stored).astype(dtype)
+    stored_slices = [result.image.series[z].turn.back(slices.get(z, empty)) for z in _span(result)]
+    return np.stack(stored_slices).astype(dtype)

@@ -44,9 +44,9 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     spec, record, folder = run.spec, run.record, Path(folder).absolute()
     models.check_spec(spec)
     whole_path(folder, "the model's folder")
-    others = sorted({path.name for path in folder.glob("*")} - {WEIGHTS, MODEL, CARD})
-    if others:
-        raise ConfigError(f"{folder}: holds {others[0]}, which is of no model; name another folder")
+    other_names = sorted({path.name for path in folder.glob("*")} - {WEIGHTS, MODEL, CARD})
+    if other_names:
+        raise ConfigError(f"{folder}: holds {other_names[0]}, which is of no model; name another folder")
     data = prepare.prepare(spec, Config.from_parameters(spec.profile, spec.source)) if data is None else data
     if data.digest != record.provenance.data:
         raise ConfigError(f"{spec.name} was tested on data other than those now available; train it again")
@@ -71,15 +71,15 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     if spec.of_lungs:  # measured over all slices of a scan together
         pixels = [measures.pop(f"pixels_{which}") for which in ("true", "found", "common")]
         measures["dice3d"] = np.array(list(dice3d(data.test.groups, *pixels).values()))
-    finite = {name: values[np.isfinite(values)] for name, values in measures.items()}
+    finite_values = {name: values[np.isfinite(values)] for name, values in measures.items()}
     means = {
         name: (significant(float(values.mean())) if len(values) else float("nan"), len(values))
-        for name, values in finite.items()
+        for name, values in finite_values.items()
     }
     model = replace(model, description=replace(description, measures=means))
     text = json.dumps(to_plain(model.description), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    about = {"name": model.name, "about": model.description, "spec": spec, "record": record, "n_bytes": len(weights)}
-    card = render("card.md.j2", **about)
+    context = {"name": model.name, "about": model.description, "spec": spec, "record": record, "n_bytes": len(weights)}
+    card = render("card.md.j2", **context)
     contents = {WEIGHTS: weights, MODEL: text, CARD: card}
     try:
         folder.mkdir(parents=True, exist_ok=True)

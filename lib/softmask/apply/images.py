@@ -79,14 +79,14 @@ class Grey:
         Raises:
             DataError: for a window on values that are not Hounsfield units.
         """
-        offset = not hu and values.dtype == np.uint16 and values.min() >= _LEAST_OFFSET
-        if not hu and self.window is not None and not offset:
+        has_offset = not hu and values.dtype == np.uint16 and values.min() >= _LEAST_OFFSET
+        if not hu and self.window is not None and not has_offset:
             raise DataError(f"{where}: PNG and TIFF have no Hounsfield units, so --window has no effect; leave it out")
-        if offset and self.window is not None:
+        if has_offset and self.window is not None:
             values, hu = values.astype(np.float32) - HU_OFFSET, True
         if not hu and not self.stretch and values.dtype == np.uint16:
             low, high = int(values.min()), int(values.max())
-            if offset:
+            if has_offset:
                 doubt = f"looks like Hounsfield units + {HU_OFFSET} (DeepLesion); choose --window -1000 400"
                 warnings.warn(Doubt(f"{where}: {doubt}"), stacklevel=2)
             elif (high - low) * 8 < _MOST:
@@ -183,10 +183,10 @@ class Image:
 def remarks() -> Iterator[list[str]]:
     """Yield a list that receives, at the end of the block, all remarks of the block; doubts begin with "doubtful"."""
     texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always", Remark)
         yield texts
-    for warning in caught:
+    for warning in caught_warnings:
         if isinstance(warning.message, Remark):
             text = f"{'doubtful: ' if isinstance(warning.message, Doubt) else ''}{warning.message}"
             texts += [] if text in texts else [text]
@@ -256,11 +256,11 @@ def _slices_of_folder(folder: Path) -> list[Slice]:
     files = [path for path in files if is_dicom(path)]
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
-    bad: list[Path] = []
-    listed, others = by_series(files, lambda path, _: bad.append(path))
-    slices = [ct.path for ct in one_series(folder, listed)] if listed or not bad else []
-    pass_over(others)
-    return [_single(path, "ct") for path in (*slices, *bad)]
+    bad_files: list[Path] = []
+    series, unused_files = by_series(files, lambda path, _: bad_files.append(path))
+    slices = [ct.path for ct in one_series(folder, series)] if series or not bad_files else []
+    pass_over(unused_files)
+    return [_single(path, "ct") for path in (*slices, *bad_files)]
 
 
 def _ct_header(path: Path) -> CtSlice:
@@ -277,19 +277,19 @@ def _single(path: Path, kind: str) -> Slice:
 def _slices_of_file(path: Path) -> list[Slice]:
     size_of(path, "check the name")
     with path.open("rb") as file:
-        start = file.read(8)
-    if start.startswith(_PICTURES):
+        head = file.read(8)
+    if head.startswith(_PICTURES):
         return [_single(path, "picture")]
     if is_dicom(path):
         return [_single(path, "ct")]
     if not is_volume_file(path):
-        kind = "is a JPEG" if start.startswith(b"\xff\xd8\xff") else "is of an unknown kind" if start else "is empty"
+        kind = "is a JPEG" if head.startswith(b"\xff\xd8\xff") else "is of an unknown kind" if head else "is empty"
         raise DataError(f"{path}: {kind}{remedy_of(path) or f'; {READABLE}'}")
-    n = _count_axial_slices(path)
-    if n == 1:
+    n_slices = _count_axial_slices(path)
+    if n_slices == 1:
         return [_single(path, "volume")]
-    digits = len(str(n - 1))
-    return [Slice(path, "volume", f"{path}, slice {z}", f"{stem_of(path)}-{z:0{digits}d}", z) for z in range(n)]
+    digits = len(str(n_slices - 1))
+    return [Slice(path, "volume", f"{path}, slice {z}", f"{stem_of(path)}-{z:0{digits}d}", z) for z in range(n_slices)]
 
 
 def _count_axial_slices(path: Path) -> int:

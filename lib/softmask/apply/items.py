@@ -173,9 +173,9 @@ def _doubt_mark(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
     if doubt := doubts(axes, spacing):
         warnings.warn(Doubt(doubt), stacklevel=2)
     if grid and len(stated_mm) == 2 and all(stated_mm):
-        drawn = np.sort(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1))
-        if (np.abs(drawn - np.sort(stated_mm)) > np.maximum(drawn / 10, max(spacing))).any():
-            stated, lengths = (" and ".join(f"{value:.1f}" for value in pair) for pair in (sorted(stated_mm), drawn))
+        drawn_mm = np.sort(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1))
+        if (np.abs(drawn_mm - np.sort(stated_mm)) > np.maximum(drawn_mm / 10, max(spacing))).any():
+            stated, lengths = (" and ".join(f"{value:.1f}" for value in pair) for pair in (sorted(stated_mm), drawn_mm))
             doubt = f"the report states diameters of {stated} mm, but those drawn are {lengths} mm on this image"
             warnings.warn(Doubt(f"{doubt}: check its units and pixel size"), stacklevel=2)
 
@@ -209,9 +209,9 @@ class Item:
         if bool(self.masks) + (self.mark is not None) + bool(self.planes) != 1:
             raise ConfigError(f"{self.where}: {_EXACTLY_ONE}")
         if not _NAME.fullmatch(self.name):
-            long = f", as it has {len(self.name)} characters, of 151 at most" if len(self.name) > 151 else ""
-            name = f"{self.name[:200]!r} cannot be the name of a file{long}"
-            raise ConfigError(f"{self.where}: {name}; give another (--name, column name)")
+            excess = f", as it has {len(self.name)} characters, of 151 at most" if len(self.name) > 151 else ""
+            fault = f"{self.name[:200]!r} cannot be the name of a file{excess}"
+            raise ConfigError(f"{self.where}: {fault}; give another (--name, column name)")
 
     @property
     def kind(self) -> str:
@@ -241,8 +241,8 @@ def read_list(path: Path, columns: str = COLUMNS_HELP) -> tuple[list[Item], list
             names = ", ".join(repr(name[:40]) for name in header[:40]) or "none"
             separators = [sign for sign in (";", "\t") if any(sign in name for name in header)]
             extra = f"unknown are {', '.join(map(repr, sorted(unknown)))}; " if unknown and "image" in header else ""
-            twice = sorted({name for name in header if header.count(name) > 1})
-            extra += f"{', '.join(map(repr, twice))} stands there twice; " if twice else ""
+            repeated_names = sorted({name for name in header if header.count(name) > 1})
+            extra += f"{', '.join(map(repr, repeated_names))} stands there twice; " if repeated_names else ""
             remedy = f"{extra}{columns}"
             if separators:
                 remedy = f"save it with commas between cells, not with {separators[0]!r}"
@@ -271,7 +271,7 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
     if "image" not in cells:
         raise DataError("names no image")
 
-    def number(name: str) -> float:
+    def parse_number(name: str) -> float:
         try:
             return float(cells[name])
         except ValueError as error:
@@ -286,12 +286,12 @@ def _item_of(folder: Path, where: str, header: list[str], row: list[str]) -> Ite
     for order, names in marks:
         if missing := [name for name in names if name not in cells]:
             raise DataError(f"has a mark without {', '.join(missing)}")
-        values = [number(name) for name in names]
+        values = [parse_number(name) for name in names]
         mark = Mark(tuple(zip(values[::2], values[1::2], strict=True)), order, cells.get("units", "px"))
     image = folder / cells["image"]
     paths = [cells["mask"]] if "mask" in cells else cells.get("readers", "").split(";")
     masks = tuple(folder / path.strip() for path in paths if path.strip())
-    z = number("slice") if "slice" in cells else None
+    z = parse_number("slice") if "slice" in cells else None
     if z is not None and not z.is_integer():  # tables with empty cells write 4 as 4.0
         raise DataError(f"slice = {cells['slice'][:40]!r} is not a whole number")
     z = None if z is None else int(z)
@@ -302,26 +302,26 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
     """Return masks (R, H, W) bool by slice, for all slices that any of the R masks marks, or the item's slice only. The
     mask of a reader who did not mark a slice is empty there. Warn of two masks that are identical or share no pixel,
     masks of more than half of the image, outlines, and slices where no pixel is marked by half of the readers."""
-    readers = [_read_mask(path, item, image) for path in item.masks]
-    for (first, masks), (second, others) in combinations(zip(item.masks, readers, strict=True), 2):
-        if not any((masks[z] & others[z]).any() for z in masks.keys() & others.keys()):
+    reader_masks = [_read_mask(path, item, image) for path in item.masks]
+    for (first, masks), (second, other_masks) in combinations(zip(item.masks, reader_masks, strict=True), 2):
+        if not any((masks[z] & other_masks[z]).any() for z in masks.keys() & other_masks.keys()):
             warnings.warn(Doubt(f"{first} and {second} share no pixel; are they of one lesion?"), stacklevel=2)
-        elif masks.keys() == others.keys() and all(np.array_equal(masks[z], others[z]) for z in masks):
+        elif masks.keys() == other_masks.keys() and all(np.array_equal(masks[z], other_masks[z]) for z in masks):
             warnings.warn(Doubt(f"{first} and {second} are one mask, which counts as two readers"), stacklevel=2)
-    marked = sorted(set().union(*readers))
+    marked_slices = sorted(set().union(*reader_masks))
     if item.slice is not None and image.is_volume:
-        if item.slice not in marked:
-            raise DataError(f"the masks do not mark slice {item.slice}; they mark {marked[:20]}")
-        marked = [item.slice]
-    for path, masks in zip(item.masks, readers, strict=True):
-        if large := [z for z in marked if z in masks and masks[z].mean() > 0.5]:
-            where = f" in slice {large[0]}" if image.is_volume else ""
-            doubt = f"covers {masks[large[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
+        if item.slice not in marked_slices:
+            raise DataError(f"the masks do not mark slice {item.slice}; they mark {marked_slices[:20]}")
+        marked_slices = [item.slice]
+    for path, masks in zip(item.masks, reader_masks, strict=True):
+        if large_slices := [z for z in marked_slices if z in masks and masks[z].mean() > 0.5]:
+            where = f" in slice {large_slices[0]}" if image.is_volume else ""
+            doubt = f"covers {masks[large_slices[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
             warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
-        if drawn := [z for z in marked if z in masks and _is_outline(masks[z])]:
-            warnings.warn(Doubt(f"{path}: looks like an outline in slice {drawn[0]}; fill it, if so"), stacklevel=2)
+        if outlined := [z for z in marked_slices if z in masks and _is_outline(masks[z])]:
+            warnings.warn(Doubt(f"{path}: looks like an outline in slice {outlined[0]}; fill it, if so"), stacklevel=2)
     empty = np.zeros(image.shape, bool)
-    stacks = {z: np.stack([masks.get(z, empty) for masks in readers]) for z in marked}
+    stacks = {z: np.stack([masks.get(z, empty) for masks in reader_masks]) for z in marked_slices}
     if few := [z for z, stack in stacks.items() if not stack.any(axis=(1, 2)).all() and outvoted(stack, len(stack))]:
         slices = f"slices {', '.join(map(str, few[:9]))}{', ...' if len(few) > 9 else ''}"
         warnings.warn(
@@ -351,9 +351,9 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
         if n > 1 and item.slice is None:
             why = f"is the mask of one slice, but the scan has {n}"
             raise DataError(f"{path}: {why}; give its number (--slice, column slice)")
-        stored = read_grey(path)
-        if stored.shape != image.shape:
-            size, expected = (" x ".join(map(str, shape)) for shape in (stored.shape, image.shape))
+        pixels = read_grey(path)
+        if pixels.shape != image.shape:
+            size, expected = (" x ".join(map(str, shape)) for shape in (pixels.shape, image.shape))
             raise DataError(
                 f"{path}: the mask is {size} pixels, but {image.path} is {expected}; save the mask at the image's size"
             )
@@ -361,7 +361,7 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
             raise DataError(f"{path}: PNG and TIFF masks have no labels, so --label has no effect; leave it out")
         z = _checked_slice(item.slice or 0, n)
         _doubt_turned(image, z)
-        return {z: checked_mask(stored, f"{path}")}
+        return {z: checked_mask(pixels, f"{path}")}
     if image.grid is None:
         raise DataError(f"{path}: {image.path} has no place in mm, so its mask must be PNG or TIFF (JPEG alters it)")
     stack = lesion_mask(image.grid, path, item.label)
@@ -370,12 +370,12 @@ def _read_mask(path: Path, item: Item, image: Image) -> dict[int, np.ndarray]:
 
 def _doubt_turned(image: Image, z: int) -> None:
     if image.grid is not None and is_volume_file(image.path) and (letters := orientation(image.path)) != "LPS":
-        how = "here rows count from the patient's front, columns from the right, slices from the feet (LPS)"
-        warnings.warn(Remark(f"{image.path} is stored as {letters}; {how}: check the place"), stacklevel=3)
+        hint = "here rows count from the patient's front, columns from the right, slices from the feet (LPS)"
+        warnings.warn(Remark(f"{image.path} is stored as {letters}; {hint}: check the place"), stacklevel=3)
     ct = None if image.series is None else image.series[z]
     if ct is not None and ct.turn != Turn():
-        how = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"
-        warnings.warn(Doubt(f"{ct.path}: {how}; is the mark or mask turned likewise?"), stacklevel=3)
+        hint = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"
+        warnings.warn(Doubt(f"{ct.path}: {hint}; is the mark or mask turned likewise?"), stacklevel=3)
 
 
 def _filled(row: Sequence[str]) -> bool:

@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--jobs must be at least 1, not {jobs}")
     folder = whole_path(arguments.out, "--out")
     items, problems, inputs = items_of(arguments, tuple(_PRIORS))
-    own = f"epsilon {epsilon:g}; radius {'auto' if radius is None else f'{radius:g}'}"
-    settings = Settings("label", grey, own, formats, code_digest("data", "label", "measure", "apply"))
+    command_settings = f"epsilon {epsilon:g}; radius {'auto' if radius is None else f'{radius:g}'}"
+    settings = Settings("label", grey, command_settings, formats, code_digest("data", "label", "measure", "apply"))
     work = partial(_label, levels=grey, epsilon=epsilon, radius=radius)
 
     def outcomes(done):
@@ -76,8 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _sizes(item: Item, row: Row) -> str:
     if not row["long_mm"]:
         return f"{item.where}: {row['mask_area_px']} pixels of lesion"
-    marked = f" (of the mark {row['mark_long_mm']} x {row['mark_short_mm']})" if row["mark_long_mm"] else ""
-    axes = f"long x short axis {row['long_mm']} x {row['short_mm']} mm{marked}"
+    mark_text = f" (of the mark {row['mark_long_mm']} x {row['mark_short_mm']})" if row["mark_long_mm"] else ""
+    axes = f"long x short axis {row['long_mm']} x {row['short_mm']} mm{mark_text}"
     return f"{item.where}: slice {row['measured_slice']}, {axes}, area {row['area_mm2']} mm2"
 
 
@@ -123,11 +123,11 @@ def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
     """Warn if the grey levels inside the mark's ellipse do not differ from those around it, so that only noise decides:
     if the Kolmogorov-Smirnov distance of their distributions is below :data:`MIN_CONTRAST`."""
     length, ellipse = np.linalg.norm(axes[0, 1] - axes[0, 0]), ellipse_mask(axes, grey.shape)
-    beyond = ndimage.distance_transform_edt(~ellipse)
-    samples = [np.sort(grey[ellipse]), np.sort(grey[(beyond > 1 + 0.15 * length) & (beyond <= 3 + 0.6 * length)])]
+    distance = ndimage.distance_transform_edt(~ellipse)
+    samples = [np.sort(grey[ellipse]), np.sort(grey[(distance > 1 + 0.15 * length) & (distance <= 3 + 0.6 * length)])]
     if all(map(len, samples)):
-        shares = [np.searchsorted(sample, np.concatenate(samples), "right") / len(sample) for sample in samples]
-        if np.abs(shares[0] - shares[1]).max() < MIN_CONTRAST:
+        cdfs = [np.searchsorted(sample, np.concatenate(samples), "right") / len(sample) for sample in samples]
+        if np.abs(cdfs[0] - cdfs[1]).max() < MIN_CONTRAST:
             doubt = "the grey levels in the mark are those around it, so that noise decides: check its place and slice"
             warnings.warn(Doubt(doubt), stacklevel=2)
 
@@ -135,12 +135,13 @@ def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
 def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
     """Warn if the long axes of mask and mark differ by more than :data:`MAX_LENGTH_RATIO`, as with a wide radius."""
     spacing, unit = ((1.0, 1.0), "pixels") if result.image.grid is None else (result.image.grid.spacing_mm[1:], "mm")
-    drawn = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())  # in mm the longer axis may differ
+    # in mm the longer axis may differ
+    mark_long = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())
     ends = recist_axes(result.masks[z], result.alphas[z], spacing)[0]
-    measured = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
+    mask_long = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
     # marks end at pixel centres, outlines up to half a pixel outside them
-    if measured > MAX_LENGTH_RATIO * (drawn + max(spacing)) or MAX_LENGTH_RATIO * measured < drawn:
-        lengths = f"the long axis of the mask is {measured:.1f} {unit}, and that of the mark {drawn:.1f} {unit}"
+    if mask_long > MAX_LENGTH_RATIO * (mark_long + max(spacing)) or MAX_LENGTH_RATIO * mask_long < mark_long:
+        lengths = f"the long axis of the mask is {mask_long:.1f} {unit}, and that of the mark {mark_long:.1f} {unit}"
         warnings.warn(Doubt(f"{lengths}: check the mark, and --radius where it was given"), stacklevel=2)
 
 
@@ -168,33 +169,33 @@ def label_slice(
     if axes is not None:
         low = np.floor(axes.min(axis=(0, 1))).astype(int)
         high = np.ceil(axes.max(axis=(0, 1))).astype(int) + 1
-        longer = math.ceil(2 * np.linalg.norm(axes[0, 1] - axes[0, 0]))
+        longer_side = math.ceil(2 * np.linalg.norm(axes[0, 1] - axes[0, 0]))
     else:
-        present = checked_readers(readers[readers.any(axis=(1, 2))])
-        box = bounding_box(present.any(axis=0), 0)
+        present_masks = checked_readers(readers[readers.any(axis=(1, 2))])
+        box = bounding_box(present_masks.any(axis=0), 0)
         low, high = np.array([(side.start, side.stop) for side in box]).T
-        longer = int((high - low).max())
-    margin = max(longer, MIN_MARGIN) + math.ceil(radius or 0)
+        longer_side = int((high - low).max())
+    margin = max(longer_side, MIN_MARGIN) + math.ceil(radius or 0)
     low, high = np.maximum(low - margin, 0) // 2 * 2, np.minimum(high + margin, image.shape)
     part = slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
     if axes is not None:
         prior = {"recist": axes - low}
     else:
-        prior = {"readers": present[:, *part]} if len(readers) > 1 else {"mask": present[0][part]}
-    if axes is None and len(present) < len(readers) and radius is None:
+        prior = {"readers": present_masks[:, *part]} if len(readers) > 1 else {"mask": present_masks[0][part]}
+    if axes is None and len(present_masks) < len(readers) and radius is None:
         trimap = _trimap(prior["readers"], len(readers))
-        lesion = (trimap == 1).any()
-        alpha = closed_form_alpha(image[part], trimap, epsilon=epsilon) if lesion else np.zeros(trimap.shape)
-        cut = SoftMask(alpha.astype(np.float32), trimap)
+        has_lesion = (trimap == 1).any()
+        alpha = closed_form_alpha(image[part], trimap, epsilon=epsilon) if has_lesion else np.zeros(trimap.shape)
+        crop = SoftMask(alpha.astype(np.float32), trimap)
     else:
-        cut = soft_mask(image[part], epsilon=epsilon, radius=radius, **prior)
+        crop = soft_mask(image[part], epsilon=epsilon, radius=radius, **prior)
 
-    def whole(values: np.ndarray) -> np.ndarray:
+    def uncrop(values: np.ndarray) -> np.ndarray:
         full = np.zeros(image.shape, values.dtype)
         full[part] = values
         return full
 
-    return SoftMask(whole(cut.alpha), whole(cut.trimap), None if cut.mask is None else whole(cut.mask)), part
+    return SoftMask(uncrop(crop.alpha), uncrop(crop.trimap), None if crop.mask is None else uncrop(crop.mask)), part
 
 
 def _trimap(drawn: np.ndarray, n: int) -> np.ndarray:

@@ -40,23 +40,23 @@ def around_lesions(
     :func:`softmask.apply.batch.work_on`; ``done`` has the rows of finished items by name."""
     size = model.spec.size
 
-    def seen(crop: Crop) -> np.ndarray:
+    def network_input(crop: Crop) -> np.ndarray:
         levels = crop.levels[crop.part]
         return np.pad(levels, [(0, size - length) for length in levels.shape], mode="edge")
 
     cut = partial(crop_of, grey=settings.grey, size=size)
     crops = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
-    begun = [crop for crop in crops if isinstance(crop, Crop)]
+    new_crops = [crop for crop in crops if isinstance(crop, Crop)]
     try:
-        answers = iter(model.segment_all([seen(crop) for crop in begun]) if begun else ())
+        segmentations = iter(model.segment_all([network_input(crop) for crop in new_crops]) if new_crops else ())
     except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
-        answers = repeat(error)
+        segmentations = repeat(error)
 
     def finish(crop: Crop, row: Row) -> Outcome:
-        answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return _lay_back(crop, answer, model)
+        segmentation = next(segmentations)
+        if isinstance(segmentation, Exception):
+            raise segmentation
+        return _lay_back(crop, segmentation, model)
 
     return [
         attempt(item, settings, partial(finish, crop)) if isinstance(crop, Crop) else crop
@@ -70,37 +70,37 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     mark, image = task.item.mark, task.image
     z = mark.slice_of(image, task.item.slice)
     levels = image.slices[z].read(grey)
-    recist = task.item.kind == "recist"
-    ends = mark.axes(image, z).reshape(-1, 2) if recist else mark.pixels(image, z)
-    if not recist and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
+    is_recist = task.item.kind == "recist"
+    ends = mark.axes(image, z).reshape(-1, 2) if is_recist else mark.pixels(image, z)
+    if not is_recist and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
-    marked = ends.reshape(2, 2, 2) if recist else None
+    mark_axes = ends.reshape(2, 2, 2) if is_recist else None
     middle = np.rint(ends.mean(axis=0)).astype(int)
     corner = middle - size // 2
     low = np.clip(corner, 0, np.maximum(np.array(levels.shape) - size, 0)).tolist()
     part = tuple(slice(first, min(first + size, length)) for first, length in zip(low, levels.shape, strict=True))
     middle = tuple(np.clip(middle, 0, np.array(levels.shape) - 1).tolist())
-    return Crop(task, z, levels, part, middle, marked)
+    return Crop(task, z, levels, part, middle, mark_axes)
 
 
 def _lay_back(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
     """Write the segmentation of a crop, placed back on the whole image, and return the item's outcome."""
-    inside = tuple(slice(0, side.stop - side.start) for side in crop.part)
-    whole = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in segmented))
-    for values, part in zip(whole, segmented, strict=True):
-        values[crop.part] = part[inside]
-    mask = segmented.mask[inside]
+    unpadded_part = tuple(slice(0, side.stop - side.start) for side in crop.part)
+    slice_segmentation = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in segmented))
+    for values, part in zip(slice_segmentation, segmented, strict=True):
+        values[crop.part] = part[unpadded_part]
+    mask = segmented.mask[unpadded_part]
     if not mask.any():
         warnings.warn(Doubt("no pixel reaches the threshold"), stacklevel=2)
     elif mask[[0, -1]].any() or mask[:, [0, -1]].any():
-        seen = f"{mask.shape[0]} x {mask.shape[1]} pixels"
-        warnings.warn(Doubt(f"the mask reaches the edge of the {seen} that the model saw"), stacklevel=2)
-    if mask.any() and not whole.mask[crop.middle]:
-        beside = "the mask does not contain the point that was given, or the middle of the mark"
-        warnings.warn(Doubt(f"{beside}: is it of another structure?"), stacklevel=2)
-    write_pictures(crop.task, crop.z, crop.levels, whole, crop.part)
-    return complete(crop.task, result_of(crop.task, model, {crop.z: whole}, crop.mark))
+        crop_size = f"{mask.shape[0]} x {mask.shape[1]} pixels"
+        warnings.warn(Doubt(f"the mask reaches the edge of the {crop_size} that the model saw"), stacklevel=2)
+    if mask.any() and not slice_segmentation.mask[crop.middle]:
+        doubt = "the mask does not contain the point that was given, or the middle of the mark"
+        warnings.warn(Doubt(f"{doubt}: is it of another structure?"), stacklevel=2)
+    write_pictures(crop.task, crop.z, crop.levels, slice_segmentation, crop.part)
+    return complete(crop.task, result_of(crop.task, model, {crop.z: slice_segmentation}, crop.mark))
 
 
 def write_pictures(

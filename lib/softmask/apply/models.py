@@ -81,9 +81,9 @@ class Description:
     def read(cls, path: Path) -> Description:
         """Read ``model.json``. Raises DataError, naming the file and the faulty field."""
         content = read_json(path, _REMEDY)
-        written = content.get("format") if isinstance(content, dict) else None
-        if written != FORMAT:
-            raise DataError(f"{path}: is of format {written!r}, and {FORMAT} is read; get the model or softmask again")
+        version = content.get("format") if isinstance(content, dict) else None
+        if version != FORMAT:
+            raise DataError(f"{path}: is of format {version!r}, and {FORMAT} is read; get the model or softmask again")
         try:
             return from_plain(cls, content, str(path))
         except DataError as error:
@@ -179,19 +179,19 @@ class Model:
             self.check_size(*image.shape)
         height, width = images[0].shape
         if self.spec.of_lungs:
-            answered = [enlarged(values, (height, width)) for values in answer(self, images)]
+            output_maps = [enlarged(values, (height, width)) for values in answer(self, images)]
         else:
             pad = ((0, -height % self.multiple), (0, -width % self.multiple))
-            seen = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
-            answers = predict(self.network, np.concatenate(seen))  # (N, 1, s, s)
-            answered = [values[:, :height, :width].copy() for values in inputs.read(self.spec, answers)]
-        return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*answered, strict=True)]
+            network_inputs = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
+            outputs = predict(self.network, np.concatenate(network_inputs))  # (N, 1, s, s)
+            output_maps = [values[:, :height, :width].copy() for values in inputs.read(self.spec, outputs)]
+        return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*output_maps, strict=True)]
 
     def check_size(self, height: int, width: int) -> None:
         """Raise DataError for an image that is too small or too large."""
         if min(height, width) < self.least:
-            least = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
-            raise DataError(f"{height} x {width} pixels are too few, {least}")
+            requirement = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
+            raise DataError(f"{height} x {width} pixels are too few, {requirement}")
         if height * width > MAX_PIXELS:
             raise DataError(f"{height} x {width} pixels are more than {MAX_PIXELS} at once; crop the image")
 
@@ -200,8 +200,8 @@ def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarr
     """Return :func:`softmask.experiments.inputs.channels` of an image, (1, C, s, s) float32, made tile by tile."""
     enlarged_by_sr = {}
     if sr is not None:
-        both = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as stored for training
-        enlarged_by_sr = {"super_resolved": both[:, :1], "detail": both[:, 1:]}
+        sr_channels = cascade.enlarge(sr, image, spec.scale)[None, 1:].astype(np.float16)  # as stored for training
+        enlarged_by_sr = {"super_resolved": sr_channels[:, :1], "detail": sr_channels[:, 1:]}
     return cascade.channels(spec.channels, image[None, None], spec.scale, enlarged_by_sr.get)
 
 
@@ -209,8 +209,8 @@ def shown(image: np.ndarray, size: int) -> np.ndarray:
     """Return a whole slice (H, W), padded to a square with zeros (air) and reduced to (size, size) pixels by area means
     (bool: at least half True)."""
     side = max(image.shape)
-    before = [(side - length) // 2 for length in image.shape]
-    square = np.pad(image, [(b, side - length - b) for b, length in zip(before, image.shape, strict=True)])
+    pad_before = [(side - length) // 2 for length in image.shape]
+    square = np.pad(image, [(b, side - length - b) for b, length in zip(pad_before, image.shape, strict=True)])
     return Crop(0, 0, side, side).of(square, size)
 
 
@@ -236,11 +236,11 @@ def listed() -> str:
     """Return a line for each model of the package: name, lungs or lesions, mean Dice, and test images."""
     lines = []
     for name in names():
-        about = Description.read(SHIPPED / name / MODEL)
-        target = "lungs" if about.spec.of_lungs else "lesions"
-        measure = "dice3d" if about.spec.of_lungs else "dice"
-        dice = f"mean Dice {about.measures[measure][0]:.3f}" if measure in about.measures else ""
-        lines.append(f"{name:<10} {target:<8} {dice}, {about.images} test images of {about.spec.dataset}")
+        description = Description.read(SHIPPED / name / MODEL)
+        target = "lungs" if description.spec.of_lungs else "lesions"
+        measure = "dice3d" if description.spec.of_lungs else "dice"
+        dice = f"mean Dice {description.measures[measure][0]:.3f}" if measure in description.measures else ""
+        lines.append(f"{name:<10} {target:<8} {dice}, {description.images} test images of {description.spec.dataset}")
     return "\n".join([*lines, "Any other model is named by its folder."])
 
 
@@ -249,8 +249,8 @@ def load(name_or_folder: str | Path) -> Model:
     model, DataError for a damaged file."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
-        known = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
-        raise ConfigError(f"unknown model {str(name_or_folder)!r}; {known}, or name the folder of a model")
+        choices = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
+        raise ConfigError(f"unknown model {str(name_or_folder)!r}; {choices}, or name the folder of a model")
     description, path = Description.read(folder / MODEL), folder / WEIGHTS
     weights = read_bytes(path, _REMEDY, MAX_FILE_BYTES)
     if hashlib.sha256(weights).hexdigest() != description.sha256:
@@ -262,25 +262,25 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
     """Return ``network`` and super-resolution network ``sr`` (None if ``spec`` has none), float32, in evaluation mode.
     Raises DataError, naming ``where`` and the fault."""
 
-    def untrained() -> nn.ModuleDict:
-        both = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
-        return nn.ModuleDict(both | ({"sr": build(spec.sr.network, spec.sr.width, 1, 1)} if spec.sr else {}))
+    def build_networks() -> nn.ModuleDict:
+        modules = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
+        return nn.ModuleDict(modules | ({"sr": build(spec.sr.network, spec.sr.width, 1, 1)} if spec.sr else {}))
 
     try:
         tensors = unpack(weights)
         with torch.device("meta"):  # allocates no memory: a description may ask for any size
-            expected = untrained()
-        kinds = {name: tensor.dtype for name, tensor in expected.state_dict().items()}
-        expected.load_state_dict(tensors, assign=True)
+            meta_networks = build_networks()
+        dtypes = {name: tensor.dtype for name, tensor in meta_networks.state_dict().items()}
+        meta_networks.load_state_dict(tensors, assign=True)
     except SafetensorError as error:
         raise DataError(f"{where}: no safetensors file ({brief(error)}); {_REMEDY}") from error
     except (ConfigError, RuntimeError) as error:
         raise DataError(f"{where}: {spec.name} cannot be made of it ({brief(error)}); {_REMEDY}") from error
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() != kinds[name].is_floating_point:
-            raise DataError(f"{where}: {name} has dtype {tensor.dtype}, expected {kinds[name]}; {_REMEDY}")
+        if tensor.is_floating_point() != dtypes[name].is_floating_point:
+            raise DataError(f"{where}: {name} has dtype {tensor.dtype}, expected {dtypes[name]}; {_REMEDY}")
         if not torch.isfinite(tensor).all():
             raise DataError(f"{where}: {name} contains NaN or infinite values; {_REMEDY}")
-    trained = untrained()
-    trained.load_state_dict(tensors)
-    return {"sr": None, **trained.eval()}
+    trained_networks = build_networks()
+    trained_networks.load_state_dict(tensors)
+    return {"sr": None, **trained_networks.eval()}

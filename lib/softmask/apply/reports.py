@@ -30,19 +30,19 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     dataset = dcmread(path, stop_before_pixels=True)
     with decoding(path, "damaged", "export the report again"):
         modality, patient = str(dataset.get("Modality")), str(dataset.get("PatientID") or "")
-        groups, drawn, tracked = [], [], []  # of each group: lines, kinds of drawings, lesion and method
+        groups, drawings, trackings = [], [], []  # of each group: lines, kinds of drawings, lesion and method
         for item in _content(dataset):
             name = (item.get("ConceptNameCodeSequence") or [{}])[0]
             if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
                 groups.append([*_lines(item)])
-                tracked.append((_tracking(item), _on_segmentation(item)))
-                drawn.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
+                trackings.append((_tracking(item), _on_segmentation(item)))
+                drawings.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
     if modality != "SR":
         raise DataError(f"{path}: {named('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []
-    by_hand = {uid for (uid, derived), lines in zip(tracked, groups, strict=True) if uid and lines and not derived}
-    for number, (lines, (uid, derived)) in enumerate(zip(groups, tracked, strict=True), 1):
-        if derived and uid in by_hand:
+    drawn_uids = {uid for (uid, derived), lines in zip(trackings, groups, strict=True) if uid and lines and not derived}
+    for number, (lines, (uid, derived)) in enumerate(zip(groups, trackings, strict=True), 1):
+        if derived and uid in drawn_uids:
             continue
         planes = {(line.uid, line.z_mm, line.frame) for line in lines}
         if any(math.isnan(line.z_mm or 0) for line in lines):
@@ -50,13 +50,13 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             problems.append(Problem(f"{path}, measurement group {number}", why))
         elif len(lines) == 2 and len(planes) == 1:
             ends = tuple(end for line in lines for end in line.ends)
-            stated = tuple(line.stated_mm for line in lines)
-            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated, path, patient))
-        elif lines or "POLYLINE" in drawn[number - 1]:
+            stated_mm = tuple(line.stated_mm for line in lines)
+            marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated_mm, path, patient))
+        elif lines or "POLYLINE" in drawings[number - 1]:
             why = f"{len(lines)} diameters in a slice, on {len(planes)} slices; a RECIST mark is two in one: redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
     if not any(groups):
-        kinds = ", ".join(sorted(set(chain(*drawn)))) or "nothing"
+        kinds = ", ".join(sorted(set(chain(*drawings)))) or "nothing"
         why = f"a POLYLINE of two points on one slice; drawn is {kinds}"
         remedy = "export the marks with their coordinates"
         raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter ({why}); {remedy}")
@@ -95,21 +95,21 @@ class _Line(NamedTuple):
 def _lines(group) -> Iterator[_Line]:
     """Yield the lines of two points below the numeric items (NUM) of a group."""
     numbers = (item for item in _content(group) if item.get("ValueType") == "NUM")
-    for measured, drawn in ((number, child) for number in numbers for child in number.get("ContentSequence") or ()):
-        values = [float(value) for value in drawn.get("GraphicData") or ()]
-        if drawn.get("GraphicType") != "POLYLINE":
+    for num_item, scoord in ((number, child) for number in numbers for child in number.get("ContentSequence") or ()):
+        values = [float(value) for value in scoord.get("GraphicData") or ()]
+        if scoord.get("GraphicType") != "POLYLINE":
             continue
-        if drawn.get("ValueType") == "SCOORD" and len(values) == 4:
-            images = [item for item in drawn.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
+        if scoord.get("ValueType") == "SCOORD" and len(values) == 4:
+            images = [item for item in scoord.get("ContentSequence") or () if item.get("ValueType") == "IMAGE"]
             if len(images) != 1:
                 raise ValueError("a diameter is not drawn on one image")
             ends = tuple((x - 0.5, y - 0.5) for x, y in zip(values[::2], values[1::2], strict=True))
-            yield _Line(ends, _millimetres(measured), str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
-        elif drawn.get("ValueType") == "SCOORD3D" and len(values) == 6:
+            yield _Line(ends, _millimetres(num_item), str(images[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID))
+        elif scoord.get("ValueType") == "SCOORD3D" and len(values) == 6:
             ends = (values[0], values[1]), (values[3], values[4])
-            frame = str(drawn.get("ReferencedFrameOfReferenceUID") or "")
-            level = values[2] if abs(values[2] - values[5]) < SAME_Z else math.nan
-            yield _Line(ends, _millimetres(measured), "", level, frame)
+            frame = str(scoord.get("ReferencedFrameOfReferenceUID") or "")
+            z_mm = values[2] if abs(values[2] - values[5]) < SAME_Z else math.nan
+            yield _Line(ends, _millimetres(num_item), "", z_mm, frame)
 
 
 def _millimetres(number) -> float:

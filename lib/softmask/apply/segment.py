@@ -90,19 +90,19 @@ def run_segment(arguments: argparse.Namespace) -> int:
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
     folder = None if arguments.out is None else whole_path(arguments.out, "--out")
     formats = arguments.formats and tuple(arguments.formats)
-    around = any(getattr(arguments, name) is not None for name in ("at", "recist", "report", "list"))
-    if not around and not arguments.images:
+    has_lesions = any(getattr(arguments, name) is not None for name in ("at", "recist", "report", "list"))
+    if not has_lesions and not arguments.images:
         raise ConfigError("name the images to segment, or lesions with --list")
     if arguments.model is None:
         print(f"by the model {LESION}; softmask segment --model lists the others", file=sys.stderr)
     model = load(arguments.model or LESION)
     if arguments.threshold is not None:
         model = replace(model, description=replace(model.description, threshold=arguments.threshold))
-    own = f"model {model.name}; threshold {model.description.threshold:g}"
+    command_settings = f"model {model.name}; threshold {model.description.threshold:g}"
     code = code_digest("data", "measure", "nets", "train", "experiments", "apply")
     code = sha256_of(code, sha256_of(model.description.sha256, repr(model.spec)))
-    settings = Settings("segment", grey, own, formats if around else formats or ("png",), code)
-    if around:
+    settings = Settings("segment", grey, command_settings, formats if has_lesions else formats or ("png",), code)
+    if has_lesions:
         items, problems, inputs = _lesions(arguments, model)
     else:
         items, problems = _whole_images(arguments, settings)
@@ -110,12 +110,12 @@ def run_segment(arguments: argparse.Namespace) -> int:
 
     def say(item: Item, row: Row) -> str:
         n = len(row["slices"].split()) * int(row["rows"]) * int(row["columns"])
-        long = f", {row['long_mm']} x {row['short_mm']} mm" if row["long_mm"] and around else ""
-        area = f"{row['mask_area_px']} of {n} pixels are {model.target}{long}"
+        axes_text = f", {row['long_mm']} x {row['short_mm']} mm" if row["long_mm"] and has_lesions else ""
+        area = f"{row['mask_area_px']} of {n} pixels are {model.target}{axes_text}"
         return f"{item.where}: {area}; written to {folder or item.image.parent} as {item.name}"
 
     def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
-        if around:
+        if has_lesions:
             for first in range(0, len(items), BATCH_SIZE):
                 yield from around_lesions(items[first : first + BATCH_SIZE], settings, model, folder, done)
             return
@@ -134,8 +134,8 @@ def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], l
         raise ConfigError("--list needs --out, the folder of the results")
     if len(arguments.images) > 1 or len(arguments.slices or ()) > 1:
         raise ConfigError("a lesion lies in one image, and in one slice of it; name many with --list")
-    lesion = {"image": next(iter(arguments.images), None), "slice": next(iter(arguments.slices or ()), None)}
-    return items_of(argparse.Namespace(**vars(arguments) | lesion), ("point", "recist"))
+    lesion_options = {"image": next(iter(arguments.images), None), "slice": next(iter(arguments.slices or ()), None)}
+    return items_of(argparse.Namespace(**vars(arguments) | lesion_options), ("point", "recist"))
 
 
 def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[list[Item], list[Problem]]:
@@ -186,20 +186,20 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     folder = whole_path(arguments.out, "--out")
     name = arguments.model or best()
     if arguments.model is None:
-        measured = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
-        text = f"by {name}, which does best on real test slices (mean IoU: {measured}); use --model to choose another"
+        scores = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
+        text = f"by {name}, which does best on real test slices (mean IoU: {scores}); use --model to choose another"
         print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
     if model is not None and not model.spec.of_lungs:
         raise ConfigError(f"the model {model.name} segments {model.target}s, not lungs; name one of lungs, or {MORPH}")
     scans = _each_once(arguments.scans)
 
-    def paths(scan: Path) -> tuple[Path, Path]:
+    def output_paths(scan: Path) -> tuple[Path, Path]:
         return folder / f"{name_of(scan)}-lungs.nii.gz", folder / f"{name_of(scan)}-overlay.png"
 
     def segment(scan: Path) -> str:
-        began = time.perf_counter()
-        need_ours(paths(scan))
+        started_at = time.perf_counter()
+        need_ours(output_paths(scan))
         with reading(scan):
             volume = read_volume(scan)
             doubt_units(volume.hu)
@@ -215,32 +215,32 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         mask = largest(mask) if arguments.largest else mask
         if not mask.any():
             warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
-        lungs, picture = paths(scan)
-        write_atomic(picture, png(montage(volume.hu, mask), WRITER))
-        write_atomic(lungs, packed(signed(image_of(mask.astype(np.uint8), volume)), folder))
-        ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
-        if ml > MAX_LUNG_ML:
-            text = f"{ml:.0f} ml is more than lungs hold; check that the values are HU, and the size of the voxels"
+        lungs_path, overlay_path = output_paths(scan)
+        write_atomic(overlay_path, png(montage(volume.hu, mask), WRITER))
+        write_atomic(lungs_path, packed(signed(image_of(mask.astype(np.uint8), volume)), folder))
+        lung_ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
+        if lung_ml > MAX_LUNG_ML:
+            text = f"{lung_ml:.0f} ml is more than lungs hold; check that the values are HU, and the size of the voxels"
             warnings.warn(Doubt(text), stacklevel=2)
-        seconds = time.perf_counter() - began
-        return f"{scan}: {len(mask)} slices, {ml:.0f} ml of lung, {seconds:.1f} s; {lungs} and its overlay"
+        seconds = time.perf_counter() - started_at
+        return f"{scan}: {len(mask)} slices, {lung_ml:.0f} ml of lung, {seconds:.1f} s; {lungs_path} and its overlay"
 
-    check_outputs(((str(scan), paths(scan)) for scan in scans), scans, _REMEDY)
+    check_outputs(((str(scan), output_paths(scan)) for scan in scans), scans, _REMEDY)
     status = 0
     for scan in scans:
-        said, why = "", ""
+        summary, why = "", ""
         with remarks() as texts:
             try:
-                said = segment(scan)
+                summary = segment(scan)
             except SoftmaskError as error:
                 why = str(error)
             except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
                 why = f"memory may be short ({brief(error)}); crop it, or close other programs"
             except OSError as error:  # while writing: errors of reading are DataErrors
-                place = error.filename or "the results"
-                why = f"{place} cannot be written ({error.strerror}); choose another folder with --out"
-        if said:
-            tqdm.write(said)  # keeps the progress bar intact
+                path = error.filename or "the results"
+                why = f"{path} cannot be written ({error.strerror}); choose another folder with --out"
+        if summary:
+            tqdm.write(summary)  # keeps the progress bar intact
             sys.stdout.flush()
         else:
             texts, status = [*texts, why], 1
@@ -251,10 +251,10 @@ def run_lungs(arguments: argparse.Namespace) -> int:
 
 def _each_once(paths: Iterable[str]) -> list[Path]:
     """Return the paths without those that lead to the same file as an earlier path."""
-    by_place: dict[str, Path] = {}
+    unique_paths: dict[str, Path] = {}
     for path in paths:
-        by_place.setdefault(os.path.realpath(path), Path(path))
-    return list(by_place.values())
+        unique_paths.setdefault(os.path.realpath(path), Path(path))
+    return list(unique_paths.values())
 
 
 def best() -> str:
@@ -274,12 +274,12 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
     for model in map(load, names()):
         if model.target == "lung":
             masks[model.name] = [find_lungs(model, sample.hu[None])[0] for sample in samples]
-    lungs = [sample.masks[0] for sample in samples]
+    true_masks = [sample.masks[0] for sample in samples]
     metrics = {"iou": segmentation.iou, "hausdorff": segmentation.hausdorff}
     values: dict[str, dict[str, np.ndarray]] = {}
     for name, predicted in masks.items():
         values[name] = {
-            metric: np.array(list(map(measure, predicted, lungs)), float) for metric, measure in metrics.items()
+            metric: np.array(list(map(measure, predicted, true_masks)), float) for metric, measure in metrics.items()
         }
     return values
 

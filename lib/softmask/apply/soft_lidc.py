@@ -70,11 +70,11 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
     key = sha256_of(dataset.fingerprint, dataset.source, code_digest("data", "label", "apply"))
     staging = folder.with_name(f".{folder.name}.exporting")
     if folder.is_dir() and (names := sorted(os.listdir(folder))):
-        about = folder / CROISSANT
-        if about.is_file() and key in read_text(about):
+        croissant_file = folder / CROISSANT
+        if croissant_file.is_file() and key in read_text(croissant_file):
             shutil.rmtree(staging, ignore_errors=True)  # left by a kill just after the move
             return f"{folder}: this export is there already, finished; nothing done"
-        content = f"an export of other data, or by another version of {NAME}" if about.is_file() else names[0]
+        content = f"an export of other data, or by another version of {NAME}" if croissant_file.is_file() else names[0]
         raise ConfigError(
             f"{folder}: holds {content}; nothing was written. Remove it, or choose another folder with --out"
         )
@@ -119,8 +119,8 @@ def write_slice(staging: Path, sample: Sample) -> list[dict]:
         alphas[prior] = labelled.alpha
     if len(gaps) == len(PRIORS):
         raise LabelError(f"{sample.id}: {'; '.join(gaps.values())}")
-    soft = {prior: np.rint(65535 * alpha.astype(float)).astype(np.uint16) for prior, alpha in alphas.items()}
-    images |= {f"soft-{prior}": alpha for prior, alpha in soft.items()}
+    soft_masks = {prior: np.rint(65535 * alpha.astype(float)).astype(np.uint16) for prior, alpha in alphas.items()}
+    images |= {f"soft-{prior}": alpha for prior, alpha in soft_masks.items()}
     agreement = [dice(*pair) for pair in combinations(sample.masks, 2)]
     row = {
         "name": file_name(sample.patient, sample.nodule, sample.slice),
@@ -130,11 +130,11 @@ def write_slice(staging: Path, sample: Sample) -> list[dict]:
         **dict(zip(("rows", "columns"), levels.shape, strict=True)),
         **dict(zip(("row_mm", "column_mm"), sample.spacing or (None, None), strict=True)),
         "n_readers": int(sample.present.sum()),
-        **{f"reader_{k}": int(there) for k, there in zip(READERS, sample.present, strict=True)},
+        **{f"reader_{k}": int(is_present) for k, is_present in zip(READERS, sample.present, strict=True)},
         **dict(zip(AXES, sample.recist.ravel().tolist(), strict=True)),
         "dice_readers": round(float(np.mean(agreement)), 4) if agreement else None,
         "area_consensus": int(consensus.sum()),
-        **{f"area_{prior}": round(float(alpha.sum() / 65535), 3) for prior, alpha in soft.items()},
+        **{f"area_{prior}": round(float(alpha.sum() / 65535), 3) for prior, alpha in soft_masks.items()},
     }
     digests = {}
     for kind, image in images.items():
@@ -157,8 +157,8 @@ def _done(staging: Path, name: str) -> dict | None:
         contents = {file: (staging / "tree" / file).read_bytes() for file in record["sha256"]}
     except (OSError, ValueError):  # missing or incomplete
         return None
-    whole = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
-    return record if whole == record["sha256"] else None
+    digests = {file: hashlib.sha256(content).hexdigest() for file, content in contents.items()}
+    return record if digests == record["sha256"] else None
 
 
 def file_name(patient: str, nodule: str, slice_name: str) -> str:
@@ -169,12 +169,12 @@ def file_name(patient: str, nodule: str, slice_name: str) -> str:
 def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
     """Write the whole data set to ``staging/tree``; return its size in words."""
     if not (staging / "key").is_file() or (staging / "key").read_text() != key:
-        for old in ("tree", "records"):  # from other data or code
-            shutil.rmtree(staging / old, ignore_errors=True)
+        for old_folder in ("tree", "records"):  # from other data or code
+            shutil.rmtree(staging / old_folder, ignore_errors=True)
     tree = staging / "tree"
     folders = {kind: text for kind, text in FOLDERS.items() if dataset.source == "embedded" or kind != TRUE}
-    for made in (staging / "records", *(tree / kind for kind in folders)):
-        made.mkdir(parents=True, exist_ok=True)
+    for new_folder in (staging / "records", *(tree / kind for kind in folders)):
+        new_folder.mkdir(parents=True, exist_ok=True)
     (staging / "key").write_text(key)
 
     names = [file_name(row.patient, row.nodule, row.slice) for row in dataset.index.itertuples()]
@@ -199,8 +199,8 @@ def _describe(tree: Path, dataset: Dataset, records: list[dict], folders: dict[s
     rows, simulated = [record["row"] for record in records], TRUE in folders
     columns = {name: meaning for name, meaning in COLUMNS.items() if simulated or name != "area_true"}
     table = pd.DataFrame(rows, columns=list(columns))
-    here = "" if simulated else f"{dataset.path.parent}{os.sep}"  # local path, removed from texts
-    left_out = [(p.where.replace(here, ""), p.why.replace(here, "")) for p in dataset.left_out + dataset.problems]
+    prefix = "" if simulated else f"{dataset.path.parent}{os.sep}"  # local path, removed from texts
+    left_out = [(p.where.replace(prefix, ""), p.why.replace(prefix, "")) for p in dataset.left_out + dataset.problems]
     gaps = [(f"{each['row']['name']}: soft-{prior}", why) for each in records for prior, why in each["gaps"].items()]
     digests = {file: digest for record in records for file, digest in record["sha256"].items()}
 
@@ -211,11 +211,11 @@ def _describe(tree: Path, dataset: Dataset, records: list[dict], folders: dict[s
     add(TABLE, table.to_csv(index=False, lineterminator="\n"))
     add(LEFT_OUT, pd.DataFrame(left_out + gaps, columns=["where", "why"]).to_csv(index=False, lineterminator="\n"))
     parts = table.groupby("split")["patient"].agg(["size", "nunique"]).to_dict("index")
-    about = {"folders": folders, "columns": columns, "table": table, "parts": parts, "gaps": gaps, "left_out": left_out}
-    about |= {"simulated": simulated, "origin": dataset.origin, "key": key, "digests": digests}
-    about |= {"version": __version__, "settings": label.SETTINGS}
+    facts = {"folders": folders, "columns": columns, "table": table, "parts": parts, "gaps": gaps, "left_out": left_out}
+    facts |= {"simulated": simulated, "origin": dataset.origin, "key": key, "digests": digests}
+    facts |= {"version": __version__, "settings": label.SETTINGS}
     for name, template in TEXTS.items():
-        add(name, render(template, **about))
+        add(name, render(template, **facts))
     add(SUMS, "".join(f"{digest}  {file}\n" for file, digest in sorted(digests.items())))
     patients = table["patient"].nunique()
     return f"{len(table)} slices of {patients} patients; {len(gaps)} soft masks are missing ({LEFT_OUT})"

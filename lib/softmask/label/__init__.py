@@ -79,9 +79,9 @@ def soft_mask(
     Raises:
         LabelError: for none or several of the three, and for input that the trimap or the matting refuses.
     """
-    given = [name for name, prior in zip(STRATEGIES, (mask, readers, recist), strict=True) if prior is not None]
-    if len(given) != 1:
-        raise LabelError(f"give exactly one of mask, readers and recist, not {' and '.join(given) or 'none'}")
+    given_names = [name for name, prior in zip(STRATEGIES, (mask, readers, recist), strict=True) if prior is not None]
+    if len(given_names) != 1:
+        raise LabelError(f"give exactly one of mask, readers and recist, not {' and '.join(given_names) or 'none'}")
     if radius is not None and readers is not None:
         raise LabelError(
             "radius can be used only with mask or recist; with readers, the unknown band is where the readers disagree"

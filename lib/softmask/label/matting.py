@@ -114,21 +114,21 @@ def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilo
 def _walk(ahead: np.ndarray, width: int) -> np.ndarray:
     """Return the pixels of ``ahead``, which is cleared, breadth first: both ways round a ring (Cuthill and McKee)."""
     walk = np.empty(ahead.sum(), np.int64)
-    done = found = 0
+    n_done = n_found = 0
     for start in np.flatnonzero(ahead):
         if ahead[start]:
             ahead[start] = False
-            walk[found] = start
-            found += 1
-        while done < found:
-            pixel = walk[done]
-            done += 1
+            walk[n_found] = start
+            n_found += 1
+        while n_done < n_found:
+            pixel = walk[n_done]
+            n_done += 1
             for dy, dx in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
-                near = pixel + dy * width + dx
-                if 0 <= pixel % width + dx < width and 0 <= near < ahead.size and ahead[near]:
-                    ahead[near] = False
-                    walk[found] = near
-                    found += 1
+                neighbour = pixel + dy * width + dx
+                if 0 <= pixel % width + dx < width and 0 <= neighbour < ahead.size and ahead[neighbour]:
+                    ahead[neighbour] = False
+                    walk[n_found] = neighbour
+                    n_found += 1
     return walk
 
 
@@ -221,20 +221,20 @@ def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> n
             products = ((a0, a1, a2, a3), (b0, b1, b2, b3), (c0, c1, c2, c3), (d0, d1, d2, d3))
             for p in range(4):
                 for q in range(min(4, i + p - j + 1)):
-                    here, there = row[i + p] + j, row[j + q] + j
-                    value = profile[here + q] - products[p][q]
+                    offset_i, offset_j = row[i + p] + j, row[j + q] + j
+                    value = profile[offset_i + q] - products[p][q]
                     for k in range(q):
-                        value -= profile[here + k] * profile[there + k]
-                    if here != there:
-                        profile[here + q] = value * profile[there + q]
+                        value -= profile[offset_i + k] * profile[offset_j + k]
+                    if offset_i != offset_j:
+                        profile[offset_i + q] = value * profile[offset_j + q]
                     elif value > 1e-13:  # the diagonal of L_UU is about 8, so that a smaller value is a rounding error
-                        profile[here + q] = 1 / np.sqrt(value)
+                        profile[offset_i + q] = 1 / np.sqrt(value)
                     else:
                         raise LabelError("the matting system is numerically singular: raise epsilon")
     x = profile[row[n] : row[n] + n]
     for i in range(n - 1, -1, -1):
         x[i] *= profile[row[i] + i]
-        factor, value, before = profile[row[i] + first[i] : row[i] + i], x[i], x[first[i] : i]
+        factor, value, x_before = profile[row[i] + first[i] : row[i] + i], x[i], x[first[i] : i]
         for k in range(factor.size):
-            before[k] -= factor[k] * value
+            x_before[k] -= factor[k] * value
     return x

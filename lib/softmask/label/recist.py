@@ -57,13 +57,13 @@ def ellipse_mask(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     An end is the centre of a lesion pixel, so the semi-axes are half a pixel longer than half the marked axes.
     """
     axes = validate(axes, shape)
-    half = np.linalg.norm(axes[:, 1] - axes[:, 0], axis=1) / 2
-    along = (axes[0, 1] - axes[0, 0]) / (2 * half[0])
+    half_lengths = np.linalg.norm(axes[:, 1] - axes[:, 0], axis=1) / 2
+    along = (axes[0, 1] - axes[0, 0]) / (2 * half_lengths[0])
     across = np.array([-along[1], along[0]])
-    middle = axes.mean(axis=1)
-    centre = middle[0] + (middle[1] - middle[0]) @ across * across
+    midpoints = axes.mean(axis=1)
+    centre = midpoints[0] + (midpoints[1] - midpoints[0]) @ across * across
     offset = np.moveaxis(np.indices(shape), 0, -1) - centre
-    return (offset @ along / (half[0] + 0.5)) ** 2 + (offset @ across / (half[1] + 0.5)) ** 2 <= 1
+    return (offset @ along / (half_lengths[0] + 0.5)) ** 2 + (offset @ across / (half_lengths[1] + 0.5)) ** 2 <= 1
 
 
 def axes_pixels(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -109,8 +109,8 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
     # the quadrilateral whose diagonals are the axes, with its corners in circular order
     quadrilateral = _corners(axes, image.shape).transpose(1, 0, 2).reshape(4, 2).astype(np.int32)
     cv2.fillPoly(state, [quadrilateral[:, ::-1].copy()], cv2.GC_PR_FGD)
-    marked = axes_pixels(axes, image.shape)
-    state[marked] = cv2.GC_FGD
+    axis_mask = axes_pixels(axes, image.shape)
+    state[axis_mask] = cv2.GC_FGD
     state = np.ascontiguousarray(state[crop])
     if not np.isin(state, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
         raise LabelError("the RECIST mark covers the whole image: no background is left; use a larger crop")
@@ -121,8 +121,8 @@ def grabcut_mask(image: np.ndarray, axes: np.ndarray, iterations: int = 5) -> np
 
     lesion = np.zeros(image.shape, np.uint8)
     lesion[crop] = (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
-    _, part = cv2.connectedComponents(lesion, connectivity=8)
-    return ndimage.binary_fill_holes(np.isin(part, np.unique(part[marked])))
+    _, components = cv2.connectedComponents(lesion, connectivity=8)
+    return ndimage.binary_fill_holes(np.isin(components, np.unique(components[axis_mask])))
 
 
 def _corners(axes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

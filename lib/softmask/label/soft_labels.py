@@ -44,8 +44,8 @@ def gros_interpolation(mask: np.ndarray, factor: float = 2) -> np.ndarray:
 
     mask = checked_mask(mask)
     height, width = mask.shape
-    coarse = (max(1, round(width / factor)), max(1, round(height / factor)))
-    resampled = cv2.resize(mask.astype(np.float32), coarse, interpolation=cv2.INTER_LINEAR)
+    coarse_size = (max(1, round(width / factor)), max(1, round(height / factor)))
+    resampled = cv2.resize(mask.astype(np.float32), coarse_size, interpolation=cv2.INTER_LINEAR)
     return np.clip(cv2.resize(resampled, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 
 
@@ -152,10 +152,10 @@ def _from_outline(region: np.ndarray, costs: np.ndarray, most: float) -> np.ndar
     """Return the geodesic distance of the pixels of ``region`` from its outline; beyond ``most``, at least ``most``."""
     import SimpleITK
 
-    beside = np.argwhere(_beside_outline(region))
+    trial_points = np.argwhere(_beside_outline(region))
     march = SimpleITK.FastMarchingImageFilter()
-    march.SetTrialPoints(beside[:, ::-1].tolist())
-    march.SetInitialTrialValues((costs[tuple(beside.T)] / 2).tolist())  # half a pixel from the outline
+    march.SetTrialPoints(trial_points[:, ::-1].tolist())
+    march.SetInitialTrialValues((costs[tuple(trial_points.T)] / 2).tolist())  # half a pixel from the outline
     march.SetStoppingValue(most)
     return SimpleITK.GetArrayFromImage(march.Execute(SimpleITK.GetImageFromArray(1 / costs)))
 

@@ -57,8 +57,8 @@ def from_mask(mask: np.ndarray, radius: float | None = None) -> np.ndarray:
         raise LabelError(f"the radius of erosion and dilation must be at least 1 pixel, not {radius!r}")
     trimap = np.zeros(mask.shape, np.float32)
     box = bounding_box(mask, math.ceil(radius) + 1)  # outside the box all is background
-    outside = distance_inside(~mask[box])
-    trimap[box][outside <= min(radius, np.nextafter(outside.max(), 0))] = 0.5
+    distances = distance_inside(~mask[box])
+    trimap[box][distances <= min(radius, np.nextafter(distances.max(), 0))] = 0.5
     trimap[box][_eroded(mask[box], radius)] = 1
     return trimap
 
@@ -77,14 +77,14 @@ def from_readers(masks: np.ndarray) -> np.ndarray:
     if len(masks) == 1:
         return from_mask(masks[0])
     votes = masks.sum(axis=0)
-    union, everyone = votes > 0, votes == len(masks)
+    union, intersection = votes > 0, votes == len(masks)
     if union.all():
         raise LabelError("the readers together marked the whole image: no background is left; use a larger crop")
-    if (union == everyone).all():
+    if (union == intersection).all():
         return from_mask(union, radius=1)
-    most = votes == votes.max()
+    most_voted = votes == votes.max()
     trimap = np.where(union, np.float32(0.5), np.float32(0))
-    trimap[everyone if everyone.any() else _eroded(most, default_radius(most))] = 1
+    trimap[intersection if intersection.any() else _eroded(most_voted, default_radius(most_voted))] = 1
     return trimap
 
 
@@ -109,8 +109,8 @@ def _eroded(mask: np.ndarray, radius: float) -> np.ndarray:
     import cv2
 
     depth = distance_inside(mask)
-    count, part = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, part[mask], depth[mask])
-    limit = np.minimum(np.float32(radius), np.nextafter(deepest, np.float32(0)))
-    return mask & (depth > limit[part])
+    count, components = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    max_depth = np.zeros(count, np.float32)
+    np.maximum.at(max_depth, components[mask], depth[mask])
+    limit = np.minimum(np.float32(radius), np.nextafter(max_depth, np.float32(0)))
+    return mask & (depth > limit[components])

@@ -55,7 +55,7 @@ class Predictions:
 
     Attributes:
         scores: (R, N) float, higher where class 1 is more likely.
-        called: (R, N) bool, whether the classifier predicts class 1.
+        predicted: (R, N) bool, whether the classifier predicts class 1.
         folds: (R, N) int, the fold in which each image was held out.
         labels: (N,) bool, whether each image is of class 1.
         groups: (N,) the patient of each image.
@@ -89,13 +89,13 @@ class Predictions:
         positive, negative = self.labels, ~self.labels
         wins, pairs = np.zeros((2, positive.sum(), negative.sum()))  # times ranked correctly, and held out together
         for scores, folds in zip(self.scores, self.folds, strict=True):
-            together = folds[positive, None] == folds[None, negative]
-            pairs += together
-            wins += together * (np.sign(scores[positive, None] - scores[None, negative]) + 1) / 2
+            same_fold = folds[positive, None] == folds[None, negative]
+            pairs += same_fold
+            wins += same_fold * (np.sign(scores[positive, None] - scores[None, negative]) + 1) / 2
         weights = np.ones(len(self.labels)) if weights is None else np.asarray(weights, float)
-        total = ((weights[..., positive] @ pairs) * weights[..., negative]).sum(axis=-1)
-        won = ((weights[..., positive] @ wins) * weights[..., negative]).sum(axis=-1)
-        return ratio(won, total)
+        weighted_pairs = ((weights[..., positive] @ pairs) * weights[..., negative]).sum(axis=-1)
+        weighted_wins = ((weights[..., positive] @ wins) * weights[..., negative]).sum(axis=-1)
+        return ratio(weighted_wins, weighted_pairs)
 
 
 def cross_validate(
@@ -108,9 +108,9 @@ def cross_validate(
             (ties: the highest AUC, then the earlier setting); None: always use the default setting.
     """
     repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
-    names = ("scores", "predicted", "folds")
-    together = {name: np.concatenate([getattr(repetition, name) for repetition in repetitions]) for name in names}
-    return replace(repetitions[0], **together)
+    fields = ("scores", "predicted", "folds")
+    arrays = {name: np.concatenate([getattr(repetition, name) for repetition in repetitions]) for name in fields}
+    return replace(repetitions[0], **arrays)
 
 
 def auc_interval(predictions: Predictions, seed: int) -> tuple[float, float]:
@@ -149,13 +149,13 @@ def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.rando
     The labels of a patient stay together, unlike labels that are shuffled one by one.
     """
     numbers = group_numbers(groups)
-    rows = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]  # of each patient
-    moved = labels.copy()
-    for size in sorted({len(own) for own in rows}):
-        alike = [own for own in rows if len(own) == size]
-        for own, other in zip(alike, generator.permutation(len(alike)), strict=True):
-            moved[own] = generator.permutation(labels[alike[other]])
-    return moved
+    patient_rows = [np.flatnonzero(numbers == number) for number in range(numbers.max() + 1)]  # a block per patient
+    new_labels = labels.copy()
+    for size in sorted({len(block) for block in patient_rows}):
+        same_size = [block for block in patient_rows if len(block) == size]
+        for block, source in zip(same_size, generator.permutation(len(same_size)), strict=True):
+            new_labels[block] = generator.permutation(labels[same_size[source]])
+    return new_labels
 
 
 def importance(
@@ -169,19 +169,19 @@ def importance(
         n: number of shuffles.
     """
     generator = np.random.default_rng(seed)
-    whole, fitted = _repeat(examples, CLASSIFIERS[classifier], seed, INNER_FOLDS)
+    base, pipelines = _repeat(examples, CLASSIFIERS[classifier], seed, INNER_FOLDS)
     shuffled = {name: np.empty((n, len(examples.labels))) for name in columns}
-    for held_out, pipeline in fitted:
-        for name, chosen in columns.items():
+    for held_out, pipeline in pipelines:
+        for name, indices in columns.items():
             copies = np.repeat(examples.features[held_out][None], n, axis=0)  # (n, held out, F)
             for copy in copies:
-                copy[:, chosen] = copy[generator.permutation(len(held_out))][:, chosen]
+                copy[:, indices] = copy[generator.permutation(len(held_out))][:, indices]
             shuffled[name][:, held_out] = _scores(pipeline, np.concatenate(copies)).reshape(n, -1)
-    falls = {}
+    decreases = {}
     for name, scores in shuffled.items():
-        after = Predictions(scores, scores > 0, np.repeat(whole.folds, n, axis=0), whole.labels, whole.groups)
-        falls[name] = float(whole.auc()) - float(after.auc())
-    return falls
+        perturbed = Predictions(scores, scores > 0, np.repeat(base.folds, n, axis=0), base.labels, base.groups)
+        decreases[name] = float(base.auc()) - float(perturbed.auc())
+    return decreases
 
 
 def _repeat(
@@ -198,17 +198,17 @@ def _repeat(
     """
     features, labels, groups = examples
     numbers = group_numbers(groups)
-    scores, called, fold_of = np.empty((3, 1, len(labels)))
-    fitted = []
+    scores, predicted, folds = np.empty((3, 1, len(labels)))
+    pipelines = []
     for fold, (train, held_out) in enumerate(splits or _split(labels, numbers, FOLDS, seed)):
-        inside = Examples(features[train], labels[train], numbers[train])
-        setting = settings[0] if inner is None else _best(settings, inside, seed, inner)
-        pipeline = make_pipeline(StandardScaler(), clone(setting)).fit(inside.features, inside.labels)
+        training = Examples(features[train], labels[train], numbers[train])
+        setting = settings[0] if inner is None else _best(settings, training, seed, inner)
+        pipeline = make_pipeline(StandardScaler(), clone(setting)).fit(training.features, training.labels)
         scores[0, held_out] = _scores(pipeline, features[held_out])
-        called[0, held_out] = pipeline.predict(features[held_out])
-        fold_of[0, held_out] = fold
-        fitted.append((held_out, pipeline))
-    return Predictions(scores, called.astype(bool), fold_of.astype(int), labels, tuple(groups)), fitted
+        predicted[0, held_out] = pipeline.predict(features[held_out])
+        folds[0, held_out] = fold
+        pipelines.append((held_out, pipeline))
+    return Predictions(scores, predicted.astype(bool), folds.astype(int), labels, tuple(groups)), pipelines
 
 
 def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int, inner: int) -> BaseEstimator:
@@ -216,23 +216,23 @@ def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int, inne
     splits = _split(examples.labels, examples.groups, inner, seed)
 
     def merit(setting: BaseEstimator) -> tuple[float, float]:
-        tried, _ = _repeat(examples, [setting], seed, None, splits)
-        return tried.correct.mean(), float(tried.auc())
+        predictions, _ = _repeat(examples, [setting], seed, None, splits)
+        return predictions.correct.mean(), float(predictions.auc())
 
     return max(settings, key=merit)
 
 
 def _split(labels: np.ndarray, numbers: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return ``folds`` pairs of training rows and held-out rows, divided by patient and stratified by class."""
-    for name in (False, True):
-        patients = len(set(numbers[labels == name]))
+    for label in (False, True):
+        patients = len(set(numbers[labels == label]))
         if patients < folds:
             raise DataError(
-                f"class {int(name)} has {patients} patient{'' if patients == 1 else 's'}, too few for {folds} folds: "
+                f"class {int(label)} has {patients} patient{'' if patients == 1 else 's'}, too few for {folds} folds: "
                 "widen the rule that makes the classes, or use more images"
             )
-    divided = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    splits = list(divided.split(np.zeros(len(labels)), labels, numbers))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splits = list(splitter.split(np.zeros(len(labels)), labels, numbers))
     if any(len(train) < LEAST_TRAINING or len(set(labels[train])) < 2 for train, _ in splits):
         raise DataError(
             f"{len(labels)} images in {folds} folds leave fewer than {LEAST_TRAINING} to train on, or one class only: "

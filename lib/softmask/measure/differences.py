@@ -127,8 +127,8 @@ def compare(better: Scores, worse: Scores, factor: float = 1.0, *, lower: bool =
         return None
     _, numbers, counts = np.unique(np.array(better.patients)[defined], return_inverse=True, return_counts=True)
     sign = -1 if lower else 1
-    signed = (sign * better.values[:, defined], -sign * factor * worse.values[:, defined])
-    means = [np.array([np.bincount(numbers, row) for row in values]) / counts for values in signed]  # (S, P) each
+    score_pair = (sign * better.values[:, defined], -sign * factor * worse.values[:, defined])
+    means = [np.array([np.bincount(numbers, row) for row in values]) / counts for values in score_pair]  # (S, P) each
     fixed = (better.fixed, worse.fixed)
     return _difference(means, counts / counts.sum(), fixed, int(defined.sum()), int((~defined).sum()))
 
@@ -137,62 +137,62 @@ def _difference(
     means: Sequence[np.ndarray], weights: np.ndarray, fixed: Sequence[bool], images: int, left_out: int
 ) -> Difference:
     """Return the difference, given the ``means`` (S, P) of both methods, negated for the worse one."""
-    by_patient = sum(values.mean(axis=0) for values in means)  # (P,)
-    mean = float(weights @ by_patient)
+    patient_differences = sum(values.mean(axis=0) for values in means)  # (P,)
+    mean = float(weights @ patient_differences)
     patients, seeds = len(weights), (len(means[0]), len(means[1]))
     if patients < 2:
-        interval, unknown = (mean, *[np.nan] * 4), (np.nan, np.nan, (np.nan, np.nan))
-        return Difference(*interval, patients, images, left_out, seeds, max(seeds) < 2, *unknown)
-    corrected, patient_df = _patient_weights(weights)
-    patient = float(corrected @ (by_patient - mean) ** 2)
+        interval, no_variances = (mean, *[np.nan] * 4), (np.nan, np.nan, (np.nan, np.nan))
+        return Difference(*interval, patients, images, left_out, seeds, max(seeds) < 2, *no_variances)
+    corrected_weights, patient_df = _patient_weights(weights)
+    patient_variance = float(corrected_weights @ (patient_differences - mean) ** 2)
     parts = [
-        (0.0, 0.0) if known else _seed_parts(values, weights, corrected)
+        (0.0, 0.0) if known else _seed_parts(values, weights, corrected_weights)
         for values, known in zip(means, fixed, strict=True)
     ]  # (variance of a seed's mean, of the interaction)
     known = [part for part, is_fixed in zip(parts, fixed, strict=True) if not is_fixed and not np.isnan(part[0])]
     degrees = [len(values) - 1 for values in means]
-    terms, both = [], 0.0
+    terms, v_both = [], 0.0
     if known:  # a method with a single seed takes the variance of the other method
         degrees = [d if d or f else max(degrees) for d, f in zip(degrees, fixed, strict=True)]
         parts = [known[0] if np.isnan(part[0]) else part for part in parts]
         for (seed, interaction), number, df in zip(parts, seeds, degrees, strict=True):
             terms += [(seed / number, df), (-interaction / number, df * patient_df)]
-            both += interaction / number
-    extra = sum(value for value, _ in terms)
-    variance = patient + max(extra, 0.0)
+            v_both += interaction / number
+    added_variance = sum(value for value, _ in terms)
+    variance = patient_variance + max(added_variance, 0.0)
     error = float(np.sqrt(variance))
-    df = _satterthwaite(variance, [(patient, patient_df), *(terms if extra > 0 else ())])
-    half = float(stdtrit(df, (1 + LEVEL) / 2)) * error if error else 0.0
-    interval, one_seed = (mean, mean - half, mean + half, error, df), not known and not all(fixed)
-    left = (max(patient - both, 0.0), patient_df, tuple(seed for seed, _ in parts))
-    return Difference(*interval, patients, images, left_out, seeds, one_seed, *left)
+    df = _satterthwaite(variance, [(patient_variance, patient_df), *(terms if added_variance > 0 else ())])
+    half_width = float(stdtrit(df, (1 + LEVEL) / 2)) * error if error else 0.0
+    interval, one_seed = (mean, mean - half_width, mean + half_width, error, df), not known and not all(fixed)
+    variances = (max(patient_variance - v_both, 0.0), patient_df, tuple(seed for seed, _ in parts))
+    return Difference(*interval, patients, images, left_out, seeds, one_seed, *variances)
 
 
 def _patient_weights(weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Return c_p and the degrees of freedom of V_patients."""
-    corrected = weights**2 / (1 - 2 * weights + weights @ weights)
+    corrected_weights = weights**2 / (1 - 2 * weights + weights @ weights)
     # tr(A)^2 / tr(A A), with the matrix of the quadratic form A = R' diag(c) R and R = I - 1 w'
-    total, square = corrected.sum(), weights @ weights
-    first = total - 2 * corrected @ weights + total * square
-    gram = np.diag(corrected) - np.outer(corrected, weights) - np.outer(weights, corrected)
+    total, square = corrected_weights.sum(), weights @ weights
+    trace = total - 2 * corrected_weights @ weights + total * square
+    gram = np.diag(corrected_weights) - np.outer(corrected_weights, weights) - np.outer(weights, corrected_weights)
     gram += total * np.outer(weights, weights)
-    return corrected, float(first**2 / (gram**2).sum())
+    return corrected_weights, float(trace**2 / (gram**2).sum())
 
 
 def _seed_parts(means: np.ndarray, weights: np.ndarray, corrected: np.ndarray) -> tuple[float, float]:
     """Return the variance between the means of seeds, and its part from the interaction; NaN for a single seed."""
     if len(means) < 2:
         return np.nan, np.nan
-    seed = means @ weights
-    rest = means - means.mean(axis=0) - (seed - seed.mean())[:, None]
-    return float(seed.var(ddof=1)), float(corrected @ (rest**2).sum(axis=0) / (len(means) - 1))
+    seed_means = means @ weights
+    residuals = means - means.mean(axis=0) - (seed_means - seed_means.mean())[:, None]
+    return float(seed_means.var(ddof=1)), float(corrected @ (residuals**2).sum(axis=0) / (len(means) - 1))
 
 
 def _satterthwaite(variance: float, terms: Sequence[tuple[float, float]]) -> float:
     """Return the degrees of freedom of the sum of ``terms``, each (value, degrees of freedom)."""
-    spread = sum(value**2 / df for value, df in terms if value)
-    least = min((df for value, df in terms if value > 0), default=0.0)
-    return max(float(variance**2 / spread), least) if spread else float("inf")
+    denominator = sum(value**2 / df for value, df in terms if value)
+    min_df = min((df for value, df in terms if value > 0), default=0.0)
+    return max(float(variance**2 / denominator), min_df) if denominator else float("inf")
 
 
 def detectable(difference: Difference, seeds: int) -> float:
@@ -223,10 +223,10 @@ def median_scores(values: np.ndarray) -> np.ndarray:
         defined = ~np.isnan(row)
         if not defined.any():
             continue
-        known = row[defined]
-        median = np.median(known)
-        width = min(0.5 * len(known) ** -0.2, 0.4)
-        low, high = np.quantile(known, [0.5 - width, 0.5 + width], method="nearest")
-        influence = (np.sign(known - median) / 2) * (high - low) / (2 * width)
+        defined_values = row[defined]
+        median = np.median(defined_values)
+        width = min(0.5 * len(defined_values) ** -0.2, 0.4)
+        low, high = np.quantile(defined_values, [0.5 - width, 0.5 + width], method="nearest")
+        influence = (np.sign(defined_values - median) / 2) * (high - low) / (2 * width)
         scores[seed, defined] = median + influence - influence.mean()
     return scores

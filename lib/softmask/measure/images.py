@@ -71,6 +71,6 @@ def measure_images(
         measures[f"truth_{doctor}"] = segmentation.dice(masks, references[doctor])
     if doctors:
         readers = np.stack([references[doctor] for doctor in doctors], axis=1)  # (N, R, H, W)
-        lines = [against_readers(*pair) for pair in zip(alphas, readers, strict=True)]
-        measures |= {name: np.array([line[name] for line in lines]) for name in MEASURES}
+        reader_measures = [against_readers(*pair) for pair in zip(alphas, readers, strict=True)]
+        measures |= {name: np.array([values[name] for values in reader_measures]) for name in MEASURES}
     return measures

@@ -73,8 +73,8 @@ def at_wall(nodules: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if not count or not mask.any():
         return np.zeros_like(nodules)
     pixels = np.argwhere(nodules)
-    near = pixels[cKDTree(np.argwhere(outline(mask))).query(pixels)[0] <= WALL]
-    return np.isin(numbers, np.unique(numbers[tuple(near.T)]))
+    near_pixels = pixels[cKDTree(np.argwhere(outline(mask))).query(pixels)[0] <= WALL]
+    return np.isin(numbers, np.unique(numbers[tuple(near_pixels.T)]))
 
 
 def dice3d(

@@ -112,20 +112,20 @@ def extract(
         except DataError as error:
             reasons[i] = str(error)
         else:
-            inside = mask[bounding_box(mask)]
-            cut = np.zeros(inside.shape)
-            cut[inside] = values
-            regions[i] = cut, inside
+            cropped_mask = mask[bounding_box(mask)]
+            cropped_image = np.zeros(cropped_mask.shape)
+            cropped_image[cropped_mask] = values
+            regions[i] = cropped_image, cropped_mask
 
     def build() -> dict[str, np.ndarray]:
-        work, jobs = partial(_values, bins=bins), None if len(regions) > _FEW else 1
-        rows = map_items(work, list(regions.values()), title="radiomics", unit="region", jobs=jobs)
+        extract_values, jobs = partial(_values, bins=bins), None if len(regions) > _FEW else 1
+        rows = map_items(extract_values, list(regions.values()), title="radiomics", unit="region", jobs=jobs)
         return {"values": np.array(rows, float).reshape(len(rows), len(FEATURES))}
 
     content = [part for image, mask in regions.values() for part in (str(mask.shape), image.tobytes(), mask.tobytes())]
     versions = [f"{name} {package_version(name)}" for name in ("pyradiomics", "numpy")]
-    stored = cached_arrays("radiomics", sha256_of(Path(__file__), *versions, repr(bins), *content), build)
-    table = pd.DataFrame(stored["values"], index=pd.Index(list(regions), dtype=int), columns=list(FEATURES))
+    arrays = cached_arrays("radiomics", sha256_of(Path(__file__), *versions, repr(bins), *content), build)
+    table = pd.DataFrame(arrays["values"], index=pd.Index(list(regions), dtype=int), columns=list(FEATURES))
     finite = np.isfinite(table)
     for i in table.index[~finite.all(axis=1)]:
         undefined = ", ".join(table.columns[~finite.loc[i]])
@@ -148,13 +148,13 @@ def feature_values(image: np.ndarray, mask: np.ndarray, settings: Mapping[str, o
     """
     box = bounding_box(mask)
     voxels = sitk.GetImageFromArray(np.where(mask[box], image[box], 0).astype(float))
-    inside = sitk.GetImageFromArray(mask[box].astype(np.uint8))
+    region = sitk.GetImageFromArray(mask[box].astype(np.uint8))
     logging.getLogger("radiomics").setLevel(logging.CRITICAL)  # features that fail are NaN
     values: dict[str, float] = {}
     with warnings.catch_warnings():  # means of empty arrays give NaN and a warning
         warnings.simplefilter("ignore", RuntimeWarning)
         for kind, feature_class in _CLASSES.items():
-            features = feature_class(voxels, inside, **settings).execute()  # all that are not deprecated
+            features = feature_class(voxels, region, **settings).execute()  # all that are not deprecated
             values |= {f"{kind}_{name}": float(value) for name, value in features.items()}
     return {name: values[name] for name in FEATURES}
 

@@ -51,11 +51,11 @@ def ged(prediction: np.ndarray, readers: np.ndarray) -> float:
     prediction.
     """
     prediction, readers = _checked(prediction, readers)
-    ours, theirs = _family(prediction), [_family(reader) for reader in readers]
-    across = np.mean([_distance(ours, y) for y in theirs])
-    among = 2 * sum(_distance(*pair) for pair in combinations(theirs, 2))
-    diversity = (sum(map(_spread, theirs)) + among) / len(theirs) ** 2
-    return max(0.0, float(2 * across - _spread(ours) - diversity))  # below 0 by rounding only
+    family, reader_families = _family(prediction), [_family(reader) for reader in readers]
+    cross_distance = np.mean([_distance(family, reader_family) for reader_family in reader_families])
+    pair_distances = 2 * sum(_distance(*pair) for pair in combinations(reader_families, 2))
+    diversity = (sum(map(_spread, reader_families)) + pair_distances) / len(reader_families) ** 2
+    return max(0.0, float(2 * cross_distance - _spread(family) - diversity))  # below 0 by rounding only
 
 
 def matched_iou(prediction: np.ndarray, readers: np.ndarray) -> float:
@@ -70,10 +70,10 @@ def matched_iou(prediction: np.ndarray, readers: np.ndarray) -> float:
 
     prediction, readers = _checked(prediction, readers)
     masks = prediction >= (np.arange(MATCHED)[:, None, None] + 0.5) / MATCHED  # (12, H, W)
-    number = math.lcm(MATCHED, len(readers))
-    pairs = iou(masks[:, None], readers)  # (12, R)
-    pairs = pairs.repeat(number // MATCHED, axis=0).repeat(number // len(readers), axis=1)
-    return float(pairs[linear_sum_assignment(pairs, maximize=True)].mean())
+    n_pairs = math.lcm(MATCHED, len(readers))
+    ious = iou(masks[:, None], readers)  # (12, R)
+    ious = ious.repeat(n_pairs // MATCHED, axis=0).repeat(n_pairs // len(readers), axis=1)
+    return float(ious[linear_sum_assignment(ious, maximize=True)].mean())
 
 
 def vote_dice(prediction: np.ndarray, readers: np.ndarray) -> float:
@@ -83,8 +83,8 @@ def vote_dice(prediction: np.ndarray, readers: np.ndarray) -> float:
     pixel.
     """
     prediction, readers = _checked(prediction, readers)
-    cut = np.arange(1, 10)[:, None, None] / 10
-    return float(dice(prediction >= cut, readers.mean(axis=0) >= cut).mean())
+    thresholds = np.arange(1, 10)[:, None, None] / 10
+    return float(dice(prediction >= thresholds, readers.mean(axis=0) >= thresholds).mean())
 
 
 def crps_area(prediction: np.ndarray, readers: np.ndarray) -> float:
@@ -98,10 +98,10 @@ def crps_area(prediction: np.ndarray, readers: np.ndarray) -> float:
     _, weights, areas = _family(prediction)
     order = np.argsort(areas)
     areas, weights = areas[order], weights[order]
-    below = weights.cumsum()  # cumulative probability of each area
-    spread = (np.diff(areas) * (below * (1 - below))[:-1]).sum()  # E|A - A'| / 2, the integral of F (1 - F)
-    observed = readers.sum(axis=(1, 2))
-    return float((np.abs(areas - observed[:, None]) @ weights).mean() - spread)
+    cdf = weights.cumsum()  # cumulative probability of each area
+    spread = (np.diff(areas) * (cdf * (1 - cdf))[:-1]).sum()  # E|A - A'| / 2, the integral of F (1 - F)
+    reader_areas = readers.sum(axis=(1, 2))
+    return float((np.abs(areas - reader_areas[:, None]) @ weights).mean() - spread)
 
 
 def reliability(predictions: Iterable[np.ndarray], readers: Iterable[np.ndarray], bins: int = 10) -> Calibration:
@@ -115,9 +115,9 @@ def reliability(predictions: Iterable[np.ndarray], readers: Iterable[np.ndarray]
         predictions: N arrays (H, W) in [0, 1].
         readers: N arrays (R, H, W) of bool or {0, 1}.
     """
-    checked = [_checked(*pair) for pair in zip(predictions, readers, strict=True)]
-    probabilities = np.concatenate([prediction.ravel() for prediction, _ in checked])
-    votes = np.concatenate([masks.mean(axis=0).ravel() for _, masks in checked])
+    pairs = [_checked(*pair) for pair in zip(predictions, readers, strict=True)]
+    probabilities = np.concatenate([prediction.ravel() for prediction, _ in pairs])
+    votes = np.concatenate([masks.mean(axis=0).ravel() for _, masks in pairs])
     return frequencies(probabilities, votes, bins)
 
 
@@ -158,14 +158,14 @@ def _distance(first: Family, second: Family) -> float:
     (i, shares, areas), (j, other_shares, other_areas) = first, second
     shape = len(shares), len(other_shares)
     counts = np.bincount(i * shape[1] + j, minlength=shape[0] * shape[1]).reshape(shape)  # pixels by pair of values
-    both = counts[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]  # ... or of larger values
-    union = areas[:, None] + other_areas - both
-    return float(1 - shares @ ratio(both, union, empty=1.0) @ other_shares)
+    intersection = counts[::-1, ::-1].cumsum(axis=0).cumsum(axis=1)[::-1, ::-1]  # ... or of larger values
+    union = areas[:, None] + other_areas - intersection
+    return float(1 - shares @ ratio(intersection, union, empty=1.0) @ other_shares)
 
 
 def _spread(family: Family) -> float:
     """Return the mean of 1 - IoU over two independent thresholds of one prediction: the IoU of two nested masks is
     the smaller area divided by the larger area."""
     _, shares, areas = family  # areas decrease; the last is 0
-    smaller = (shares * areas)[::-1].cumsum()[-2::-1]  # for each mask except the empty one: sum over the masks inside
-    return float(1 - (shares**2).sum() - 2 * (shares[:-1] / np.maximum(areas[:-1], 1) * smaller).sum())
+    inner_sums = (shares * areas)[::-1].cumsum()[-2::-1]  # for each mask except the empty one: sum over masks inside
+    return float(1 - (shares**2).sum() - 2 * (shares[:-1] / np.maximum(areas[:-1], 1) * inner_sums).sum())

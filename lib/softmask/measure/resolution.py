@@ -142,10 +142,10 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
     def profile(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         # distances are to pixel centres, half a pixel beyond the outline
         distance = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
-        place = np.floor(distance).astype(int) + reach
-        near = (place >= 0) & (place < 2 * reach) & mask.any()
-        count = np.bincount(place[near], None, 2 * reach)
-        total = np.bincount(place[near], image[near], 2 * reach)
+        bin_index = np.floor(distance).astype(int) + reach
+        in_reach = (bin_index >= 0) & (bin_index < 2 * reach) & mask.any()
+        count = np.bincount(bin_index[in_reach], None, 2 * reach)
+        total = np.bincount(bin_index[in_reach], image[in_reach], 2 * reach)
         return ratio(total, count)
 
     return np.arange(-reach, reach) + 0.5, _each(profile, images, masks)
@@ -154,6 +154,6 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
 def _each(measure: Callable[..., np.ndarray], images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return ``measure`` of every pair of images (..., H, W)."""
     images, references = np.asarray(images, float), np.asarray(references)
-    flat = [array.reshape(-1, *images.shape[-2:]) for array in (images, references)]
-    values = np.array([measure(*pair) for pair in zip(*flat, strict=True)])
+    stacks = [array.reshape(-1, *images.shape[-2:]) for array in (images, references)]
+    values = np.array([measure(*pair) for pair in zip(*stacks, strict=True)])
     return values.reshape(images.shape[:-2] + values.shape[1:])[()]

@@ -22,14 +22,14 @@ from softmask.measure.statistics import ratio
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the Dice coefficient 2 TP / (2 TP + FP + FN), in [0, 1] (Dice 1945); 1 where both masks are empty."""
-    both, first, second = _counts(predicted, truth)
-    return ratio(2 * both, first + second, empty=1.0)
+    n_common, n_predicted, n_truth = _counts(predicted, truth)
+    return ratio(2 * n_common, n_predicted + n_truth, empty=1.0)
 
 
 def iou(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FP + FN), the intersection over union (Jaccard 1912); 1 where both masks are empty."""
-    both, first, second = _counts(predicted, truth)
-    return ratio(both, first + second - both, empty=1.0)
+    n_common, n_predicted, n_truth = _counts(predicted, truth)
+    return ratio(n_common, n_predicted + n_truth - n_common, empty=1.0)
 
 
 def accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -40,14 +40,14 @@ def accuracy(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def sensitivity(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FN), the share of the foreground that was predicted; NaN where ``truth`` is empty."""
-    both, _, true = _counts(predicted, truth)
-    return ratio(both, true)
+    n_common, _, n_truth = _counts(predicted, truth)
+    return ratio(n_common, n_truth)
 
 
 def ppv(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return TP / (TP + FP), the share of the prediction that is foreground; NaN where ``predicted`` is empty."""
-    both, positive, _ = _counts(predicted, truth)
-    return ratio(both, positive)
+    n_common, n_predicted, _ = _counts(predicted, truth)
+    return ratio(n_common, n_predicted)
 
 
 def hausdorff(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:

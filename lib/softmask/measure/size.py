@@ -53,15 +53,15 @@ def size_of(
         masks: (H, W) bool of the same slices.
         spacing_mm: distance between slices, rows and columns.
     """
-    pixel = spacing_mm[1] * spacing_mm[2]
-    area = {z: pixel * int(np.count_nonzero(mask)) for z, mask in masks.items()}
-    soft = {z: pixel * float(alpha.sum(dtype=np.float64)) for z, alpha in alphas.items()}
-    axes = {z: recist_axes(masks[z], alphas[z], spacing_mm[1:]) for z in masks if area[z]}
+    pixel_area = spacing_mm[1] * spacing_mm[2]
+    mask_areas = {z: pixel_area * int(np.count_nonzero(mask)) for z, mask in masks.items()}
+    soft_areas = {z: pixel_area * float(alpha.sum(dtype=np.float64)) for z, alpha in alphas.items()}
+    axes = {z: recist_axes(masks[z], alphas[z], spacing_mm[1:]) for z in masks if mask_areas[z]}
     lengths = {z: np.linalg.norm((ends[:, 1] - ends[:, 0]) * spacing_mm[1:], axis=1) for z, ends in axes.items()}
-    z = max(lengths, key=lambda z: lengths[z][0]) if lengths else max(soft, key=soft.__getitem__)
+    z = max(lengths, key=lambda z: lengths[z][0]) if lengths else max(soft_areas, key=soft_areas.__getitem__)
     long, short = lengths.get(z, (math.nan, math.nan))
-    volumes = (spacing_mm[0] * sum(areas.values()) for areas in (area, soft))
-    return Size(z, axes.get(z), float(long), float(short), area[z], soft[z], *volumes)
+    volumes = (spacing_mm[0] * sum(areas.values()) for areas in (mask_areas, soft_areas))
+    return Size(z, axes.get(z), float(long), float(short), mask_areas[z], soft_areas[z], *volumes)
 
 
 def outlines(mask: np.ndarray, alpha: np.ndarray) -> list[np.ndarray]:
@@ -75,8 +75,8 @@ def outlines(mask: np.ndarray, alpha: np.ndarray) -> list[np.ndarray]:
     """
     from skimage.measure import find_contours  # slow import
 
-    sides = np.where(mask, np.clip(alpha, 0.5 + MARGIN, 1), np.clip(alpha, 0, 0.5 - MARGIN))
-    return [points - 1 for points in find_contours(np.pad(sides, 1), 0.5, fully_connected="high")]
+    clipped_alpha = np.where(mask, np.clip(alpha, 0.5 + MARGIN, 1), np.clip(alpha, 0, 0.5 - MARGIN))
+    return [points - 1 for points in find_contours(np.pad(clipped_alpha, 1), 0.5, fully_connected="high")]
 
 
 def recist_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float] = (1, 1)) -> np.ndarray:
@@ -97,20 +97,20 @@ def recist_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float]
     part = ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
     outline = max(outlines(part, alpha), key=len) * spacing_mm
     corners = outline[ConvexHull(outline).vertices]
-    long = corners[list(np.unravel_index(squareform(pdist(corners)).argmax(), 2 * (len(corners),)))]
-    length = np.linalg.norm(long[1] - long[0])
-    along = (long[1] - long[0]) / length
-    across = np.array([along[1], -along[0]])
-    middle = long.mean(axis=0)
-    u, v = (outline - middle) @ along, (outline - middle) @ across
+    long_axis = corners[list(np.unravel_index(squareform(pdist(corners)).argmax(), 2 * (len(corners),)))]
+    length = np.linalg.norm(long_axis[1] - long_axis[0])
+    direction = (long_axis[1] - long_axis[0]) / length
+    normal = np.array([direction[1], -direction[0]])
+    middle = long_axis.mean(axis=0)
+    u, v = (outline - middle) @ direction, (outline - middle) @ normal
     n = 2 * math.ceil(length / (2 * _STEP * min(spacing_mm))) + 1  # number of lines: one at the middle, none at an end
-    best, ends = 0.0, np.zeros((2, 2))
-    for line in sorted((np.arange(n) + 0.5) * length / n - length / 2, key=abs):
-        crossed = np.flatnonzero((u[:-1] <= line) != (u[1:] <= line))
-        share = (line - u[crossed]) / (u[crossed + 1] - u[crossed])
-        chords = np.sort(v[crossed] + share * (v[crossed + 1] - v[crossed])).reshape(-1, 2)
+    max_length, short_axis = 0.0, np.zeros((2, 2))
+    for offset in sorted((np.arange(n) + 0.5) * length / n - length / 2, key=abs):
+        crossings = np.flatnonzero((u[:-1] <= offset) != (u[1:] <= offset))
+        share = (offset - u[crossings]) / (u[crossings + 1] - u[crossings])
+        chords = np.sort(v[crossings] + share * (v[crossings + 1] - v[crossings])).reshape(-1, 2)
         longest = chords[np.argmax(chords[:, 1] - chords[:, 0])]
-        if longest[1] - longest[0] > best + 1e-9:
-            best, ends = longest[1] - longest[0], middle + line * along + longest[:, None] * across
-    axes = np.stack([long, ends]) / spacing_mm
+        if longest[1] - longest[0] > max_length + 1e-9:
+            max_length, short_axis = longest[1] - longest[0], middle + offset * direction + longest[:, None] * normal
+    axes = np.stack([long_axis, short_axis]) / spacing_mm
     return np.stack([axis[np.lexsort((axis[:, 1], axis[:, 0]))] for axis in axes])

@@ -40,8 +40,8 @@ def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
     total = (alpha + truth).sum(axis=(-2, -1))
-    shared = 2 * np.minimum(alpha, truth).sum(axis=(-2, -1))
-    return ratio(shared, total, empty=1.0)
+    overlap = 2 * np.minimum(alpha, truth).sum(axis=(-2, -1))
+    return ratio(overlap, total, empty=1.0)
 
 
 def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -52,19 +52,19 @@ def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     # a Gaussian and its derivative, cut where it falls below 0.01; their outer product has norm 1
     height = np.sqrt(2 * np.pi) * GRADIENT_SIGMA
-    half = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(0.01 * height))))
-    x = np.arange(-half, half + 1, dtype=float)
-    smooth = np.exp(-(x**2) / (2 * GRADIENT_SIGMA**2)) / height
-    derivative = x * smooth / GRADIENT_SIGMA**2
-    smooth, derivative = smooth / np.linalg.norm(smooth), derivative / np.linalg.norm(derivative)
+    radius = int(np.ceil(GRADIENT_SIGMA * np.sqrt(-2 * np.log(0.01 * height))))
+    x = np.arange(-radius, radius + 1, dtype=float)
+    gauss = np.exp(-(x**2) / (2 * GRADIENT_SIGMA**2)) / height
+    derivative = x * gauss / GRADIENT_SIGMA**2
+    gauss, derivative = gauss / np.linalg.norm(gauss), derivative / np.linalg.norm(derivative)
 
-    def length(image: np.ndarray) -> np.ndarray:
-        rows = correlate1d(correlate1d(image, derivative, axis=-2, mode="nearest"), smooth, axis=-1, mode="nearest")
-        columns = correlate1d(correlate1d(image, smooth, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
+    def gradient_length(image: np.ndarray) -> np.ndarray:
+        rows = correlate1d(correlate1d(image, derivative, axis=-2, mode="nearest"), gauss, axis=-1, mode="nearest")
+        columns = correlate1d(correlate1d(image, gauss, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
         return np.hypot(rows, columns)
 
     alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
-    return ((length(alpha) - length(truth)) ** 2).sum(axis=(-2, -1))[()] / 1000.0
+    return ((gradient_length(alpha) - gradient_length(truth)) ** 2).sum(axis=(-2, -1))[()] / 1000.0
 
 
 def _binary(truth: np.ndarray) -> np.ndarray:
@@ -87,11 +87,11 @@ def auc(probabilities: np.ndarray, truth: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata  # imported on use: takes seconds, in every training process
 
     pixels = (*np.shape(truth)[:-2], -1)
-    inside = _binary(truth).reshape(pixels)
+    foreground = _binary(truth).reshape(pixels)
     ranks = rankdata(np.asarray(probabilities, float).reshape(pixels), axis=-1)
-    n_inside = np.count_nonzero(inside, axis=-1)
-    n_pairs = n_inside * (inside.shape[-1] - n_inside)
-    wins = np.where(inside, ranks, 0).sum(axis=-1) - n_inside * (n_inside + 1) / 2
+    n_foreground = np.count_nonzero(foreground, axis=-1)
+    n_pairs = n_foreground * (foreground.shape[-1] - n_foreground)
+    wins = np.where(foreground, ranks, 0).sum(axis=-1) - n_foreground * (n_foreground + 1) / 2
     return ratio(wins, n_pairs)
 
 
@@ -126,10 +126,10 @@ def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10)
     """Return the calibration against ``observed`` shares (..., H, W) in [0, 1], such as the share of the readers who
     marked a pixel."""
     probabilities, observed = np.asarray(probabilities, float), np.asarray(observed, float)
-    which = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
-    counts = np.bincount(which, minlength=bins)
+    bin_numbers = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
+    counts = np.bincount(bin_numbers, minlength=bins)
     mean_probability, mean_observed = (
-        ratio(np.bincount(which, values.ravel(), bins), counts) for values in (probabilities, observed)
+        ratio(np.bincount(bin_numbers, values.ravel(), bins), counts) for values in (probabilities, observed)
     )
     error = np.nansum(counts * np.abs(mean_probability - mean_observed)) / counts.sum()
     return Calibration(counts, mean_probability, mean_observed, float(error))
@@ -160,11 +160,11 @@ def best_temperature(probabilities: np.ndarray, masks: np.ndarray) -> float:
             "take validation images that hold both"
         )
     logits = _logits(probabilities)
-    signed = np.where(lesion, logits, -logits)  # positive where correct
-    entropy = minimize_scalar(
-        lambda log: np.logaddexp(0, -signed * np.exp(-log)).mean(), bounds=(np.log(0.01), np.log(100))
+    signed_logits = np.where(lesion, logits, -logits)  # positive where correct
+    optimum = minimize_scalar(
+        lambda log: np.logaddexp(0, -signed_logits * np.exp(-log)).mean(), bounds=(np.log(0.01), np.log(100))
     )
-    return float(np.exp(entropy.x))
+    return float(np.exp(optimum.x))
 
 
 def tempered(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -49,8 +49,8 @@ def bootstrap_interval(
     """
     values, numbers = _defined(values, groups)
     sums, counts = np.bincount(numbers, weights=values), np.bincount(numbers)
-    drawn = _draws(len(sums), seed, n)
-    return percentile_interval(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
+    draws = _draws(len(sums), seed, n)
+    return percentile_interval(sums[draws].sum(axis=1) / counts[draws].sum(axis=1))
 
 
 def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> np.ndarray:
@@ -117,8 +117,8 @@ def mean_difference(
         return ratio(drawn @ (weights * np.nan_to_num(values)), total)
 
     low, high = percentile_interval(means(b, weights, drawn) - means(a, None, drawn))
-    once = np.ones((1, len(a)))
-    return float(means(a, None, once)[0]), float(means(b, weights, once)[0]), low, high
+    full_draw = np.ones((1, len(a)))
+    return float(means(a, None, full_draw)[0]), float(means(b, weights, full_draw)[0]), low, high
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
@@ -136,8 +136,8 @@ def holm(p: Sequence[float]) -> np.ndarray:
 def seed_spread(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Return the mean of each seed's finite ``values`` (S, N), NaN without any, and the standard deviation (N - 1) of
     these means, NaN for a single seed."""
-    finite = [row[np.isfinite(row)] for row in np.asarray(values, dtype=float)]
-    means = np.array([row.mean() if len(row) else np.nan for row in finite])
+    finite_rows = [row[np.isfinite(row)] for row in np.asarray(values, dtype=float)]
+    means = np.array([row.mean() if len(row) else np.nan for row in finite_rows])
     return means, float(means.std(ddof=1)) if len(means) > 1 else float("nan")
 
 
@@ -157,11 +157,11 @@ def icc(values: np.ndarray) -> np.ndarray:
     """
     n, k = values.shape[-2:]
     mean = values.mean(axis=(-2, -1), keepdims=True)
-    subjects, raters = values.mean(axis=-1, keepdims=True), values.mean(axis=-2, keepdims=True)
-    between = k * ((subjects - mean) ** 2).sum(axis=(-2, -1)) / (n - 1)
-    judges = n * ((raters - mean) ** 2).sum(axis=(-2, -1)) / (k - 1)
-    rest = ((values - subjects - raters + mean) ** 2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
-    return ratio(between - rest, between + (k - 1) * rest + k * (judges - rest) / n)
+    subject_means, rater_means = values.mean(axis=-1, keepdims=True), values.mean(axis=-2, keepdims=True)
+    bms = k * ((subject_means - mean) ** 2).sum(axis=(-2, -1)) / (n - 1)
+    jms = n * ((rater_means - mean) ** 2).sum(axis=(-2, -1)) / (k - 1)
+    ems = ((values - subject_means - rater_means + mean) ** 2).sum(axis=(-2, -1)) / ((n - 1) * (k - 1))
+    return ratio(bms - ems, bms + (k - 1) * ems + k * (jms - ems) / n)
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray, empty: float = np.nan) -> np.ndarray:
@@ -189,4 +189,4 @@ def _defined(values: np.ndarray, groups: Sequence[Hashable] | None) -> tuple[np.
     if not defined.any():
         raise DataError("no value is defined on any image: nothing is left to compare")
     groups = range(len(values)) if groups is None else groups
-    return values[defined], group_numbers([group for group, kept in zip(groups, defined, strict=True) if kept])
+    return values[defined], group_numbers([group for group, valid in zip(groups, defined, strict=True) if valid])

@@ -158,10 +158,10 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
     pair: among all pairs if the claim holds, else among those not judged, or else undecided; None if no pair is run.
     """
     p = np.array([outcome.p for outcome in outcomes])
-    corrected = np.where(np.isnan(p), np.nan, holm(np.nan_to_num(p, nan=1.0)))  # so new results revoke no failure
-    outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, corrected, strict=True)]
+    adjusted_p = np.where(np.isnan(p), np.nan, holm(np.nan_to_num(p, nan=1.0)))  # so new results revoke no failure
+    outcomes = [replace(outcome, p_holm=float(p)) for outcome, p in zip(outcomes, adjusted_p, strict=True)]
 
-    def those(*verdicts: str) -> list[int]:
+    def pairs_with(*verdicts: str) -> list[int]:
         return [i for verdict in verdicts for i, outcome in enumerate(outcomes) if outcome.verdict == verdict]
 
     def certainty(i: int) -> float:
@@ -170,15 +170,15 @@ def judge_claim(outcomes: Sequence[Outcome]) -> tuple[str, list[Outcome], int | 
             return -np.inf
         return difference.mean / difference.error if difference.error else np.inf
 
-    against = [i for i in those(CONTRADICTED, NO_GAIN) if outcomes[i].p_holm < ALPHA]
-    if against:
-        return FAILS, outcomes, min(against, key=lambda i: outcomes[i].p)
-    missing, holding = those(NOT_RUN), those(HOLDS)
-    if len(missing) == len(outcomes):
+    failed_pairs = [i for i in pairs_with(CONTRADICTED, NO_GAIN) if outcomes[i].p_holm < ALPHA]
+    if failed_pairs:
+        return FAILS, outcomes, min(failed_pairs, key=lambda i: outcomes[i].p)
+    missing_pairs, holding_pairs = pairs_with(NOT_RUN), pairs_with(HOLDS)
+    if len(missing_pairs) == len(outcomes):
         return NOT_RUN, outcomes, None
-    if unjudged := those(FAILED_TRAINING) or those(UNDERTRAINED) or those(OUT_OF_REACH):
-        return outcomes[unjudged[0]].verdict, outcomes, min(unjudged, key=certainty)
-    if len(holding) == len(outcomes):
-        return HOLDS, outcomes, min(holding, key=certainty)
-    undecided = [i for i in range(len(outcomes)) if i not in missing + holding] or holding
-    return NOT_FINISHED if missing else INCONCLUSIVE, outcomes, min(undecided, key=certainty)
+    if unjudged_pairs := pairs_with(FAILED_TRAINING) or pairs_with(UNDERTRAINED) or pairs_with(OUT_OF_REACH):
+        return outcomes[unjudged_pairs[0]].verdict, outcomes, min(unjudged_pairs, key=certainty)
+    if len(holding_pairs) == len(outcomes):
+        return HOLDS, outcomes, min(holding_pairs, key=certainty)
+    undecided_pairs = [i for i in range(len(outcomes)) if i not in missing_pairs + holding_pairs] or holding_pairs
+    return NOT_FINISHED if missing_pairs else INCONCLUSIVE, outcomes, min(undecided_pairs, key=certainty)

@@ -98,9 +98,9 @@ class Pair:
         better, measure = display("rows", self.better), display("metrics", self.metric)
         if self.at_least is not None:
             return f"{measure} of {better} (claimed: at least {self.at_least:g})"
-        between = {"adds_little": "adds little to", "suffices": "is not worse than"}.get(self.kind, "vs")
+        relation = {"adds_little": "adds little to", "suffices": "is not worse than"}.get(self.kind, "vs")
         times = f"{self.times:g} x " if self.times != 1 else ""
-        return f"{better} {between} {times}{display('rows', self.worse)}" + (
+        return f"{better} {relation} {times}{display('rows', self.worse)}" + (
             "" if self.metric == "dice" else f" in {measure}"
         )
 
@@ -167,12 +167,12 @@ def _claim(
         raise ValueError(f"needs a direction: higher or lower, which {unit} are good ones")
     _check_known("direction", direction or "higher", ("higher", "lower"))
     lower = direction == "lower"
-    compared = tuple(pair for line in pairs for pair in _pairs(cells, unit, lower, **line))
-    if judged != bool(compared):
+    all_pairs = tuple(pair for line in pairs for pair in _pairs(cells, unit, lower, **line))
+    if judged != bool(all_pairs):
         raise ValueError("needs pairs, or judged: false and none")
-    if len({(pair.better, pair.worse, pair.dataset, pair.metric, pair.times) for pair in compared}) < len(compared):
+    if len({(pair.better, pair.worse, pair.dataset, pair.metric, pair.times) for pair in all_pairs}) < len(all_pairs):
         raise ValueError("gives a pair twice")
-    return Claim(str(words), compared, unit, lower, judged, str(quote))
+    return Claim(str(words), all_pairs, unit, lower, judged, str(quote))
 
 
 def _pairs(
@@ -190,9 +190,9 @@ def _pairs(
     at_least: float | None = None,
 ) -> Iterator[Pair]:
     """Yield the pairs of one line of a claim; the arguments are the fields of the line."""
-    compares = bool(better) and isinstance(over, Mapping) and bool(over) and not row and at_least is None
-    bounds = bool(row) and at_least is not None and not better and over is None and kind == BETTER and times == 1
-    if not (compares or bounds):
+    is_comparison = bool(better) and isinstance(over, Mapping) and bool(over) and not row and at_least is None
+    is_bound = bool(row) and at_least is not None and not better and over is None and kind == BETTER and times == 1
+    if not (is_comparison or is_bound):
         raise ValueError("a pair needs better and over (a delta for each row), or row and at_least")
     for name, value in {"times": times, "at_least": at_least or 0, **(over or {})}.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
@@ -208,8 +208,8 @@ def _pairs(
         return
     for worse, delta in over.items():
         pair = Pair(better, worse, dataset, metric, kind, float(delta), float(times))
-        printed = [_printed(name, pair, unit, cells) for name in (better, worse)]
-        gain = round((printed[0] - pair.times * printed[1]) * (-1 if lower else 1), 6)
+        printed_means = [_printed(name, pair, unit, cells) for name in (better, worse)]
+        gain = round((printed_means[0] - pair.times * printed_means[1]) * (-1 if lower else 1), 6)
         pair = replace(pair, printed=gain + 0.0)  # no -0
         expected = round(min(max(0.0, gain), LARGEST_DELTA), 3)
         if kind == BETTER and not math.isnan(gain) and delta != expected:
@@ -229,8 +229,8 @@ def printed_place(row: str, pair: Pair) -> tuple[str, str, str]:
 
 def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
     """Return the printed mean of a row in the claim's unit; NaN where it is missing."""
-    value, printed = cells.get(printed_place(row, pair), (math.nan, ""))
-    return value * (100 if unit == "points" and printed == "fraction" else 1)
+    value, printed_unit = cells.get(printed_place(row, pair), (math.nan, ""))
+    return value * (100 if unit == "points" and printed_unit == "fraction" else 1)
 
 
 def _check_known(name: str, value: str, known: Container[str]) -> None:

@@ -126,8 +126,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         names = [key.value for key, _ in node.value]
-        if again := {name for name in names if names.count(name) > 1}:
-            raise DataError(f"line {node.start_mark.line + 1}: {', '.join(map(str, again))}: stands there twice")
+        if repeats := {name for name in names if names.count(name) > 1}:
+            raise DataError(f"line {node.start_mark.line + 1}: {', '.join(map(str, repeats))}: stands there twice")
         return super().construct_mapping(node, deep)
 
 
@@ -140,21 +140,21 @@ def parse(content: Mapping[str, Any]) -> Paper:
     Raises:
         DataError: if a table, row or claim does not fit; the message names it.
     """
-    where = "a paper"
+    location = "a paper"
     try:
-        where = name = content["paper"]
+        location = name = content["paper"]
         tables = {}
         for key, table in content["tables"].items():
-            where = f"{name}/{key}"
+            location = f"{name}/{key}"
             tables[key] = _table(name, key, table, content["units"])
-        where = name
+        location = name
         cells = [cell for table in tables.values() for cell in table.cells()]
-        printed = {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in cells}
-        concluded = claims.parse(name, content["claims"], printed)
+        printed_means = {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in cells}
+        parsed_claims = claims.parse(name, content["claims"], printed_means)
         epochs = content.get("settings", {}).get("epochs")
-        return Paper(name, content["citation"], tables, dict(content["figures"]), concluded, epochs)
+        return Paper(name, content["citation"], tables, dict(content["figures"]), parsed_claims, epochs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{where}: does not have the layout of the other papers' files ({error!r})") from error
+        raise DataError(f"{location}: does not have the layout of the other papers' files ({error!r})") from error
 
 
 def _table(paper: str, name: str, table: Mapping[str, Any], units: Mapping[str, str]) -> PrintedTable:

@@ -97,11 +97,11 @@ class Bench(widgets.VBox):
     """
 
     def __init__(self, nodules: Mapping[str, Sample]) -> None:
-        look = {"style": {"description_width": "7.5em"}, "layout": widgets.Layout(width="23em")}
+        theme = {"style": {"description_width": "7.5em"}, "layout": widgets.Layout(width="23em")}
 
         def slider(name: str, low: float, high: float, step: float, readout: str) -> widgets.FloatSlider:
-            more = {"step": step, "description": name, "readout_format": readout, **look}
-            return widgets.FloatSlider(value=low, min=low, max=high, **more)
+            options = {"step": step, "description": name, "readout_format": readout, **theme}
+            return widgets.FloatSlider(value=low, min=low, max=high, **options)
 
         self._nodules, self._strip, self._quiet = dict(nodules), explore.Strip(), True
         # no drop-down list: JupyterLab takes the up and down keys for itself
@@ -110,9 +110,9 @@ class Bench(widgets.VBox):
         self.again = widgets.Button(description="Reset", icon="undo", tooltip="the nodule's own mark, usual settings")
         names = [f"end {end}, {name}" for end in (1, 2) for name in ("row", "column")]
         self.ends = [slider(name, 0, explore.SIZE - 1, 0.5, ".1f") for name in names * 2]  # axis, end, (row, column)
-        self.radius = widgets.SelectionSlider(options=list(RADII.items()), description="trimap radius", **look)
-        more = {"step": 0.5, "description": "epsilon", "readout_format": ".1e", **look}
-        self.epsilon = widgets.FloatLogSlider(value=1e-7, min=-9, max=0, **more)
+        self.radius = widgets.SelectionSlider(options=list(RADII.items()), description="trimap radius", **theme)
+        options = {"step": 0.5, "description": "epsilon", "readout_format": ".1e", **theme}
+        self.epsilon = widgets.FloatLogSlider(value=1e-7, min=-9, max=0, **options)
         self.threshold = slider("threshold", 0.05, 0.95, 0.05, ".2f")
         self.picture, self._held = Picture(), None
         self.measured, self.line = widgets.HTML(), widgets.HTML()
@@ -125,8 +125,8 @@ class Bench(widgets.VBox):
         for name, (color, controls) in groups.items():
             for control in controls:
                 control.observe(self._changed, "value")
-            bar = f"border-left: 0.4em solid {color}; padding-left: 0.4em"
-            boxes.append(widgets.VBox([widgets.HTML(f'<span style="{bar}"><b>{name}</b></span>'), *controls]))
+            style = f"border-left: 0.4em solid {color}; padding-left: 0.4em"
+            boxes.append(widgets.VBox([widgets.HTML(f'<span style="{style}"><b>{name}</b></span>'), *controls]))
         self.nodule.observe(lambda change: self.reset(), "value")
         self.again.on_click(lambda button: self.reset())
         self.picture.observe(lambda change: self._dragged(*change["new"]), "drag")
@@ -152,28 +152,28 @@ class Bench(widgets.VBox):
 
     def reset(self) -> None:
         """Reset all sliders to the start of the chosen nodule (:func:`softmask.analysis.explore.start`)."""
-        first = explore.start(self.sample)
+        setting = explore.start(self.sample)
         self._quiet = True  # draw once for all sliders
-        pixels = self.sample.image.shape * 4
-        for slider, value, size in zip(self.ends, first.recist.ravel().tolist(), pixels, strict=True):
+        sizes = self.sample.image.shape * 4
+        for slider, value, size in zip(self.ends, setting.recist.ravel().tolist(), sizes, strict=True):
             slider.max = size - 1
             slider.value = value
-        self.radius.value = first.radius or 0.0
-        self.epsilon.value, self.threshold.value = first.epsilon, first.threshold
+        self.radius.value = setting.radius or 0.0
+        self.epsilon.value, self.threshold.value = setting.epsilon, setting.threshold
         self._quiet = False
         self._changed()
 
     def _dragged(self, first: float, x: float, y: float) -> None:
         """Move the end of the mark nearest to the start of the drag, in steps of half a pixel."""
         self.picture.answers += 1
-        place = self._strip.at(x, y) + [window.start for window in explore.view_of(self.sample)]
+        point = self._strip.at(x, y) + [window.start for window in explore.view_of(self.sample)]
         if first:
-            distances = np.linalg.norm(self.setting.recist.reshape(4, 2) - place, axis=1)
+            distances = np.linalg.norm(self.setting.recist.reshape(4, 2) - point, axis=1)
             self._held = int(distances.argmin()) if distances.min() <= NEAR else None
         if self._held is None:
             return
         self._quiet = True  # draw once for both sliders
-        for slider, value in zip(self.ends[2 * self._held : 2 * self._held + 2], np.round(2 * place) / 2, strict=True):
+        for slider, value in zip(self.ends[2 * self._held : 2 * self._held + 2], np.round(2 * point) / 2, strict=True):
             slider.value = min(max(value, slider.min), slider.max)
         self._quiet = False
         self._changed()
@@ -201,7 +201,7 @@ def _measures(sample: Sample, step: Step) -> str:
         f'<td style="border-left: 0.5em solid {color}; padding: 0 1.2em 0 0.4em">{name}<br><b>{value}</b></td>'
         for name, value, color in zip(names, values, colors, strict=True)
     ]
-    words = [f"{int((step.result.trimap == 0.5).sum())} pixels of the trimap are unknown"]
+    remarks = [f"{int((step.result.trimap == 0.5).sum())} pixels of the trimap are unknown"]
     if step.error is not None:
-        words.append(f"mean absolute error of alpha round the true edge {step.error:.3f}")
-    return f"<table><tr>{''.join(cells)}</tr></table>{'; '.join(words)}. {html.escape(sample.id)}"
+        remarks.append(f"mean absolute error of alpha round the true edge {step.error:.3f}")
+    return f"<table><tr>{''.join(cells)}</tr></table>{'; '.join(remarks)}. {html.escape(sample.id)}"

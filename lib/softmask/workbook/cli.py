@@ -53,9 +53,9 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
     """Run the workbook; return the exit status: 0 success, 1 notebook or file failed, 2 wrong option or no data."""
     try:
         arguments = parser().parse_args(argv)
-    except SystemExit as end:  # argparse has printed the error
-        return int(end.code or 0)
-    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    except SystemExit as system_exit:  # argparse has printed the error
+        return int(system_exit.code or 0)
+    old_handlers = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         # kernels run in the checkout, where relative paths of the caller would have another meaning
         for name in ("SOFTMASK_DATA", "SOFTMASK_OUTPUT", "SOFTMASK_CACHE", "SOFTMASK_RUNS"):
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None, folder: Path = ROOT / "notebooks") -
         )
         return FAILURE
     finally:
-        for number, handler in previous.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
@@ -102,8 +102,8 @@ def _configured(arguments: argparse.Namespace) -> Config:
         except ImportError:
             if not arguments.list:
                 raise
-            missing = f"run_all.sh: real data in {config.data_root} is not looked for before the set-up"
-            print(f"{missing}; this is the list for embedded data", file=sys.stderr)
+            warning = f"run_all.sh: real data in {config.data_root} is not looked for before the set-up"
+            print(f"{warning}; this is the list for embedded data", file=sys.stderr)
     return dataclasses.replace(config, data="embedded")
 
 
@@ -140,8 +140,8 @@ def _run(arguments: argparse.Namespace, folder: Path) -> int:
         seconds = clock(outcome.seconds) if outcome.status in (state.OK, state.FAILED) else ""
         reason = "" if outcome.status == state.UNCHANGED else outcome.reason.partition("\n")[0]
         print(f"{outcome.name:<{width}}  {outcome.status:<9}  {seconds:>7}  {reason}".rstrip())
-    where = config.results
-    print(f"\nResults are in {where.relative_to(Path.cwd()) if where.is_relative_to(Path.cwd()) else where}")
+    results = config.results
+    print(f"\nResults are in {results.relative_to(Path.cwd()) if results.is_relative_to(Path.cwd()) else results}")
     if config.profile.is_result and verify.has_committed(config.run):
         # does not affect the exit status: networks trained on another machine may differ
         try:
@@ -156,16 +156,16 @@ def listing(config: Config, books: Sequence[Notebook], entries: Mapping[str, sta
     lines, costs = [f"Notebooks of {config.run}", ""], [state.expected(book, config) for book in books]
     for book, cost in zip(books, costs):  # noqa: B905 (Python 3.8 has no strict)
         entry = entries.get(book.name)
-        last = f"last {clock(entry.seconds)}" if entry and entry.status == state.OK else ""
-        lines.append(f"{book.name:<22} {_cost(cost)}  {last:<12}  {book.title}")
+        last_run = f"last {clock(entry.seconds)}" if entry and entry.status == state.OK else ""
+        lines.append(f"{book.name:<22} {_cost(cost)}  {last_run:<12}  {book.title}")
         if book.regenerates:
             lines.append(f"{'':<22} regenerates {', '.join(book.regenerates)}")
-    together = state.Cost(sum(cost.seconds for cost in costs), max((cost.memory_mb for cost in costs), default=0.0))
-    lines += ["", f"{'together':<22} {_cost(together)}".rstrip()]
+    total = state.Cost(sum(cost.seconds for cost in costs), max((cost.memory_mb for cost in costs), default=0.0))
+    lines += ["", f"{'together':<22} {_cost(total)}".rstrip()]
     origin = "These are estimates: no earlier run is known."
-    for known in [*state.load_times(config)][:1]:
-        like = "hardware like this" if known == state.hardware() else "another than this machine"
-        origin = f"The longest of earlier runs on {known[0]}, cores: {known[1]} ({like})."
+    for machine in [*state.load_times(config)][:1]:
+        comparison = "hardware like this" if machine == state.hardware() else "another than this machine"
+        origin = f"The longest of earlier runs on {machine[0]}, cores: {machine[1]} ({comparison})."
     return "\n".join([*lines, f"{origin} Where all has been trained, it takes less."])
 
 

@@ -53,24 +53,24 @@ def assignment(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _mark(cell: nbformat.NotebookNode, grade_id: str, **values: object) -> None:
     """Add the metadata of nbgrader, schema version 3, to a cell."""
-    plain = {"grade": False, "locked": False, "solution": False, "task": False, "schema_version": 3}
-    cell.metadata["nbgrader"] = {**plain, "grade_id": grade_id, **values}
+    defaults = {"grade": False, "locked": False, "solution": False, "task": False, "schema_version": 3}
+    cell.metadata["nbgrader"] = {**defaults, "grade_id": grade_id, **values}
 
 
 def deck(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the slides of an executed lesson's source, as a notebook for nbconvert: the text of each slide and, as its
     subslides, the figures drawn since the previous slide. Figures after the last slide follow it."""
-    slides: list[nbformat.NotebookNode] = []
+    slide_cells: list[nbformat.NotebookNode] = []
     figures: list[nbformat.NotebookNode] = []
     for cell in book.cells:
         if "slide" in tags(cell):
             text = nbformat.v4.new_markdown_cell(cell.source, metadata={"slideshow": {"slide_type": "slide"}})
-            slides += [text, *figures]
+            slide_cells += [text, *figures]
             figures = []
         elif "figure" in tags(cell):
-            shown = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
-            figures.append(nbformat.v4.new_code_cell(outputs=shown, metadata={"slideshow": {"slide_type": "subslide"}}))
-    return nbformat.v4.new_notebook(cells=slides + figures, metadata=book.metadata)
+            plots = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+            figures.append(nbformat.v4.new_code_cell(outputs=plots, metadata={"slideshow": {"slide_type": "subslide"}}))
+    return nbformat.v4.new_notebook(cells=slide_cells + figures, metadata=book.metadata)
 
 
 def slides(book: nbformat.NotebookNode) -> str:
@@ -105,12 +105,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"there is no lesson {arguments.only}")
         for path in paths:
             if arguments.what == "slides":
-                place = arguments.folder / f"{path.stem}.slides.html"
+                target = arguments.folder / f"{path.stem}.slides.html"
                 text = slides(run(read(path), TEACHING))
             else:
-                place = arguments.folder / "source" / path.stem / path.name
+                target = arguments.folder / "source" / path.stem / path.name
                 text = nbformat.writes(assignment(read(path))) + "\n"
-            print(write_atomic(place, text))
+            print(write_atomic(target, text))
     except (SoftmaskError, OSError) as error:
         print(f"the {arguments.what} cannot be written: {error}", file=sys.stderr)
         return 1

@@ -133,19 +133,19 @@ def quiz(lesson: int, answers: str = "") -> None:
         print(f"{number}. {question['question']}")
         for letter, answer in zip("abcd", question["answers"], strict=False):
             print(f"   {letter}) {answer['text']}")
-        chosen = "abcd".find(answers[number - 1]) if number <= len(answers) else -1
-        if 0 <= chosen < len(question["answers"]):
-            print(f"   {answers[number - 1]}: {judged(question, chosen)}")
+        index = "abcd".find(answers[number - 1]) if number <= len(answers) else -1
+        if 0 <= index < len(question["answers"]):
+            print(f"   {answers[number - 1]}: {judged(question, index)}")
 
 
 def _buttons(number: int, question: dict) -> widgets.VBox:
     """Return the widget of a question: answers are chosen by click or key, and commented immediately."""
-    wide = widgets.Layout(width="max-content")
+    layout = widgets.Layout(width="max-content")
     options = [(answer["text"], i) for i, answer in enumerate(question["answers"])]
-    choice, said = widgets.RadioButtons(options=options, value=None, layout=wide), widgets.HTML()
+    choice, comment = widgets.RadioButtons(options=options, value=None, layout=layout), widgets.HTML()
 
-    def say(change: dict) -> None:
-        said.value = html.escape(judged(question, change["new"]))
+    def show_comment(change: dict) -> None:
+        comment.value = html.escape(judged(question, change["new"]))
 
-    choice.observe(say, "value")
-    return widgets.VBox([widgets.HTML(f"<b>{number}. {html.escape(question['question'])}</b>"), choice, said])
+    choice.observe(show_comment, "value")
+    return widgets.VBox([widgets.HTML(f"<b>{number}. {html.escape(question['question'])}</b>"), choice, comment])

@@ -19,8 +19,8 @@ Loss = Callable[..., torch.Tensor]
 
 def same(answer: object, right: torch.Tensor, atol: float = 1e-5) -> bool:
     """Return whether an answer is a tensor with the right shape and approximately the right values."""
-    alike = isinstance(answer, torch.Tensor) and answer.shape == right.shape
-    return alike and torch.allclose(answer, right, atol=atol)
+    same_shape = isinstance(answer, torch.Tensor) and answer.shape == right.shape
+    return same_shape and torch.allclose(answer, right, atol=atol)
 
 
 def dice_slip(answer: torch.Tensor, logits: torch.Tensor, masks: torch.Tensor) -> str:
@@ -30,16 +30,16 @@ def dice_slip(answer: torch.Tensor, logits: torch.Tensor, masks: torch.Tensor) -
         return 1 - (2 * (p * masks).sum((1, 2, 3)) / (p + masks).sum((1, 2, 3))).mean()
 
     p = torch.sigmoid(logits)
-    right, as_one = loss(p), [part.reshape(1, 1, -1, 1) for part in (logits, masks)]
+    right, flat_batch = loss(p), [part.reshape(1, 1, -1, 1) for part in (logits, masks)]
     slips = {
-        "sum over each image, then take the mean of the images' losses": LOSSES["dice"].function(*as_one),
+        "sum over each image, then take the mean of the images' losses": LOSSES["dice"].function(*flat_batch),
         "this is the Dice itself: the loss is 1 - Dice": 1 - right,
         "the factor 2 of (1) is missing": (1 + right) / 2,
         "p is missing: take the sigmoid of the logits": loss(logits),
         "the sigmoid is taken twice": loss(torch.sigmoid(p)),
     }
-    otherwise = f"expected {right:.4f}, not {answer:.4f}; compare with (1)"
-    return next((said for said, value in slips.items() if same(answer, value, 1e-4)), otherwise)
+    default = f"expected {right:.4f}, not {answer:.4f}; compare with (1)"
+    return next((comment for comment, value in slips.items() if same(answer, value, 1e-4)), default)
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:

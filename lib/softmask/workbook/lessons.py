@@ -67,21 +67,21 @@ def versions(source: Path) -> tuple[str, str]:
     student = read(source)
     student.cells = [cell for cell in student.cells if not tags(cell) & FOR_TEACHERS]
     solution = deepcopy(student)
-    exercises = 0
-    for number, (cell, solved) in enumerate(zip(student.cells, solution.cells, strict=True), start=1):
+    n_exercises = 0
+    for number, (cell, solution_cell) in enumerate(zip(student.cells, solution.cells, strict=True), start=1):
         if cell.cell_type != "code":
             continue
         if cell.outputs or cell.execution_count is not None:
             raise NotebookError(f"{source.name}, cell {number}: the source of a lesson has no outputs; clear them")
-        cell.source, n = _SOLUTION.subn(_stub, cell.source)
-        solved.source = _SOLUTION.sub(lambda match: match["answer"].removesuffix("\n"), solved.source)
-        exercises += n
+        cell.source, n_solutions = _SOLUTION.subn(_stub, cell.source)
+        solution_cell.source = _SOLUTION.sub(lambda match: match["answer"].removesuffix("\n"), solution_cell.source)
+        n_exercises += n_solutions
         if "BEGIN SOLUTION" in cell.source or "END SOLUTION" in cell.source:
             markers = "'### BEGIN SOLUTION: <hint>' and '### END SOLUTION'"
             raise NotebookError(
                 f"{source.name}, cell {number}: a solution is not understood; it stands between {markers}"
             )
-    if not exercises:
+    if not n_exercises:
         raise NotebookError(f"{source.name}: there is no ### BEGIN SOLUTION in it: a lesson has exercises")
     solution.metadata["softmask"]["title"] += " (with solutions)"
     for book, folder in ((student, ""), (solution, "solutions/")):
@@ -122,8 +122,8 @@ def _add_launch(book: nbformat.NotebookNode, path: str) -> None:
     """Add links to the notebook at ``path`` of the repository on Binder and Colab, and the cell that Colab needs."""
     if not book.cells or book.cells[0].cell_type != "markdown":
         return
-    torch = any(re.search(r"^(import|from) torch\b", cell.source, re.MULTILINE) for cell in book.cells)
-    binder = "" if torch else _BINDER.format(repository=REPOSITORY, path=path)
+    uses_torch = any(re.search(r"^(import|from) torch\b", cell.source, re.MULTILINE) for cell in book.cells)
+    binder = "" if uses_torch else _BINDER.format(repository=REPOSITORY, path=path)
     book.cells[0].source += "\n\n" + _LAUNCH.format(binder=binder, repository=REPOSITORY, path=path)
     cell = nbformat.v4.new_code_cell(_COLAB.format(repository=REPOSITORY), id="colab")
     book.cells.insert(1, cell)

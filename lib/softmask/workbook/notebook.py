@@ -67,34 +67,34 @@ def load(path: Path) -> Notebook:
     try:
         content = read_json(path, _REMEDY)
         cells = [(cell["cell_type"], "".join(cell["source"])) for cell in content["cells"]]
-        declared = dict(content["metadata"].get("softmask", {}))
+        declaration = dict(content["metadata"].get("softmask", {}))
         for cell in content["cells"]:
             iter(cell.get("metadata", {}).get("tags", []))  # papermill searches the tags for the parameters
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         raise NotebookError(f"{path} cannot be read as a notebook ({kind}: {error}); {_REMEDY}") from error
-    regenerates, needs = declared.get("regenerates", []), declared.get("needs", [])
-    seconds = declared.get("seconds", {})
+    regenerates, needs = declaration.get("regenerates", []), declaration.get("needs", [])
+    seconds = declaration.get("seconds", {})
     valid = (
-        all(isinstance(value, _KINDS.get(name, ())) for name, value in declared.items())
+        all(isinstance(value, _KINDS.get(name, ())) for name, value in declaration.items())
         and all(isinstance(name, str) for name in regenerates + needs)
         and all(isinstance(value, (int, float)) for value in seconds.values())
-        and declared.get("after", "*") == "*"
+        and declaration.get("after", "*") == "*"
     )
     if not valid:
         raise NotebookError(
-            f"{path.name}: metadata softmask is {declared}; expected are title, regenerates and needs (lists of "
+            f"{path.name}: metadata softmask is {declaration}; expected are title, regenerates and needs (lists of "
             "names), seconds (by profile) and after (only '*')"
         )
     goal = _GOAL.search(cells[0][1]) if cells and cells[0][0] == "markdown" else None
     return Notebook(
         path=path,
-        title=declared.get("title", path.stem),
+        title=declaration.get("title", path.stem),
         goal=goal[1] if goal else "",
         regenerates=tuple(regenerates),
         needs=tuple(needs),
         seconds=seconds,
-        last=declared.get("after") == "*",
+        last=declaration.get("after") == "*",
         code=tuple(source for kind, source in cells if kind == "code"),
     )
 
@@ -103,14 +103,14 @@ def discover(folder: Path) -> list[Notebook]:
     """Return the numbered notebooks of ``folder`` in the order of execution: by name, those ``after`` all others last.
     Raises NotebookError for a repeated number, or a needed notebook that does not run earlier."""
     books = sorted(map(load, folder.glob(PATTERN)), key=lambda book: (book.last, book.name))
-    earlier: dict[str, str] = {}  # names by number
+    earlier_names: dict[str, str] = {}  # names by number
     for book in books:
         for need in book.needs:
-            if need not in earlier.values():
+            if need not in earlier_names.values():
                 raise NotebookError(f"{book.path.name} needs {need!r}, which does not run before it; correct its needs")
-        if book.number in earlier:
-            raise NotebookError(f"{book.name} and {earlier[book.number]} have the same number; rename one")
-        earlier[book.number] = book.name
+        if book.number in earlier_names:
+            raise NotebookError(f"{book.name} and {earlier_names[book.number]} have the same number; rename one")
+        earlier_names[book.number] = book.name
     return books
 
 
@@ -125,9 +125,9 @@ def choose(books: Sequence[Notebook], only: str | None = None, start: str | None
         names = ", ".join(book.name for book in books)
         raise NotebookError(f"there is no notebook {text.strip()!r}; there are {names}")
 
-    first = 0 if start is None else position(start)
-    wanted = set(range(len(books))) if only is None else set(map(position, only.split(",")))
-    chosen = [book for index, book in enumerate(books) if index >= first and index in wanted]
+    first_index = 0 if start is None else position(start)
+    indices = set(range(len(books))) if only is None else set(map(position, only.split(",")))
+    chosen = [book for index, book in enumerate(books) if index >= first_index and index in indices]
     if books and not chosen:
         raise NotebookError(f"--only {only} and --from {start} leave no notebook to run")
     return chosen

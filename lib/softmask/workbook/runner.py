@@ -94,8 +94,8 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
         the run except its own ``outputs``, and on the outcomes of the others."""
         if not book.last:
             return digests[book.name]
-        others = [entry for entry in entries.values() if entry.name != book.name]
-        lines = [f"{entry.name} {entry.status} {entry.digest} {entry.finished}" for entry in others]
+        other_entries = [entry for entry in entries.values() if entry.name != book.name]
+        lines = [f"{entry.name} {entry.status} {entry.digest} {entry.finished}" for entry in other_entries]
         lines += [f"{path} {stat}" for path, stat in state.outputs_now(config).items() if path not in outputs]
         return sha256_of(digests[book.name], *sorted(lines))
 
@@ -107,10 +107,10 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
     for number, book in enumerate(chosen, start=1):
         title = f"[{number}/{len(chosen)}] {book.name}"
         entry = entries.get(book.name)
-        if bad := [entries[name] for name in book.needs if name in entries and entries[name].status != OK]:
-            state_of = "failed" if bad[0].status == FAILED else "was not run"
-            earlier = bad[0].name not in {outcome.name for outcome in outcomes}
-            reason = f"{bad[0].name} {'failed when it last ran' if earlier else state_of}"
+        if failed_needs := [entries[name] for name in book.needs if name in entries and entries[name].status != OK]:
+            status_text = "failed" if failed_needs[0].status == FAILED else "was not run"
+            ran_earlier = failed_needs[0].name not in {outcome.name for outcome in outcomes}
+            reason = f"{failed_needs[0].name} {'failed when it last ran' if ran_earlier else status_text}"
             outcome = remember(Entry(book.name, NOT_RUN, reason=reason))
             print(f"{title}: not run, because {reason}", flush=True)
         elif entry and not force and entry.unchanged(digest_of(book, entry.outputs)):
@@ -118,10 +118,10 @@ def run(config: Config, books: Sequence[Notebook], chosen: Sequence[Notebook], f
             print(f"{title}: unchanged, skipped", flush=True)
         else:
             remember(Entry(book.name, RUNNING, reason="was stopped while it ran"))  # remains if killed
-            before = state.outputs_now(config)
+            stats_before = state.outputs_now(config)
             outcome = _run_one(book, parameters, config, title)
-            after = state.outputs_now(config)
-            outputs = tuple(sorted(path for path, stat in after.items() if before.get(path) != stat))
+            stats_after = state.outputs_now(config)
+            outputs = tuple(sorted(path for path, stat in stats_after.items() if stats_before.get(path) != stat))
             finished = datetime.now(UTC).isoformat(timespec="microseconds")
             outcome = remember(replace(outcome, digest=digest_of(book, outputs), finished=finished, outputs=outputs))
         outcomes.append(outcome)
@@ -147,15 +147,15 @@ def _run_one(book: Notebook, parameters: Mapping, config: Config, title: str) ->
 def code_digest(root: Path = ROOT) -> str:
     """Return a digest of the packages' sources and data files, ``requirements.lock`` and the Python version."""
     files = sorted(path for path in (root / "lib").rglob("*") if path.suffix in (".py", ".yaml", ".j2"))
-    named = ((path.relative_to(root).as_posix(), path) for path in (*files, root / "requirements.lock"))
-    return sha256_of(platform.python_version(), *itertools.chain.from_iterable(named))
+    named_files = ((path.relative_to(root).as_posix(), path) for path in (*files, root / "requirements.lock"))
+    return sha256_of(platform.python_version(), *itertools.chain.from_iterable(named_files))
 
 
 def data_digest(root: Path, places: Iterable[Path]) -> str:
     """Return a digest of names, sizes and modification times, not of content, of the data sets at ``places`` and of the
     plain files directly in ``root``, such as a flags file."""
-    beside = [path for path in root.iterdir() if path.is_file()] if root.is_dir() else []
-    files = [path for place in {*places, *beside} for path in (place, *place.rglob("*"))]  # does not follow links
+    root_files = [path for path in root.iterdir() if path.is_file()] if root.is_dir() else []
+    files = [path for place in {*places, *root_files} for path in (place, *place.rglob("*"))]  # does not follow links
     stats = ((path.relative_to(root), os.lstat(path)) for path in sorted(set(files)) if not path.is_dir())
     return sha256_of("\n".join(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats))
 
@@ -178,12 +178,12 @@ def execute(book: Notebook, parameters: Mapping[str, object], target: Path, titl
     import papermill
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # its log would repeat the failure
-    unknown = [name for name in parameters if name not in papermill.inspect_notebook(str(book.path))]
-    if unknown:
+    unknown_names = [name for name in parameters if name not in papermill.inspect_notebook(str(book.path))]
+    if unknown_names:
         remedy = "assign profile, data and seeds in a cell with the tag 'parameters'"
-        raise NotebookError(f"{book.path.name} does not declare the parameter {', '.join(unknown)}: {remedy}")
-    live = sys.stdout.isatty()
-    bar = {"desc": title, "bar_format": "{desc}  cell {n_fmt}/{total_fmt}  {elapsed}", "file": sys.stdout}
+        raise NotebookError(f"{book.path.name} does not declare the parameter {', '.join(unknown_names)}: {remedy}")
+    is_terminal = sys.stdout.isatty()
+    bar_options = {"desc": title, "bar_format": "{desc}  cell {n_fmt}/{total_fmt}  {elapsed}", "file": sys.stdout}
     failure, peak = None, [0]
     scratch = Path(tempfile.mkdtemp(prefix="softmask-"))
     kernels = _running[scratch] = []
@@ -197,7 +197,7 @@ def execute(book: Notebook, parameters: Mapping[str, object], target: Path, titl
                     parameters=dict(parameters),
                     kernel_name="python3",  # name stored in the copy; the manager chooses the interpreter
                     language="python",
-                    progress_bar={**bar, "leave": not live, "mininterval": 0.1 if live else 60},
+                    progress_bar={**bar_options, "leave": not is_terminal, "mininterval": 0.1 if is_terminal else 60},
                     cwd=ROOT,
                     start_timeout=120,
                     kernel_manager_class=_kernel_manager(book.name, scratch, log),
@@ -285,23 +285,23 @@ def memory_of(pid: int) -> int:
     """Return the memory, in bytes, of a process and its descendants; shared memory counts once where reported."""
     import psutil
 
-    held = 0
+    total = 0
     with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
         for process in (parent, *parent.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
                 memory = process.memory_full_info()
-                held += getattr(memory, "pss", memory.rss)
-    return held
+                total += getattr(memory, "pss", memory.rss)
+    return total
 
 
 @contextlib.contextmanager
 def _peak_memory(pids: Sequence[int], peak: list[int]) -> Iterator[None]:
     """Store in ``peak[0]`` the peak memory, in bytes, of all ``pids`` together; ``pids`` may grow in the meantime."""
-    over = threading.Event()
+    stop = threading.Event()
 
     def watch() -> None:
-        while not over.wait(MEMORY_EVERY):
+        while not stop.wait(MEMORY_EVERY):
             peak[0] = max(peak[0], sum(map(memory_of, pids)))
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -309,5 +309,5 @@ def _peak_memory(pids: Sequence[int], peak: list[int]) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        stop.set()
         thread.join()

@@ -113,28 +113,28 @@ def load_times(config: Config) -> dict[tuple[str, int], dict[str, Cost]]:
     path = times_path(config) if times_path(config).exists() else committed
     if not path.exists() or not config.profile.is_result:
         return {}
-    known = {}
+    times = {}
     try:
         for item in read_json(path)["hardware"]:
             costs = {name: Cost(float(c["seconds"]), float(c["memory_mb"])) for name, c in item["notebooks"].items()}
-            known[str(item["cpu"]), int(item["cores"])] = costs
+            times[str(item["cpu"]), int(item["cores"])] = costs
     except (DataError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return dict(sorted(known.items(), key=lambda item: item[0] != hardware()))
+    return dict(sorted(times.items(), key=lambda item: item[0] != hardware()))
 
 
 def add_time(config: Config, name: str, cost: Cost) -> None:
     """Store the cost of notebook ``name`` on this machine if it exceeds the known cost."""
     if config.recorded or not config.profile.is_result:
         return
-    known = load_times(config)
-    before = known.pop(hardware(), {})
-    most = Cost(*map(max, cost, before.get(name, Cost(0.0))))
-    if most == before.get(name):
+    times = load_times(config)
+    machine_costs = times.pop(hardware(), {})
+    new_cost = Cost(*map(max, cost, machine_costs.get(name, Cost(0.0))))
+    if new_cost == machine_costs.get(name):
         return
     items = [
         {"cpu": cpu, "cores": n, "notebooks": {name: cost._asdict() for name, cost in sorted(costs.items())}}
-        for (cpu, n), costs in {hardware(): {**before, name: most}, **known}.items()
+        for (cpu, n), costs in {hardware(): {**machine_costs, name: new_cost}, **times}.items()
     ]
     write_atomic(times_path(config), json.dumps({"run": config.run, "hardware": items}, indent=1) + "\n")
 
@@ -142,5 +142,5 @@ def add_time(config: Config, name: str, cost: Cost) -> None:
 def expected(book: Notebook, config: Config) -> Cost:
     """Return the cost in earlier runs, preferably on this machine's hardware; without earlier runs, the time that the
     notebook declares for the profile."""
-    known = [costs[book.name] for costs in load_times(config).values() if book.name in costs]
-    return known[0] if known else Cost(book.seconds.get(config.profile.name, 0.0))
+    earlier_costs = [costs[book.name] for costs in load_times(config).values() if book.name in costs]
+    return earlier_costs[0] if earlier_costs else Cost(book.seconds.get(config.profile.name, 0.0))

@@ -73,9 +73,9 @@ def check(name: str, level: str) -> Callable:
 
     def register(cases: Callable[[Papers], Iterable[Finding]]) -> Callable:
         def run(papers: Papers) -> Check:
-            results = list(cases(papers))
-            broken = tuple(finding for finding in results if finding.violation > 0)
-            return Check(name, " ".join(cases.__doc__.split()), level, len(results), broken)
+            findings = list(cases(papers))
+            violations = tuple(finding for finding in findings if finding.violation > 0)
+            return Check(name, " ".join(cases.__doc__.split()), level, len(findings), violations)
 
         CHECKS[name] = run
         return cases
@@ -172,16 +172,16 @@ def row_check(
     def register(judge: Callable[[Row], Finding]) -> Callable:
         def cases(papers: Papers) -> Iterable[Finding]:
             groups: dict[tuple, list[Row]] = {}
-            every = rows(papers)
-            for row in every:
-                for part in each(row, every):
-                    if part.has(*needs):
-                        groups.setdefault(part.numbers, []).append(part)
-            for same in groups.values():
-                finding = judge(same[0])
-                notes = dict.fromkeys(f"note on the published table: {row.note}" for row in same if row.note)
+            all_rows = rows(papers)
+            for row in all_rows:
+                for judged_row in each(row, all_rows):
+                    if judged_row.has(*needs):
+                        groups.setdefault(judged_row.numbers, []).append(judged_row)
+            for equal_rows in groups.values():
+                finding = judge(equal_rows[0])
+                notes = dict.fromkeys(f"note on the published table: {row.note}" for row in equal_rows if row.note)
                 explanation = "; ".join([finding.explanation, *notes])
-                yield replace(finding, places=tuple(row.place for row in same), explanation=explanation)
+                yield replace(finding, places=tuple(row.place for row in equal_rows), explanation=explanation)
 
         cases.__doc__ = judge.__doc__
         check(name, level)(cases)
@@ -208,10 +208,10 @@ def _larger(*bounds: Finding) -> Finding:
 def dice_and_iou(row: Row) -> Finding:
     """mean J <= mean D <= 2 mean J / (1 + mean J): D = 2J / (1 + J) is concave in J"""
     dice, iou, scale = row.mean("dice"), row.mean("iou"), row.scale("dice")
-    j, d, of_iou = row.cells["iou"].mean, row.words("dice"), row.words("iou")
-    words = f"2 x {of_iou} / ({scale:g} + {of_iou}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d}"
-    above = _violation(words, dice.low - 2 * iou.high / (1 + iou.high))
-    return _larger(above, _violation(f"{d} < {of_iou}", iou.low - dice.high))
+    j, d_text, j_text = row.cells["iou"].mean, row.words("dice"), row.words("iou")
+    statement = f"2 x {j_text} / ({scale:g} + {j_text}) = {_bound(2 * j / (scale + j) * scale, scale)} < {d_text}"
+    upper_finding = _violation(statement, dice.low - 2 * iou.high / (1 + iou.high))
+    return _larger(upper_finding, _violation(f"{d_text} < {j_text}", iou.low - dice.high))
 
 
 @row_check("Dice, SEN and PPV", MUST_HOLD, "dice", "sen", "ppv")
@@ -220,11 +220,11 @@ def dice_sen_ppv(row: Row) -> Finding:
     holds, too, where images with nothing found count for Dice and SEN and not for PPV"""
     dice, sen, ppv, scale = row.mean("dice"), row.mean("sen"), row.mean("ppv"), row.scale("dice")
     s, p = row.cells["sen"].mean, row.cells["ppv"].mean
-    d, of_sen, of_ppv = (row.words(name) for name in ("dice", "sen", "ppv"))
-    words = f"2 x {of_sen} x {of_ppv} / ({of_sen} + {of_ppv}) = {_bound(2 * s * p / (s + p), scale)} < {d}"
-    above = _violation(words, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
-    words = f"{of_sen} + {of_ppv} - {scale:g} = {_bound(s + p - scale, scale)} > {d}"
-    return _larger(above, _violation(words, sen.low + ppv.low - 1 - dice.high))
+    d_text, s_text, p_text = (row.words(name) for name in ("dice", "sen", "ppv"))
+    statement = f"2 x {s_text} x {p_text} / ({s_text} + {p_text}) = {_bound(2 * s * p / (s + p), scale)} < {d_text}"
+    upper_finding = _violation(statement, dice.low - 2 * sen.high * ppv.high / (sen.high + ppv.high))
+    statement = f"{s_text} + {p_text} - {scale:g} = {_bound(s + p - scale, scale)} > {d_text}"
+    return _larger(upper_finding, _violation(statement, sen.low + ppv.low - 1 - dice.high))
 
 
 @row_check("IoU and accuracy", MUST_HOLD, "iou", "acc")
@@ -244,9 +244,9 @@ def _by_mask(row: Row, _: Sequence[Row]) -> Iterator[Row]:
 def auc_and_accuracy(row: Row) -> Finding:
     """AUC >= 2 ACC - 1 for two classes of one size: one point of the ROC curve with the accuracy ACC"""
     a, scale = row.cells["acc"].mean, row.scale("auc")
-    words = f"2 x {a:g} - {scale:g} = {_bound(2 * a - scale, scale)} > {row.words('auc')}"
+    statement = f"2 x {a:g} - {scale:g} = {_bound(2 * a - scale, scale)} > {row.words('auc')}"
     explanation = "the AUC is of other scores than the decisions"
-    return _violation(words, 2 * row.mean("acc").low - 1 - row.mean("auc").high, explanation)
+    return _violation(statement, 2 * row.mean("acc").low - 1 - row.mean("auc").high, explanation)
 
 
 def _one_by_one(row: Row, _: Sequence[Row]) -> Iterator[Row]:
@@ -260,12 +260,12 @@ def spread_of_share(row: Row) -> Finding:
     """standard deviation <= sqrt(2 m (1 - m)) for values in [0, 1] with mean m, whatever their number"""
     [metric] = row.cells
     mean, spread, scale = row.mean(metric), row.spread(metric), row.scale(metric)
-    largest = min(max(0.5, mean.low), mean.high)  # the possible mean of largest spread
+    worst_mean = min(max(0.5, mean.low), mean.high)  # the possible mean of largest spread
     m = row.cells[metric].mean / scale
     bound = _bound(math.sqrt(2 * m * (1 - m)) * scale, scale)
-    words = f"{row.words(metric, spread=True)}: sqrt(2 x {m:g} x {1 - m:.4g}) = {bound} < {row.cells[metric].std:g}"
+    statement = f"{row.words(metric, spread=True)}: sqrt(2 x {m:g} x {1 - m:.4g}) = {bound} < {row.cells[metric].std:g}"
     explanation = "the spread is in another unit than the mean: percent"
-    return _violation(words, spread.low - math.sqrt(2 * largest * (1 - largest)), explanation)
+    return _violation(statement, spread.low - math.sqrt(2 * worst_mean * (1 - worst_mean)), explanation)
 
 
 def _means_and_medians(row: Row, _: Sequence[Row]) -> Iterator[Row]:
@@ -280,11 +280,11 @@ def mean_and_median(row: Row) -> Finding:
     """median / 2 <= mean, and for shares mean <= (1 + median) / 2: half of the values lie on either side"""
     mean, median = row.cells["mean"], row.cells["median"]
     low = printed_range(median.mean).low / 2 - printed_range(mean.mean).high
-    below = Finding((), f"{median.mean:g} / 2 > {mean.mean:g}", low, mean.unit, _OTHER_IMAGES)
+    lower_finding = Finding((), f"{median.mean:g} / 2 > {mean.mean:g}", low, mean.unit, _OTHER_IMAGES)
     if mean.unit not in SCALES:
-        return below
+        return lower_finding
     high = row.mean("mean").low - (1 + row.mean("median").high) / 2
-    return _larger(below, _violation(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
+    return _larger(lower_finding, _violation(f"(1 + {median.mean:g}) / 2 < {mean.mean:g}", high))
 
 
 def other_unit(every: Sequence[Row], paper: str, table: str) -> bool:
@@ -306,18 +306,18 @@ def _with_unit_of_spread(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 def mean_median_spread(row: Row) -> Finding:
     """|mean - median| <= standard deviation (Hotelling and Solomons 1932); a spread that cannot be in the unit of its
     mean, like the others of its table, is read as percent"""
-    m, s, half = row.cells["mean"].mean, row.cells["mean"].std, row.cells["median"].mean
-    unit = 100.0 if "percent" in row.cells and row.cells["mean"].unit == "fraction" else 1.0
-    mean, median = printed_range(m), printed_range(half)
-    spread = printed_range(s, unit)
-    apart = max(mean.low - median.high, median.low - mean.high)
-    words = f"|{as_printed(m)} - {as_printed(half)}| = {abs(m - half):.4g} > {s / unit:g}"
+    m, s, median_value = row.cells["mean"].mean, row.cells["mean"].std, row.cells["median"].mean
+    spread_scale = 100.0 if "percent" in row.cells and row.cells["mean"].unit == "fraction" else 1.0
+    mean, median = printed_range(m), printed_range(median_value)
+    spread = printed_range(s, spread_scale)
+    gap = max(mean.low - median.high, median.low - mean.high)
+    statement = f"|{as_printed(m)} - {as_printed(median_value)}| = {abs(m - median_value):.4g} > {s / spread_scale:g}"
     explanation = _OTHER_IMAGES
-    if unit > 1:
-        words += f" ({s:g} %)"
-        explanation = f"the printed spread is a variance in percent: its root is {math.sqrt(s / unit):.3g}"
-    violation = 100 * (apart - spread.high) / row.scale("mean")
-    return Finding((), words, violation, POINTS, explanation)
+    if spread_scale > 1:
+        statement += f" ({s:g} %)"
+        explanation = f"the printed spread is a variance in percent: its root is {math.sqrt(s / spread_scale):.3g}"
+    violation = 100 * (gap - spread.high) / row.scale("mean")
+    return Finding((), statement, violation, POINTS, explanation)
 
 
 def _in_pixels(row: Row, every: Sequence[Row]) -> Iterator[Row]:
@@ -335,13 +335,13 @@ def hausdorff_median(row: Row) -> Finding:
     violation = min(max(low - x, x - high) for x in [*roots, *((a + b) / 2 for a, b in pairwise(roots))])
     nearest = min(range(1, int(high**2) + 3), key=lambda n: abs(math.sqrt(n) - value))
     if low <= math.sqrt(nearest) <= high:
-        words = f"{value:g} = sqrt({nearest}), and {nearest} is no sum of two squares"
-        three = any(nearest - c * c in squares for c in range(int(high) + 2))
-        explanation = "distances were taken in the volume, where three squares add up" if three else ""
+        statement = f"{value:g} = sqrt({nearest}), and {nearest} is no sum of two squares"
+        sum_of_three = any(nearest - c * c in squares for c in range(int(high) + 2))
+        explanation = "distances were taken in the volume, where three squares add up" if sum_of_three else ""
     else:
-        words = f"{value:g}² = {value**2:.3f}, and sqrt({nearest}) = {math.sqrt(nearest):.3f}"
+        statement = f"{value:g}² = {value**2:.3f}, and sqrt({nearest}) = {math.sqrt(nearest):.3f}"
         explanation = f"a misprint of {math.sqrt(nearest):.3f}"
-    return Finding((), words, violation, "pixels", explanation)
+    return Finding((), statement, violation, "pixels", explanation)
 
 
 def _slices_and_volumes(row: Row, every: Sequence[Row]) -> Iterator[Row]:
@@ -360,16 +360,16 @@ def slices_and_volume(row: Row) -> Finding:
     of the slices, the worse half holds at most (1 - D / (2 - D)) / (1 - m) of all pixels. Expected: half of them, or
     more possible. Scans are taken to be alike"""
     volume = row.mean("dice3d")
-    share = (1 - volume.low / (2 - volume.low)) / (1 - row.mean("median").high)
+    max_share = (1 - volume.low / (2 - volume.low)) / (1 - row.mean("median").high)
     d, m = row.cells["dice3d"].mean, row.cells["median"].mean
     pooled = d / (2 - d)
     exact = (1 - pooled) / (1 - m)
-    words = (
+    statement = (
         f"{d:g} / (2 - {d:g}) = {pooled:.3f}; (1 - {pooled:.3f}) / (1 - {m:g}) = {exact:.2f}: the half of the slices "
         f"whose IoU is at most {m:g} would hold {exact:.0%} of the lung or less"
     )
     explanation = "the two tables are of different training runs, or the poor slices are those that hold little lung"
-    return _violation(words, 0.5 - share, explanation)
+    return _violation(statement, 0.5 - max_share, explanation)
 
 
 def _bound(value: float, scale: float) -> str:

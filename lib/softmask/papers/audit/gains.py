@@ -118,28 +118,28 @@ def every(loaded: Papers) -> list[Gain]:
     for paper in loaded.values():
         cells = {}
         for table in paper.tables.values():
-            lost = other_unit(printed_rows, paper.name, table.name)  # spreads that are not in the unit of the means
+            wrong_unit = other_unit(printed_rows, paper.name, table.name)  # spreads are not in the unit of the means
             for cell in table.cells():
-                cells[cell.row, cell.dataset, cell.metric] = cell._replace(std=math.nan) if lost else cell
-        compared = [(claim, pair) for claim in paper.claims if claim.quote for pair in claim.pairs]
-        for claim, pair in compared:
+                cells[cell.row, cell.dataset, cell.metric] = cell._replace(std=math.nan) if wrong_unit else cell
+        claimed_pairs = [(claim, pair) for claim in paper.claims if claim.quote for pair in claim.pairs]
+        for claim, pair in claimed_pairs:
             if math.isnan(pair.printed):
                 continue
-            places = [printed_place(row, pair) for row in (pair.better, pair.worse)]
-            key = (paper.name, *places, pair.times, pair.kind)
-            gains.setdefault(key, _gain(paper.name, claim, pair, [cells[place] for place in places]))
+            cell_keys = [printed_place(row, pair) for row in (pair.better, pair.worse)]
+            key = (paper.name, *cell_keys, pair.times, pair.kind)
+            gains.setdefault(key, _gain(paper.name, claim, pair, [cells[cell_key] for cell_key in cell_keys]))
     return list(gains.values())
 
 
 def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) -> Gain:
     to_claim = [claim.scale / SCALES[cell.unit] if cell.unit in SCALES else 1.0 for cell in cells]  # units
     factors = (to_claim[0], to_claim[1] * pair.times)
-    known = [_spread(cell) for cell in cells]
-    source = "" if any(math.isnan(spread) for spread, _ in known) else PRINTED
-    if source and DERIVED in [where for _, where in known]:
+    sourced_spreads = [_spread(cell) for cell in cells]
+    source = "" if any(math.isnan(spread) for spread, _ in sourced_spreads) else PRINTED
+    if source and DERIVED in [origin for _, origin in sourced_spreads]:
         source = DERIVED
     means = tuple(cell.mean * factor for cell, factor in zip(cells, factors, strict=True))
-    spreads = tuple(spread * factor for (spread, _), factor in zip(known, factors, strict=True))
+    spreads = tuple(spread * factor for (spread, _), factor in zip(sourced_spreads, factors, strict=True))
     return Gain(paper, claim, pair, means, spreads, source, images_behind(paper, pair, cells[0].metric))
 
 
@@ -167,34 +167,34 @@ def images_behind(paper: str, pair: Pair, metric: str) -> int | None:
 def counts(gains: Sequence[Gain]) -> dict[str, dict[str, int]]:
     """Return the number of claimed gains by source of their spreads (empty: spread or number of images not known), and
     how many of them can be seen (``yes``), only with paired images (``paired``), or not at all (``no``)."""
-    counted = {source: dict.fromkeys(("gains", YES, "paired", NO), 0) for source in (PRINTED, DERIVED, "")}
+    tally = {source: dict.fromkeys(("gains", YES, "paired", NO), 0) for source in (PRINTED, DERIVED, "")}
     for gain in gains:
         if gain.pair.kind != BETTER:
             continue
-        known = not gain.seen.startswith(UNKNOWN)
-        part = counted[gain.source if known else ""]
-        part["gains"] += 1
-        if known:
-            part[gain.seen if gain.seen in (YES, NO) else "paired"] += 1
-    return counted
+        is_known = not gain.seen.startswith(UNKNOWN)
+        source_tally = tally[gain.source if is_known else ""]
+        source_tally["gains"] += 1
+        if is_known:
+            source_tally[gain.seen if gain.seen in (YES, NO) else "paired"] += 1
+    return tally
 
 
 def sentence(gains: Sequence[Gain]) -> str:
     """Return a sentence with the share of claimed gains that their spreads could not show."""
-    counted = counts(gains)
-    total, unknown = sum(part["gains"] for part in counted.values()), counted[""]["gains"]
+    tally = counts(gains)
+    total, unknown = sum(part["gains"] for part in tally.values()), tally[""]["gains"]
     return (
-        f"Of {total} printed gains, {counted[PRINTED]['gains']} have printed spreads: {_hidden(counted[PRINTED])}. "
-        f"{counted[DERIVED]['gains']} have spreads derived from the means: {_hidden(counted[DERIVED])}. "
+        f"Of {total} printed gains, {tally[PRINTED]['gains']} have printed spreads: {_hidden(tally[PRINTED])}. "
+        f"{tally[DERIVED]['gains']} have spreads derived from the means: {_hidden(tally[DERIVED])}. "
         f"For {unknown} the spread or the number of images is not known."
     )
 
 
 def _hidden(part: Mapping[str, int]) -> str:
-    hidden = part["paired"] + part[NO]
-    share = f" ({100 * hidden / part['gains']:.0f} %)" if part["gains"] else ""
+    n_hidden = part["paired"] + part[NO]
+    share = f" ({100 * n_hidden / part['gains']:.0f} %)" if part["gains"] else ""
     return (
-        f"{hidden} of these{share} would not be significant at the 5 % level if the two methods were uncorrelated "
+        f"{n_hidden} of these{share} would not be significant at the 5 % level if the two methods were uncorrelated "
         f"over images, "
         f"{part[NO] or 'none'} of them at any correlation"
     )

@@ -43,13 +43,13 @@ def mean_dice(row: Row) -> Finding:
     ± is over images: where both vary little, it is near their harmonic mean. Rows that no images have whatever the
     spreads (above) are not asked again"""
     moments, dice = _moments(row, with_dice=False), row.mean("dice")
-    least, most = (_optimum(moments, "dice", sign) for sign in (1, -1))
-    violation = float(np.max([least - dice.high, dice.low - most]))  # NaN: no shares have these means and spreads
+    low, high = (_optimum(moments, "dice", sign) for sign in (1, -1))
+    violation = float(np.max([low - dice.high, dice.low - high]))  # NaN: no shares have these means and spreads
     sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
-    words = (
-        f"SEN {sen} and PPV {ppv} need a mean Dice of {100 * least:.2f} to {100 * most:.2f}, not {row.words('dice')}"
+    statement = (
+        f"SEN {sen} and PPV {ppv} need a mean Dice of {100 * low:.2f} to {100 * high:.2f}, not {row.words('dice')}"
     )
-    return Finding((), words, 100 * violation, POINTS, _EXPLANATION)
+    return Finding((), statement, 100 * violation, POINTS, _EXPLANATION)
 
 
 def _means_fit(row: Row, every: Sequence[Row]) -> Iterator[Row]:
@@ -61,16 +61,16 @@ def spread_of_dice(row: Row) -> Finding:
     """it lies between the smallest and the largest of any images with these means, and these spreads of SEN and PPV, if
     ± is over images. Rows whose means do not fit are not asked again"""
     moments, dice, spread = _moments(row, with_dice=True), row.mean("dice"), row.spread("dice")
-    least, most = (_optimum(moments, "dice squared", sign) for sign in (1, -1))
+    square_min, square_max = (_optimum(moments, "dice squared", sign) for sign in (1, -1))
     # a printed spread divides by n - 1, so it is larger than these by a factor of up to sqrt(n / (n - 1))
-    low = np.sqrt(np.maximum(0.0, least - dice.high**2))
-    high = np.sqrt(np.maximum(0.0, most - dice.low**2) * IMAGES / (IMAGES - 1))
+    low = np.sqrt(np.maximum(0.0, square_min - dice.high**2))
+    high = np.sqrt(np.maximum(0.0, square_max - dice.low**2) * IMAGES / (IMAGES - 1))
     violation = float(np.max([low - spread.high, spread.low - high]))  # NaN as above
-    given = f"Dice {row.words('dice')}, SEN {row.words('sen', spread=True)} and PPV {row.words('ppv', spread=True)}"
-    words = (
-        f"{given} need a spread of Dice of {100 * low:.1f} to {100 * high:.1f}, not {as_printed(row.cells['dice'].std)}"
+    text = f"Dice {row.words('dice')}, SEN {row.words('sen', spread=True)} and PPV {row.words('ppv', spread=True)}"
+    statement = (
+        f"{text} need a spread of Dice of {100 * low:.1f} to {100 * high:.1f}, not {as_printed(row.cells['dice'].std)}"
     )
-    return Finding((), words, 100 * violation, POINTS, _EXPLANATION)
+    return Finding((), statement, 100 * violation, POINTS, _EXPLANATION)
 
 
 def _moments(row: Row, with_dice: bool) -> tuple[Range | None, ...]:
@@ -104,21 +104,21 @@ def _grid() -> _Grid:
     sen, ppv = np.meshgrid(x, x, indexing="ij")
     s0, p0 = np.meshgrid(x[:-1], x[:-1], indexing="ij")  # the corners of each cell
     s1, p1 = np.meshgrid(x[1:], x[1:], indexing="ij")
-    high, wide = s1 - s0, p1 - p0
+    height, width = s1 - s0, p1 - p0
     # bilinear interpolation errs by at most (h_S^2 max |f_SS| + h_P^2 max |f_PP|) / 8 and by the change in the cell
     with np.errstate(divide="ignore", invalid="ignore"):
         ss, pp = 4 * p1**2 / (s0 + p0) ** 3, 4 * s1**2 / (s0 + p0) ** 3  # |D_SS|, |D_PP|
         s, p = np.fmin(2 * p1**2 / (s0 + p0) ** 2, 2), np.fmin(2 * s1**2 / (s0 + p0) ** 2, 2)  # D_S, D_P
-        most = _harmonic(s1, p1)
-        of_dice = (high**2 * ss + wide**2 * pp) / 8
-        of_squared = (high**2 * np.fmax(s**2, most * ss) + wide**2 * np.fmax(p**2, most * pp)) / 4
-    of_dice = np.fmin(of_dice, most)
-    of_squared = np.fmin(of_squared, most**2)
+        d_max = _harmonic(s1, p1)
+        dice_error = (height**2 * ss + width**2 * pp) / 8
+        squared_error = (height**2 * np.fmax(s**2, d_max * ss) + width**2 * np.fmax(p**2, d_max * pp)) / 4
+    dice_error = np.fmin(dice_error, d_max)
+    squared_error = np.fmin(squared_error, d_max**2)
     errors = []
-    for cells in (of_dice, of_squared, high**2 / 4, wide**2 / 4):  # at each node, the largest of the adjacent cells
-        padded = np.pad(cells, 1)
-        around = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]
-        errors.append(np.maximum.reduce(around).ravel())
+    for cell_errors in (dice_error, squared_error, height**2 / 4, width**2 / 4):  # per node: the largest of its cells
+        padded = np.pad(cell_errors, 1)
+        neighbours = [padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]]
+        errors.append(np.maximum.reduce(neighbours).ravel())
     return _Grid(sen.ravel(), ppv.ravel(), _harmonic(sen, ppv).ravel(), *errors)
 
 
@@ -135,24 +135,24 @@ def _optimum(moments: tuple[Range | None, ...], goal: str, sign: int) -> float:
     sen, sen_squared, ppv, ppv_squared, dice = moments
     rows, bounds = [], []  # conditions sum w row <= bound; last column: images with an empty prediction
 
-    def within(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
+    def require(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
         """Require sum w low <= allowed.high and sum w high >= allowed.low."""
         rows.extend([np.append(low, 0.0), np.append(-high, 0.0)])
         bounds.extend([allowed.high, -allowed.low])
 
-    def within_found(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
+    def require_found(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
         """Require the same of a mean over the images whose prediction is not empty."""
         rows.extend([np.append(low - allowed.high, 0.0), np.append(allowed.low - high, 0.0)])
         bounds.extend([0.0, 0.0])
 
-    within(grid.sen, grid.sen, sen)
-    within(grid.sen**2 - grid.of_sen_squared, grid.sen**2, sen_squared)
-    within_found(grid.ppv, grid.ppv, ppv)
-    within_found(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, ppv_squared)
+    require(grid.sen, grid.sen, sen)
+    require(grid.sen**2 - grid.of_sen_squared, grid.sen**2, sen_squared)
+    require_found(grid.ppv, grid.ppv, ppv)
+    require_found(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, ppv_squared)
     if dice is not None:
-        within(grid.dice - grid.of_dice, grid.dice + grid.of_dice, dice)
+        require(grid.dice - grid.of_dice, grid.dice + grid.of_dice, dice)
     values, error = (grid.dice, grid.of_dice) if goal == "dice" else (grid.dice**2, grid.of_dice_squared)
     cost = np.append(sign * values - error, 0.0)
-    equal = {"A_eq": np.ones((1, len(cost))), "b_eq": [1.0]}
-    solved = linprog(cost, np.array(rows), bounds, **equal, bounds=(0, None), method="highs-ds")
-    return sign * solved.fun if solved.status == 0 else math.nan
+    equality = {"A_eq": np.ones((1, len(cost))), "b_eq": [1.0]}
+    solution = linprog(cost, np.array(rows), bounds, **equality, bounds=(0, None), method="highs-ds")
+    return sign * solution.fun if solution.status == 0 else math.nan

@@ -63,12 +63,12 @@ def triangles(papers: Papers) -> Iterator[Finding]:
                 sides = [cells.get(pair) for pair in ((a, c), (a, b), (b, c))]
                 if any(cell is None or math.isnan(cell.mean) for cell in sides):
                     continue
-                direct, *others = (share(cell) for cell in sides)
-                violation = 1 - direct.high - sum(1 - side.low / (2 - side.low) for side in others)
+                direct, *detour = (share(cell) for cell in sides)
+                violation = 1 - direct.high - sum(1 - side.low / (2 - side.low) for side in detour)
                 d, e, f = (as_printed(cell.mean) for cell in sides)
-                words = f"Dice {d} between the first and the last, {e} and {f} by way of the second"
+                statement = f"Dice {d} between the first and the last, {e} and {f} by way of the second"
                 place = f"{table.paper}/{table.name}, {', '.join(display('rows', rater) for rater in (a, b, c))}"
-                yield Finding((place,), words, 100 * violation)
+                yield Finding((place,), statement, 100 * violation)
 
 
 @check("equal matrices", TO_EXPLAIN)
@@ -84,12 +84,12 @@ def equal_matrices(papers: Papers) -> Iterator[Finding]:
             for (_, cells), network in zip((first, second), networks, strict=True)
         ]
         ranges = [(share(a), share(b)) for a, b in zip(*sides, strict=True)]
-        same = all(a.low <= b.high and b.low <= a.high for a, b in ranges)
+        is_equal = all(a.low <= b.high and b.low <= a.high for a, b in ranges)
         places = tuple(f"{table.paper}/{table.name}, {display('rows', table.rows[-1])}" for table, _ in (first, second))
         numbers = " and ".join(", ".join(as_printed(cell.mean) for cell in side) for side in sides)
-        words = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
+        statement = f"Dice with {', '.join(display('rows', rater) for rater in raters)}: {numbers}"
         explanation = "one network's numbers stand in both papers"
-        yield Finding(places, words, float(len(raters)) if same else 0.0, "equal numbers", explanation)
+        yield Finding(places, statement, float(len(raters)) if is_equal else 0.0, "equal numbers", explanation)
 
 
 def network(row: Row) -> str:
@@ -101,9 +101,9 @@ def network(row: Row) -> str:
 def _numbers(row: Row) -> dict[tuple[str, str], float]:
     """Return every mean and spread by (metric, ``mean`` or ``std``), with shares in [0, 1]."""
     return {
-        (name, which): round(value / SCALES.get(cell.unit, 1.0), 9)
+        (name, statistic): round(value / SCALES.get(cell.unit, 1.0), 9)
         for name, cell in row.cells.items()
-        for which, value in (("mean", cell.mean), ("std", cell.std))
+        for statistic, value in (("mean", cell.mean), ("std", cell.std))
         if not math.isnan(value)
     }
 
@@ -124,16 +124,16 @@ def equal_rows(papers: Papers) -> Iterable[Finding]:
         if first.dataset != second.dataset or network(first) == network(second):
             continue
         a, b = _numbers(first), _numbers(second)
-        shared = [key for key in a if key in b]
-        means = {key for key in shared if key[1] == "mean"}
+        shared_keys = [key for key in a if key in b]
+        means = {key for key in shared_keys if key[1] == "mean"}
         key = (network(first), first.numbers, network(second), second.numbers)
-        if len(shared) < 2 or not means or key in cases:
+        if len(shared_keys) < 2 or not means or key in cases:
             continue
-        equal = {key for key in shared if a[key] == b[key]}
-        violation = float(len(equal)) if len(equal) >= 2 and means <= equal else 0.0
-        words = _side_by_side(first, second, [name for name, _ in shared])
+        equal_keys = {key for key in shared_keys if a[key] == b[key]}
+        violation = float(len(equal_keys)) if len(equal_keys) >= 2 and means <= equal_keys else 0.0
+        statement = _side_by_side(first, second, [name for name, _ in shared_keys])
         explanation = "a row was printed twice under two names"
-        cases[key] = Finding((first.place, second.place), words, violation, "equal numbers", explanation)
+        cases[key] = Finding((first.place, second.place), statement, violation, "equal numbers", explanation)
     return cases.values()
 
 
@@ -141,20 +141,20 @@ def _changes(papers: Papers, explanation: str, *, within: bool) -> Iterable[Find
     """Return a finding for each network that two tables print on one data set: whether the numbers are the same."""
     cases = {}
     for first, second in combinations(rows(papers), 2):
-        same = (network(first), first.dataset) == (network(second), second.dataset)
-        if not same or (first.paper == second.paper) != within or first[:3] == second[:3]:
+        same_network = (network(first), first.dataset) == (network(second), second.dataset)
+        if not same_network or (first.paper == second.paper) != within or first[:3] == second[:3]:
             continue
-        shared = [name for name in first.cells if first.has(name) and second.has(name)]
+        shared_metrics = [name for name in first.cells if first.has(name) and second.has(name)]
         # rows that are repeated, within a paper or between papers, are compared once
-        repeated = sorted(tuple((name, row.words(name)) for name in shared) for row in (first, second))
-        key = (network(first), first.dataset, *repeated)
-        if not shared or key in cases:
+        numbers = sorted(tuple((name, row.words(name)) for name in shared_metrics) for row in (first, second))
+        key = (network(first), first.dataset, *numbers)
+        if not shared_metrics or key in cases:
             continue
-        gaps = {name: _apart(first.cells[name], second.cells[name]) for name in shared}
-        apart = [name for name, gap in gaps.items() if gap > 0]
-        unit = POINTS if {first.cells[name].unit for name in apart} <= set(SCALES) else "as printed"
-        words = _side_by_side(first, second, apart)
-        cases[key] = Finding((first.place, second.place), words, max(gaps.values()), unit, explanation)
+        gaps = {name: _apart(first.cells[name], second.cells[name]) for name in shared_metrics}
+        changed_metrics = [name for name, gap in gaps.items() if gap > 0]
+        unit = POINTS if {first.cells[name].unit for name in changed_metrics} <= set(SCALES) else "as printed"
+        statement = _side_by_side(first, second, changed_metrics)
+        cases[key] = Finding((first.place, second.place), statement, max(gaps.values()), unit, explanation)
     return cases.values()
 
 
@@ -173,26 +173,26 @@ def baselines_between_papers(papers: Papers) -> Iterable[Finding]:
 @check("rows a digit apart", TO_EXPLAIN)
 def rows_a_digit_apart(papers: Papers) -> Iterable[Finding]:
     """two networks in a paper differ in a spread, or in more than one digit of a mean"""
-    printed: dict[tuple[str, str, str], list[Row]] = {}  # a row over all of its data sets
+    row_groups: dict[tuple[str, str, str], list[Row]] = {}  # a row over all of its data sets
     for row in rows(papers):
-        printed.setdefault(row[:3], []).append(row)
+        row_groups.setdefault(row[:3], []).append(row)
     cases = {}
-    for first, second in permutations(printed.values(), 2):
-        names = (network(first[0]), network(second[0]))
-        if first[0].paper != second[0].paper or names[0] >= names[1]:
+    for first, second in permutations(row_groups.values(), 2):
+        networks = (network(first[0]), network(second[0]))
+        if first[0].paper != second[0].paper or networks[0] >= networks[1]:
             continue
-        same_data = [(a, b) for a in first for b in second if a.dataset == b.dataset]
-        shared = [(a.cells[name], b.cells[name]) for a, b in same_data for name in a.cells if name in b.cells]
-        cells = [(a, b) for a, b in shared if not math.isnan(a.std + b.std)]
-        key = (*names, *((a.mean, a.std, b.mean, b.std) for a, b in cells))
-        if len(cells) < 2 or key in cases:
+        row_pairs = [(a, b) for a in first for b in second if a.dataset == b.dataset]
+        shared_cells = [(a.cells[name], b.cells[name]) for a, b in row_pairs for name in a.cells if name in b.cells]
+        pairs = [(a, b) for a, b in shared_cells if not math.isnan(a.std + b.std)]
+        key = (*networks, *((a.mean, a.std, b.mean, b.std) for a, b in pairs))
+        if len(pairs) < 2 or key in cases:
             continue
-        means = [(as_printed(a.mean), as_printed(b.mean)) for a, b in cells]
-        alike = all(a.std == b.std for a, b in cells) and all(_a_digit_apart(a, b) for a, b in means)
-        spreads = [as_printed(a.std) for a, _ in cells]
-        words = "; ".join(f"{a} and {b}, both ± {spread}" for (a, b), spread in zip(means, spreads, strict=True))
+        means = [(as_printed(a.mean), as_printed(b.mean)) for a, b in pairs]
+        match = all(a.std == b.std for a, b in pairs) and all(_a_digit_apart(a, b) for a, b in means)
+        spreads = [as_printed(a.std) for a, _ in pairs]
+        statement = "; ".join(f"{a} and {b}, both ± {spread}" for (a, b), spread in zip(means, spreads, strict=True))
         places, explanation = (first[0].place, second[0].place), "one row, with a digit misread on each data set"
-        cases[key] = Finding(places, words, float(len(cells)) if alike else 0.0, "means a digit apart", explanation)
+        cases[key] = Finding(places, statement, float(len(pairs)) if match else 0.0, "means a digit apart", explanation)
     return cases.values()
 
 
@@ -218,8 +218,8 @@ def parts_and_wholes(papers: Papers) -> Iterator[Finding]:
     """stated parts add up to the stated whole"""
     for item in stated()["sums"]:
         total, whole = sum(item["parts"]), item["whole"]
-        words = f"{' + '.join(map(str, item['parts']))} = {total}, not {whole}"
-        yield Finding((f"{item['paper']}, {item['what']}",), words, abs(total - whole), "count")
+        statement = f"{' + '.join(map(str, item['parts']))} = {total}, not {whole}"
+        yield Finding((f"{item['paper']}, {item['what']}",), statement, abs(total - whole), "count")
 
 
 @check("sizes of data sets", TO_EXPLAIN)
@@ -227,12 +227,12 @@ def sizes_of_data_sets(papers: Papers) -> Iterator[Finding]:
     """papers that name the same set of images state the same number of them"""
     for item in stated()["sizes"]:
         sums = {paper: sum(parts) for paper, parts in item["sizes"].items()}
-        words = {paper: " + ".join(map(str, parts)) for paper, parts in item["sizes"].items()}
-        pairs = {(words[a], words[b]): (a, b) for a, b in reversed([*combinations(sums, 2)])}  # the first of equal ones
+        terms = {paper: " + ".join(map(str, parts)) for paper, parts in item["sizes"].items()}
+        pairs = {(terms[a], terms[b]): (a, b) for a, b in reversed([*combinations(sums, 2)])}  # the first of equal ones
         for pair, (a, b) in reversed(pairs.items()):
-            text = f"{pair[0]} = {sums[a]} in {a}, {pair[1]} = {sums[b]} in {b}"
-            places = tuple(f"{paper}, {item['what']}" for paper in sums if words[paper] in pair)
-            yield Finding(places, text, abs(sums[a] - sums[b]), "count", "slices were chosen anew")
+            statement = f"{pair[0]} = {sums[a]} in {a}, {pair[1]} = {sums[b]} in {b}"
+            places = tuple(f"{paper}, {item['what']}" for paper in sums if terms[paper] in pair)
+            yield Finding(places, statement, abs(sums[a] - sums[b]), "count", "slices were chosen anew")
 
 
 @check("stated gains", MUST_HOLD)
@@ -247,12 +247,12 @@ def stated_gains(papers: Papers) -> Iterator[Finding]:
         if "points" in item:
             gain = printed_range(item["points"])
             violation = max(0.0, high.low - low.high - gain.high, gain.low - (high.high - low.low))
-            words = f"{better.mean:g} - {worse.mean:g} = {better.mean - worse.mean:.4g}, not {item['points']:g}"
+            statement = f"{better.mean:g} - {worse.mean:g} = {better.mean - worse.mean:.4g}, not {item['points']:g}"
         else:
-            most = max(high.high - low.low, 100 * (high.high / low.low - 1))
-            violation = max(0.0, 100 * item["more_than"] - most)
-            words = f"{better.mean:g} / {worse.mean:g} = {better.mean / worse.mean:.3f} < {1 + item['more_than']:g}"
-        yield Finding((place,), words, violation, POINTS, "rounding of other digits, or another row")
+            max_gain = max(high.high - low.low, 100 * (high.high / low.low - 1))
+            violation = max(0.0, 100 * item["more_than"] - max_gain)
+            statement = f"{better.mean:g} / {worse.mean:g} = {better.mean / worse.mean:.3f} < {1 + item['more_than']:g}"
+        yield Finding((place,), statement, violation, POINTS, "rounding of other digits, or another row")
 
 
 @check("counted nodules", TO_EXPLAIN)
@@ -264,13 +264,13 @@ def counted_nodules(papers: Papers) -> Iterator[Finding]:
             if cell.dataset != item["dataset"] or cell.metric not in item["metrics"]:
                 continue
             low, high = printed_range(cell.mean, SCALES[cell.unit])
-            possible = math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9)
+            is_possible = math.floor(high * n + 1e-9) >= math.ceil(low * n - 1e-9)
             k = int(cell.mean / SCALES[cell.unit] * n)
-            near = " and ".join(f"{i} / {n} = {i / n:.{decimals(cell.mean) + 2}f}" for i in (k, k + 1))
+            fractions = " and ".join(f"{i} / {n} = {i / n:.{decimals(cell.mean) + 2}f}" for i in (k, k + 1))
             place = f"{item['paper']}/{item['table']}, {display('rows', cell.row)}, {display('metrics', cell.metric)}"
-            violation = 0.0 if possible else 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
-            words = f"{cell.mean:g} lies between {near}"
-            yield Finding((place,), words, violation, POINTS, "a mean over repeated divisions")
+            violation = 0.0 if is_possible else 100 * min(abs(i / n - x) for i in (k, k + 1) for x in (low, high))
+            statement = f"{cell.mean:g} lies between {fractions}"
+            yield Finding((place,), statement, violation, POINTS, "a mean over repeated divisions")
 
 
 @check("claims and their own tables", MUST_HOLD)
@@ -280,5 +280,5 @@ def claims_and_their_own_tables(papers: Papers) -> Iterator[Finding]:
         for claim in filter(lambda claim: claim.quote, paper.claims):
             for pair in claim.pairs:
                 if pair.kind == BETTER and not math.isnan(pair.printed):
-                    words = f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
-                    yield Finding((f"{paper.name}: {claim}",), words, float(pair.printed <= 0), "pairs")
+                    statement = f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
+                    yield Finding((f"{paper.name}: {claim}",), statement, float(pair.printed <= 0), "pairs")
