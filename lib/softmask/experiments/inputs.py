@@ -37,14 +37,14 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
 
     def part(part: Part) -> Part:
         if spec.label == BINARY:
-            label = {}
+            soft_labels = {}
         elif spec.label == SOFTENED:
-            label = {SOFTENED: np.maximum(part.masks, part.soft["soft_mask"])}  # CasGAN, equation 6
+            soft_labels = {SOFTENED: np.maximum(part.masks, part.soft["soft_mask"])}  # CasGAN, equation 6
         elif spec.label == TEACHER:
-            label = {TEACHER: soft_masks(_of(spec.prior, needs), part.images)}
+            soft_labels = {TEACHER: soft_masks(_of(spec.prior, needs), part.images)}
         else:
-            label = {spec.label: part.soft[spec.label]}
-        soft = {name: interpolated(array, scale) for name, array in label.items()}
+            soft_labels = {spec.label: part.soft[spec.label]}
+        soft = {name: interpolated(array, scale) for name, array in soft_labels.items()}
         masks = (interpolated(part.masks, scale) >= 0.5).astype(np.float32)
         return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=soft)
 
@@ -56,12 +56,12 @@ def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndar
     ``detail``. If the channels are made by :func:`with_channels`, return the images unchanged."""
     if spec.on_the_fly:
         return images
-    make: Mapping[str, Callable[[], np.ndarray]] = {
+    makers: Mapping[str, Callable[[], np.ndarray]] = {
         "super_resolved": lambda: super_resolved(_of(spec.sr, needs), images, spec.scale),
         "detail": lambda: detail(_of(spec.sr, needs), images, spec.scale),
         "prior": lambda: interpolated(soft_masks(_of(spec.prior, needs), images), spec.scale),
     }
-    return cascade_channels(spec.channels, images, spec.scale, lambda name: make[name]())
+    return cascade_channels(spec.channels, images, spec.scale, lambda name: makers[name]())
 
 
 def with_channels(spec: RunSpec, network: nn.Module, needs: Sequence[Run]) -> nn.Module:
@@ -86,8 +86,8 @@ def predict_masks(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def network_outputs(spec: RunSpec, network: nn.Module, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
     """Return the sigmoid outputs (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S). Channels are
     made for a few images at a time, because those of all images take up to a gigabyte."""
-    parts = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
-    return np.concatenate([predict(network, channels(spec, part, needs)) for part in parts])
+    chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+    return np.concatenate([predict(network, channels(spec, chunk, needs)) for chunk in chunks])
 
 
 def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,9 +111,9 @@ def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
     spec = record.spec
     if spec.network == UNCHANGED and spec.label != TEMPERATURE:
         spec = spec.prior
-    both = uses_tanh(spec.losses) and losses_on("masks", spec.losses)
+    has_soft_head = uses_tanh(spec.losses) and losses_on("masks", spec.losses)
     predictions = {name: image / 255 for name, image in record.predictions.items()}
-    return {name: soft_head(image) if both else image for name, image in predictions.items()}
+    return {name: soft_head(image) if has_soft_head else image for name, image in predictions.items()}
 
 
 def super_resolved(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
@@ -135,9 +135,9 @@ def _once(
 
     def build() -> dict[str, np.ndarray]:
         network = run.network()
-        parts = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
-        averaged = [_averaged(make(network, part), SCALE // scale).astype(np.float16) for part in parts]
-        return {"images": np.concatenate(averaged)}
+        chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
+        averaged_chunks = [_averaged(make(network, chunk), SCALE // scale).astype(np.float16) for chunk in chunks]
+        return {"images": np.concatenate(averaged_chunks)}
 
     key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
     return cached_arrays(kind, key, build)["images"]

@@ -102,27 +102,27 @@ class Segment(Kind):
 
     def run(self, folder: Path, progress: Progress | None) -> Record:
         spec, test = self.spec, self.data.test
-        fed = feed(spec, self.data, self.needs)
+        fed_data = feed(spec, self.data, self.needs)
         failures: list[Curves] = []
         seconds = 0.0
-        for seed, place in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
-            whole = fresh(spec, self.needs, seed)
-            settings = (spec.losses, spec.label, fed, spec.settings, seed, place)
-            outcome = train(whole, *settings, name=spec.name, upright=spec.of_lungs, progress=progress)
+        for seed, attempt_folder in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
+            model = fresh(spec, self.needs, seed)
+            arguments = (spec.losses, spec.label, fed_data, spec.settings, seed, attempt_folder)
+            outcome = train(model, *arguments, name=spec.name, upright=spec.of_lungs, progress=progress)
             seconds += outcome.seconds
             if not outcome.failed:
                 break
             failures.append(outcome.curves)
         threshold = THRESHOLD
         if spec.label == SOFTENED and not outcome.failed:
-            alphas = read(spec, predict(whole, fed.validation.images))[1]
+            alphas = read(spec, predict(model, fed_data.validation.images))[1]
             threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
-        del fed  # frees the memory of its channels
-        probabilities, alphas = read(spec, network_outputs(spec, whole, test.images, self.needs))
+        del fed_data  # frees the memory of its channels
+        probabilities, alphas = read(spec, network_outputs(spec, model, test.images, self.needs))
         fields = measured(test, probabilities, alphas, threshold, self.keeps)
         failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
         fields |= {"failed": failed, "failures": tuple(failures)}
-        network = whole.network if spec.on_the_fly else whole  # only the segmentor's weights are saved
+        network = model.network if spec.on_the_fly else model  # only the segmentor's weights are saved
         return self.record(folder, network, replace(outcome, seconds=seconds), **fields)
 
 
@@ -173,11 +173,11 @@ class Classical(Kind):
         test, segmentor = self.data.test, classical(self.spec.network)
         if segmentor.LEARNS:
             segmentor.fit(self.data.train.images, self.data.train.masks)
-        starts = soft_masks(self.needs[0], test.images) if self.needs else None
+        start_masks = soft_masks(self.needs[0], test.images) if self.needs else None
         images = test.images
         if segmentor.NATIVE and "native_image" in test.references:  # as the scanner stored them
             images = test.references["native_image"] / np.float32(255)
-        masks = segmentor.predict(images, starts)[:, 0]
+        masks = segmentor.predict(images, start_masks)[:, 0]
         fields = measured(test, masks, masks, THRESHOLD, self.keeps)
         fields |= {"failed": any(need.failed for need in self.needs)}
         return self.record(folder, None, _UNTRAINED, **fields)
@@ -226,8 +226,8 @@ def measured(
 def kept(test: Part, predictions: np.ndarray, keeps: int | None) -> dict[str, np.ndarray]:
     """Return at most ``keeps`` of ``predictions`` (N, S, S) in [0, 1], evenly spaced, by image id: (S, S) uint8."""
     n = len(test.ids)
-    rows = np.linspace(0, n - 1, n if keeps is None else min(n, keeps)).round().astype(int)
-    return {test.ids[i]: np.rint(predictions[i] * 255).astype(np.uint8) for i in rows}
+    indices = np.linspace(0, n - 1, n if keeps is None else min(n, keeps)).round().astype(int)
+    return {test.ids[i]: np.rint(predictions[i] * 255).astype(np.uint8) for i in indices}
 
 
 def best_threshold(alphas: np.ndarray, masks: np.ndarray, name: str) -> float:
@@ -253,9 +253,9 @@ def beside_readers(segmented: np.ndarray, test: Part) -> dict[str, np.ndarray]:
     """
     from softmask.label import consensus
 
-    readers = np.stack([test.references[doctor][:, 0] > 0 for doctor in DOCTORS], axis=1)  # (N, 4, S, S)
+    reader_masks = np.stack([test.references[doctor][:, 0] > 0 for doctor in DOCTORS], axis=1)  # (N, 4, S, S)
     rows = np.full((len(segmented), len(READER_MEASURES)), np.nan)
-    for row, mask, marks in zip(rows, segmented, readers, strict=True):
+    for row, mask, marks in zip(rows, segmented, reader_masks, strict=True):
         if marks.any(axis=(1, 2)).all():
             others, staple = consensus.leave_one_out(marks), consensus.staple(marks) >= 0.5  # (4, S, S), (S, S)
             row[:] = [dice(mask, staple), *dice(mask[None], others), *dice(marks, others), *dice(marks, staple)]

@@ -89,25 +89,25 @@ GROUPS = (
 
 def groups(config: Config) -> dict[str, list[RunSpec]]:
     """Return the runs of each group by title; a run of several groups is listed in the first of them."""
-    wanted = {group.title: _specs(group, config) for group in GROUPS}
-    wanted |= {table: [spec for seeds in specs(table, config).values() for spec in seeds] for table in TABLES}
-    by_title: dict[str, list[RunSpec]] = {}
-    seen: set[RunSpec] = set()
-    for title, runs in wanted.items():
-        new = [spec for spec in dict.fromkeys(runs) if spec not in seen]
-        seen.update(new)
-        if new:
-            by_title[title] = new
-    return by_title
+    candidates = {group.title: _specs(group, config) for group in GROUPS}
+    candidates |= {table: [spec for row_runs in specs(table, config).values() for spec in row_runs] for table in TABLES}
+    specs_by_title: dict[str, list[RunSpec]] = {}
+    grouped_specs: set[RunSpec] = set()
+    for title, runs in candidates.items():
+        new_specs = [spec for spec in dict.fromkeys(runs) if spec not in grouped_specs]
+        grouped_specs.update(new_specs)
+        if new_specs:
+            specs_by_title[title] = new_specs
+    return specs_by_title
 
 
 def _specs(group: Group, config: Config) -> list[RunSpec]:
     runs = []
     for paper, rows in group.rows.items():
-        own = [row for row in rows if name_of(row, paper) in METHODS]
+        known_rows = [row for row in rows if name_of(row, paper) in METHODS]
         for dataset in group.datasets:
-            for seeds in rows_of(own, dataset, config, paper).values():
-                runs += seeds
+            for row_runs in rows_of(known_rows, dataset, config, paper).values():
+                runs += row_runs
     return runs + [spec for pair in doubled(group, config).values() for spec in pair]
 
 
@@ -116,10 +116,10 @@ def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec
     pairs = {}
     for paper, rows in group.rows.items():
         for dataset in group.datasets:
-            chosen = [row for row in rows if row in group.doubled]
-            for place, [run, *_] in rows_of(chosen, dataset, config, paper).items():
-                once = run.times(1 / 2) if is_longer(run) else run
-                pairs[place] = once, once.times(2)
+            doubled_rows = [row for row in rows if row in group.doubled]
+            for key, [run, *_] in rows_of(doubled_rows, dataset, config, paper).items():
+                single_run = run.times(1 / 2) if is_longer(run) else run
+                pairs[key] = single_run, single_run.times(2)
     return pairs
 
 
@@ -132,20 +132,20 @@ def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tu
     """Return the undertrained rows by (source, row): the rise in validation Dice at the end, averaged over seeds, and
     the runs of each finished row that was still rising, so that no verdict can be given. Rows that are already trained
     twice as long, for this reason or to show the gain, are left out."""
-    by_row: dict[tuple[str, str], list[RunSpec]] = {}
-    wanted = [spec for spec in specs if spec.learns and not spec.upscales]
-    twice = {spec.times(2) for spec in wanted}
-    known = lengthened()
-    for spec in wanted:
-        if spec not in twice and not is_longer(spec) and (spec.source, spec.row) not in known:
-            by_row.setdefault((spec.source, spec.row), []).append(spec)
-    still = {}
-    for row, runs in by_row.items():
+    runs_by_row: dict[tuple[str, str], list[RunSpec]] = {}
+    candidates = [spec for spec in specs if spec.learns and not spec.upscales]
+    doubled_specs = {spec.times(2) for spec in candidates}
+    lengthened_rows = lengthened()
+    for spec in candidates:
+        if spec not in doubled_specs and not is_longer(spec) and (spec.source, spec.row) not in lengthened_rows:
+            runs_by_row.setdefault((spec.source, spec.row), []).append(spec)
+    rising_rows = {}
+    for row, runs in runs_by_row.items():
         records = [recorded(spec, config) for spec in runs]
         rises = [last_gain(record.curves["validation_dice"]) for record in records if record and not record.failed]
         if all(records) and rises and (rise := float(np.mean(rises))) > RISING:
-            still[row] = rise, runs
-    return still
+            rising_rows[row] = rise, runs
+    return rising_rows
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
@@ -157,76 +157,76 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
     jobs = default_jobs() if jobs is None else jobs
     os.nice(max(0, 19 - os.nice(0)))  # other processes on this machine come first
     remove_parts(records_folder(config))  # left by a process that was killed while it wrote a record
-    failed = 0
+    n_failed = 0
     for title in groups(config):
         try:
-            trials_ahead = untried(groups(config)[title])
-            needs = list(dict.fromkeys(need for trial in trials_ahead for need in trial.needs))
+            trial_specs = untried(groups(config)[title])
+            needs = list(dict.fromkeys(need for trial in trial_specs for need in trial.needs))
             if needs:  # a trial builds on their networks
                 fit(needs, config, jobs=jobs, dask=dask, title=f"{title}, what it builds on", weights=True)
-            for trial in processes(jobs)(delayed(try_rate)(spec, config) for spec in trials_ahead):
+            for trial in processes(jobs)(delayed(try_rate)(spec, config) for spec in trial_specs):
                 add_trial(trial)
                 subject = ", ".join(map(str, trial.subject))
                 print(f"{title}: {trial.rate:g} gives {trial.validation_dice} ({subject})", flush=True)
-            wanted = groups(config)[title]  # with the rates that were chosen
-            print(f"{title}: {progress(wanted, config)}", flush=True)
-            fit(wanted, config, jobs=jobs, dask=dask, title=title)
-            if longer := rising(wanted, config):
-                print(f"{title}, trained twice as long: {', '.join(row for _, row in longer)}", flush=True)
-                twice = [spec.times(2) for _, runs in longer.values() for spec in runs]
-                fit(twice, config, jobs=jobs, dask=dask, title=title)
-                add_lengthened({row: rise for row, (rise, _) in longer.items()})
+            group_specs = groups(config)[title]  # with the rates that were chosen
+            print(f"{title}: {progress(group_specs, config)}", flush=True)
+            fit(group_specs, config, jobs=jobs, dask=dask, title=title)
+            if rising_rows := rising(group_specs, config):
+                print(f"{title}, trained twice as long: {', '.join(row for _, row in rising_rows)}", flush=True)
+                doubled_specs = [spec.times(2) for _, runs in rising_rows.values() for spec in runs]
+                fit(doubled_specs, config, jobs=jobs, dask=dask, title=title)
+                add_lengthened({row: rise for row, (rise, _) in rising_rows.items()})
         except SoftmaskError as error:
-            failed += 1
+            n_failed += 1
             print(f"{title}: {error}", file=sys.stderr)
     print(summary(config), flush=True)
-    return 1 if failed else 0
+    return 1 if n_failed else 0
 
 
 def progress(specs: Iterable[RunSpec], config: Config) -> str:
     """Return ``12 of 36 runs finished; 2.1 core-hours done, about 4.2 left``, from the records beside the tables. A run
     with no similar finished run is expected to take the mean of the known times."""
     records = {spec: recorded(spec, config) for spec in distinct(specs)}
-    hours = [record.provenance.seconds / 3600 for record in records.values() if record]
+    hours_done = [record.provenance.seconds / 3600 for record in records.values() if record]
     seconds = seconds_known(config)
-    left = [seconds.get(likeness(spec), np.nan) / 3600 for spec, record in records.items() if record is None]
-    known = [time for time in left if time == time] + hours
-    ahead = "time left not known yet"
-    if known or not left:
-        ahead = f"about {np.nan_to_num(left, nan=np.mean(known)).sum():.1f} left"
-    return f"{len(hours)} of {len(records)} runs finished; {sum(hours):.1f} core-hours done, {ahead}"
+    hours_left = [seconds.get(likeness(spec), np.nan) / 3600 for spec, record in records.items() if record is None]
+    known_hours = [value for value in hours_left if value == value] + hours_done
+    time_left = "time left not known yet"
+    if known_hours or not hours_left:
+        time_left = f"about {np.nan_to_num(hours_left, nan=np.mean(known_hours)).sum():.1f} left"
+    return f"{len(hours_done)} of {len(records)} runs finished; {sum(hours_done):.1f} core-hours done, {time_left}"
 
 
 def summary(config: Config) -> str:
     """Return the progress of each group and of all groups together, as one line each."""
-    by_title = groups(config)
+    specs_by_title = groups(config)
     lines = [
         f"{title}: {progress(runs, config)}; {len(untried(runs))} learning rates to try, "
         f"{len(rising(runs, config))} rows to train twice as long"
-        for title, runs in by_title.items()
+        for title, runs in specs_by_title.items()
     ]
-    every = [spec for runs in by_title.values() for spec in runs]
-    return "\n".join([*lines, f"all: {progress(every, config)}"])
+    all_specs = [spec for runs in specs_by_title.values() for spec in runs]
+    return "\n".join([*lines, f"all: {progress(all_specs, config)}"])
 
 
 def untried(specs: Iterable[RunSpec]) -> list[RunSpec]:
     """Return the short training for each distinct network, loss and data set of ``specs`` and each learning rate that
     was not tried; warm-up and ramp are shortened in the same proportion."""
-    tried = {(*trial.subject, trial.rate) for trial in trials()}
-    short: dict[tuple, RunSpec] = {}
+    tried_rates = {(*trial.subject, trial.rate) for trial in trials()}
+    short_specs: dict[tuple, RunSpec] = {}
     for spec in specs:
-        whole = spec.settings
+        full_settings = spec.settings
         for rate in RATES if spec.learns and not spec.upscales else ():
-            if (*_subject(spec), rate) not in tried:
+            if (*_subject(spec), rate) not in tried_rates:
                 settings = replace(
-                    whole,
-                    epochs=max(2, round(whole.epochs * SHARE)),
-                    warmup=max(1, round(whole.warmup * SHARE)),
-                    ramp=round(whole.ramp * SHARE),
+                    full_settings,
+                    epochs=max(2, round(full_settings.epochs * SHARE)),
+                    warmup=max(1, round(full_settings.warmup * SHARE)),
+                    ramp=round(full_settings.ramp * SHARE),
                     learning_rate=rate,
                 )
-                short.setdefault((*_subject(spec), rate), replace(spec, settings=settings))
-    return list(short.values())
+                short_specs.setdefault((*_subject(spec), rate), replace(spec, settings=settings))
+    return list(short_specs.values())
 
 
 def _subject(spec: RunSpec) -> tuple[str, str, str, int, str]:
@@ -241,13 +241,13 @@ def try_rate(spec: RunSpec, config: Config) -> Trial:
     needs = plan(spec.needs, config) if spec.needs else ()
     data = feed(spec, prepare.prepare(spec, config), needs)
     folder = store.root() / "rates" / sha256_of(repr(spec))[:24]
-    begun = time.perf_counter()
+    start_time = time.perf_counter()
     try:
-        settings = (spec.losses, spec.label, data, spec.settings, spec.seed, folder)
-        outcome = train(fresh(spec, needs, spec.seed), *settings, name=spec.name, upright=spec.of_lungs)
-        reached, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
+        arguments = (spec.losses, spec.label, data, spec.settings, spec.seed, folder)
+        outcome = train(fresh(spec, needs, spec.seed), *arguments, name=spec.name, upright=spec.of_lungs)
+        validation_dice, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
     except TrainingError as error:  # a rate that is too high
         print(f"{spec.name}: {error}", file=sys.stderr)
-        reached, seconds = 0.0, time.perf_counter() - begun
+        validation_dice, seconds = 0.0, time.perf_counter() - start_time
     shutil.rmtree(folder, ignore_errors=True)
-    return Trial(*_subject(spec), spec.settings.learning_rate, round(reached, 4), round(seconds, 1))
+    return Trial(*_subject(spec), spec.settings.learning_rate, round(validation_dice, 4), round(seconds, 1))

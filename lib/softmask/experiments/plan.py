@@ -31,7 +31,7 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
     """
     digests: dict[tuple, str] = {}
     runs: dict[RunSpec, Run] = {}
-    retrained = set(weights)
+    retrained_specs = set(weights)
     for spec in distinct(specs):
         if data_of(spec) not in digests:
             digests[data_of(spec)] = prepare.digest_of(spec, config)
@@ -41,16 +41,16 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
             record = store.read(folder, spec, run.key)
         except DataError as error:
             warnings.warn(f"{spec.name} is damaged; training sets it aside and begins again: {error}", stacklevel=3)
-            retrained.add(spec)
+            retrained_specs.add(spec)
         runs[spec] = replace(run, folder=folder, record=record)
     for spec in reversed(list(runs)):  # every run before those that it needs
         run = runs[spec]
-        if run.record is None and config.profile.long and spec not in retrained:
-            committed = recorded(spec, config)
-            if committed and committed.key == run.key:
-                runs[spec] = run = replace(run, record=committed, folder=None)
+        if run.record is None and config.profile.long and spec not in retrained_specs:
+            committed_record = recorded(spec, config)
+            if committed_record and committed_record.key == run.key:
+                runs[spec] = run = replace(run, record=committed_record, folder=None)
         if run.record is None:
-            retrained.update(spec.needs)
+            retrained_specs.update(spec.needs)
     for spec, run in runs.items():
         runs[spec] = replace(run, needs=tuple(runs[need] for need in spec.needs))
     return list(runs.values())
@@ -64,23 +64,23 @@ def missing(runs: Iterable[Run]) -> list[Run]:
 def stages(runs: Sequence[Run]) -> list[list[Run]]:
     """Return ``runs`` in groups, each run in a later group than the ``runs`` that it needs."""
     groups: list[list[Run]] = []
-    waiting = list(runs)
-    while waiting:
-        specs = {run.spec for run in waiting}
-        groups.append([run for run in waiting if not specs & set(run.spec.needs)])
-        waiting = [run for run in waiting if specs & set(run.spec.needs)]
+    waiting_runs = list(runs)
+    while waiting_runs:
+        specs = {run.spec for run in waiting_runs}
+        groups.append([run for run in waiting_runs if not specs & set(run.spec.needs)])
+        waiting_runs = [run for run in waiting_runs if specs & set(run.spec.needs)]
     return groups
 
 
 def distinct(specs: Iterable[RunSpec]) -> list[RunSpec]:
     """Return ``specs`` and the runs that they need, each once and after its needs. Raises ConfigError if two different
     runs have the same name, and so the same record."""
-    by_name: dict[str, RunSpec] = {}
-    for wanted in specs:
-        for spec in (*distinct(wanted.needs), wanted):
-            if by_name.setdefault(spec.name, spec) != spec:
+    specs_by_name: dict[str, RunSpec] = {}
+    for requested_spec in specs:
+        for spec in (*distinct(requested_spec.needs), requested_spec):
+            if specs_by_name.setdefault(spec.name, spec) != spec:
                 raise ConfigError(f"{spec.name}: two runs of that name differ in width, size or settings; ask for one")
-    return list(by_name.values())
+    return list(specs_by_name.values())
 
 
 def data_of(spec: RunSpec) -> tuple:
@@ -97,12 +97,12 @@ def likeness(spec: RunSpec) -> tuple:
 
 def seconds_known(config: Config) -> Mapping[tuple, float]:
     """Return the median training time in seconds by :func:`likeness`, from runs on the same device and processor."""
-    here = (device_name(), cpu_model())
+    this_machine = (device_name(), cpu_model())
     seconds: defaultdict[tuple, list[float]] = defaultdict(list)
     for path in (*store.root().glob(f"*/{store.RECORD}"), *records_folder(config).glob("*.json")):
         with suppress(DataError):  # a damaged record has no known time
             record = Record.read(path)
-            if (record.provenance.device, record.provenance.cpu) == here:
+            if (record.provenance.device, record.provenance.cpu) == this_machine:
                 seconds[likeness(record.spec)].append(record.provenance.seconds)
     return {like: statistics.median(values) for like, values in seconds.items()}
 

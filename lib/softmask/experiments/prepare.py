@@ -105,23 +105,23 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
     parts = {}
     for part in PARTS:
         if part not in PAPER_SIZES[spec.dataset]:
-            none = np.zeros((0, 1, spec.size, spec.size), np.float32)
-            parts[part] = Part((), (), none, none)
+            empty = np.zeros((0, 1, spec.size, spec.size), np.float32)
+            parts[part] = Part((), (), empty, empty)
             continue
-        own = {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
-        if not len(own["id"]):
+        fields = {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
+        if not len(fields["id"]):
             raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
         references = {}
-        for name, array in own.items():
+        for name, array in fields.items():
             if name.startswith("reference/"):
-                stored = array.shape[-2:] == STORED
-                references[name.removeprefix("reference/")] = array if stored else array.astype(np.float32)
+                is_stored_size = array.shape[-2:] == STORED
+                references[name.removeprefix("reference/")] = array if is_stored_size else array.astype(np.float32)
         parts[part] = Part(
-            ids=tuple(map(str, own["id"])),
-            groups=tuple(map(str, own["group"])),
-            images=own["image"],
-            masks=own["mask"].astype(np.float32),
-            soft={name: own[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in own},
+            ids=tuple(map(str, fields["id"])),
+            groups=tuple(map(str, fields["group"])),
+            images=fields["image"],
+            masks=fields["mask"].astype(np.float32),
+            soft={name: fields[f"soft/{name}"] for name in SOFT_LABELS if f"soft/{name}" in fields},
             references=references,
         )
     return Prepared(spec.dataset, spec.source, dataset.origin, _digest(spec, parts), **parts, left_out=left_out)
@@ -182,15 +182,15 @@ def _fold(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return the arrays of one of DSNet's folds: those of ``lidc``, divided differently, without labelling again."""
     from softmask.data.splits import split_rows
 
-    whole = _cached(replace(spec, dataset="lidc"), dataset)
-    names = [name.removeprefix("test/") for name in whole if name.startswith("test/")]
-    names = [name for name in names if all(f"{part}/{name}" in whole for part in PARTS)]
-    joined = {name: np.concatenate([whole[f"{part}/{name}"] for part in PARTS]) for name in names}
-    places = {str(name): place for place, name in enumerate(joined["id"])}
-    arrays = {"left_out": whole["left_out"]}
+    lidc_arrays = _cached(replace(spec, dataset="lidc"), dataset)
+    names = [name.removeprefix("test/") for name in lidc_arrays if name.startswith("test/")]
+    names = [name for name in names if all(f"{part}/{name}" in lidc_arrays for part in PARTS)]
+    joined = {name: np.concatenate([lidc_arrays[f"{part}/{name}"] for part in PARTS]) for name in names}
+    index_by_id = {str(name): index for index, name in enumerate(joined["id"])}
+    arrays = {"left_out": lidc_arrays["left_out"]}
     for part, rows in split_rows(spec.dataset, dataset).items():
-        own = [places[name] for name in map(dataset.name_of, rows) if name in places]
-        arrays |= {f"{part}/{name}": array[own[: _cap(spec, part)]] for name, array in joined.items()}
+        indices = [index_by_id[name] for name in map(dataset.name_of, rows) if name in index_by_id]
+        arrays |= {f"{part}/{name}": array[indices[: _cap(spec, part)]] for name, array in joined.items()}
     return arrays
 
 
@@ -204,12 +204,12 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
     from softmask.data.splits import CROPS, LUNGS, SCANS, scan_rows, split_rows
     from softmask.parallel import map_samples
 
-    known = len(dataset.problems)
+    n_problems = len(dataset.problems)
     arrays: dict[str, np.ndarray] = {}
-    whole = spec.dataset in SCANS  # their cap also limits the slices of a scan
-    parts = scan_rows(spec.dataset, dataset, spec.n_train) if whole else split_rows(spec.dataset, dataset)
+    of_scans = spec.dataset in SCANS  # their cap also limits the slices of a scan
+    parts = scan_rows(spec.dataset, dataset, spec.n_train) if of_scans else split_rows(spec.dataset, dataset)
     for part, rows in parts.items():
-        cap = None if whole else _cap(spec, part)
+        cap = None if of_scans else _cap(spec, part)
         if cap is not None:
             rows = rows[: math.ceil(cap / CROPS.get(spec.dataset, 1))]
         work = Labels(spec.dataset, spec.size, rivals=not spec.upscales)
@@ -220,7 +220,7 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
         names = records[0] if records else ("id", "group")
         names = [name for name in names if all(name in record for record in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
-    problems = [(problem.where, problem.why) for problem in dataset.problems[known:]]
+    problems = [(problem.where, problem.why) for problem in dataset.problems[n_problems:]]
     arrays["left_out"] = np.array(problems, dtype=str).reshape(-1, 2)
     return arrays
 
@@ -240,7 +240,7 @@ class Labels:
         from softmask.data.splits import crops
         from softmask.label import consensus, soft_labels
 
-        places = crops(self.dataset, sample, self.size)
+        boxes = crops(self.dataset, sample, self.size)
         if self.dataset == "lnsm":
             labelled = label.label_sample(sample, "recist")
             alpha, mask = labelled.alpha, labelled.binary
@@ -259,7 +259,7 @@ class Labels:
             record["reference/consensus"] = consensus.fifty_percent(sample.masks)
         if self.dataset == "lidc-500":
             record |= {f"reference/{name}": mask for name, mask in zip(DOCTORS, sample.readers, strict=True)}
-        cropped = [{name: place.of(array, self.size)[None] for name, array in record.items()} for place in places]
+        cropped = [{name: box.of(array, self.size)[None] for name, array in record.items()} for box in boxes]
         if not all(crop["mask"].any() for crop in cropped):
             raise LabelError(f"{sample.id}: the {self.size} x {self.size} pixels of its crop hold no lesion")
         ids = [sample.id] if len(cropped) == 1 else [f"{sample.id}/{number}" for number in range(len(cropped))]
@@ -283,14 +283,14 @@ class Lungs:
 
         if sample.image.shape != STORED:
             raise DataError(f"{sample.id}: a slice of {sample.image.shape}, not of {STORED}, pixels")
-        (place,) = crops(self.dataset, sample, self.size)
+        (box,) = crops(self.dataset, sample, self.size)
         image = sample.image
         if self.dataset == "lung-ct-body":
             image = window_hu(without_surroundings(sample.hu, sample.spacing))
         mask = 2 * sample.masks.sum(axis=0) >= len(sample.masks)  # may be empty, unlike masks to label
-        record = {"image": place.of(image, self.size), "mask": place.of(mask, self.size)}
+        record = {"image": box.of(image, self.size), "mask": box.of(mask, self.size)}
         if self.stored:
             nodules = np.zeros(STORED, bool) if sample.nodules is None else sample.nodules
-            stored = np.rint(255 * image).astype(np.uint8)
-            record |= {"reference/native": mask, "reference/nodules": nodules, "reference/native_image": stored}
+            native_image = np.rint(255 * image).astype(np.uint8)
+            record |= {"reference/native": mask, "reference/nodules": nodules, "reference/native_image": native_image}
         return [{"id": sample.id, "group": sample.patient, **{name: array[None] for name, array in record.items()}}]

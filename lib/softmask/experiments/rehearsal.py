@@ -79,45 +79,45 @@ def untrained(spec: RunSpec) -> tuple[Untrained, ...]:
 def run(specs: Iterable[RunSpec]) -> int:
     """Rehearse every kind of run among ``specs`` and the runs that they need, and print a table. Returns the exit
     status: 1 if any kind failed."""
-    wanted = distinct(specs)
+    all_specs = distinct(specs)
     kinds: defaultdict[tuple, list[RunSpec]] = defaultdict(list)
-    for spec in wanted:
+    for spec in all_specs:
         if spec.learns:
             kinds[kind(spec)].append(spec)
     print(f"Rehearsal on {device_name()}: {STEPS} steps of each kind of run, on noise. No result; nothing is kept.")
     print(COLUMNS if torch.cuda.is_available() else f"{REMARKS}\n{COLUMNS}", flush=True)
-    failed, total, memory = 0, 0.0, 0.0
+    n_failed, total_hours, memory = 0, 0.0, 0.0
     bar = tqdm(kinds.values(), unit="kind")
     for runs in bar:
-        longest = max(runs, key=steps)
-        bar.set_postfix_str(longest.name)
+        longest_spec = max(runs, key=steps)
+        bar.set_postfix_str(longest_spec.name)
         with TemporaryDirectory() as scratch:
-            outcome = in_own_process(rehearse, longest, scratch)
+            outcome = in_own_process(rehearse, longest_spec, scratch)
         if isinstance(outcome, str):
-            failed += 1
-            bar.write(f"    FAILED, {len(runs)} runs  {longest.name}: {outcome}")
+            n_failed += 1
+            bar.write(f"    FAILED, {len(runs)} runs  {longest_spec.name}: {outcome}")
             continue
         hours = sum(outcome.hours(spec) for spec in runs)
-        total, memory = total + hours, max(memory, outcome.memory)
+        total_hours, memory = total_hours + hours, max(memory, outcome.memory)
         bar.write(
-            f"{outcome.memory / 1e9:10.2f}{outcome.step:10.4f}{steps(longest):9}"
-            f"{outcome.hours(longest):10.2f}{len(runs):6}{hours:11.1f}  {longest.name}"
+            f"{outcome.memory / 1e9:10.2f}{outcome.step:10.4f}{steps(longest_spec):9}"
+            f"{outcome.hours(longest_spec):10.2f}{len(runs):6}{hours:11.1f}  {longest_spec.name}"
         )
-    count = sum(map(len, kinds.values()))
+    n_runs = sum(map(len, kinds.values()))
     print(
-        f"All {count} training runs ({len(kinds)} kinds), one after the other: {total:.1f} hours, "
-        f"{memory / 1e9:.2f} GB at most. {len(wanted) - count} runs train nothing: not rehearsed. "
-        f"{failed} of {len(kinds)} kinds failed" + ("; the hours are without them." if failed else ".")
+        f"All {n_runs} training runs ({len(kinds)} kinds), one after the other: {total_hours:.1f} hours, "
+        f"{memory / 1e9:.2f} GB at most. {len(all_specs) - n_runs} runs train nothing: not rehearsed. "
+        f"{n_failed} of {len(kinds)} kinds failed" + ("; the hours are without them." if n_failed else ".")
     )
-    return 1 if failed else 0
+    return 1 if n_failed else 0
 
 
 def kind(spec: RunSpec) -> tuple:
     """Return the settings that runs with the same computation per step have in common: those of :func:`likeness` except
     the data set, the number of images, and the length and learning rate of the training."""
-    _, *same, _, settings = likeness(spec)
+    _, *common_settings, _, settings = likeness(spec)
     compiled = torch.cuda.is_available() and steps(spec) >= device.COMPILE_STEPS
-    return *same, settings.batch_size, settings.discriminator_width, spec.label, spec.of_lungs, compiled
+    return *common_settings, settings.batch_size, settings.discriminator_width, spec.label, spec.of_lungs, compiled
 
 
 def steps(spec: RunSpec) -> int:
@@ -146,26 +146,26 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
     os.environ.update(SOFTMASK_OUTPUT=scratch, SOFTMASK_RUNS=scratch, SOFTMASK_CACHE=scratch)
     torch.set_num_threads(1)
     keep_freed_memory()
-    cuda, whole = torch.cuda.is_available(), spec.settings.batch_size
+    cuda, full_batch = torch.cuda.is_available(), spec.settings.batch_size
     device.COMPILE_STEPS = STEPS if steps(spec) >= device.COMPILE_STEPS else STEPS + 1
-    batch = whole if cuda else min(whole, ON_A_CPU)
-    validation = PAPER_SIZES[spec.dataset]["validation"] if cuda else ON_A_CPU
-    sizes = math.ceil(STEPS * batch / _examples(spec)), validation, ON_A_CPU
-    data = Prepared(spec.dataset, spec.source, "noise", "0" * 64, *(_noise(spec, n) for n in sizes))
-    short = replace(spec.settings, epochs=1, warmup=0, hold=0, batch_size=batch)
-    moments = []
+    batch_size = full_batch if cuda else min(full_batch, ON_A_CPU)
+    n_validation = PAPER_SIZES[spec.dataset]["validation"] if cuda else ON_A_CPU
+    part_sizes = math.ceil(STEPS * batch_size / _examples(spec)), n_validation, ON_A_CPU
+    data = Prepared(spec.dataset, spec.source, "noise", "0" * 64, *(_noise(spec, n) for n in part_sizes))
+    short_settings = replace(spec.settings, epochs=1, warmup=0, hold=0, batch_size=batch_size)
+    timestamps = []
 
     def note(*_: Any) -> None:
         if cuda:
             torch.cuda.synchronize()
-        moments.append(time.perf_counter() if cuda else time.process_time())
+        timestamps.append(time.perf_counter() if cuda else time.process_time())
 
     register_optimizer_step_post_hook(note)  # called after the adversary's step, then the segmentor's
     folder, needs = Path(scratch), untrained(spec)
-    record = kind_of(spec)(replace(spec, settings=short), data, needs).run(folder, note)
+    record = kind_of(spec)(replace(spec, settings=short_settings), data, needs).run(folder, note)
     store.finish(folder, record)
-    *updates, end = moments
-    step = (updates[-1] - updates[len(updates) // STEPS - 1]) * whole / batch
+    *updates, end = timestamps
+    step = (updates[-1] - updates[len(updates) // STEPS - 1]) * full_batch / batch_size
     memory = torch.cuda.max_memory_allocated() if cuda else 1e6 * peak_memory_mb()
     return Rehearsal(memory, step, end - updates[-1])
 

@@ -237,17 +237,17 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     if table not in TABLES:
         raise unknown("table with training runs", table, TABLES)
     paper, _, name = table.partition("/")
-    places = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
-    known = [(row, dataset) for row, dataset in places if name_of(row, paper) in METHODS]
-    return {place: runs for row, name in known for place, runs in rows_of([row], name, config, paper).items()}
+    keys = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
+    known_keys = [(row, dataset) for row, dataset in keys if name_of(row, paper) in METHODS]
+    return {key: runs for row, name in known_keys for key, runs in rows_of([row], name, config, paper).items()}
 
 
 def rows_of(rows: Iterable[str], dataset: str, config: Config, paper: str = "") -> dict[tuple[str, str], list[RunSpec]]:
     """Return the runs behind ``rows``, which need not be in a table, in the form of :func:`specs`."""
-    trained = [(dataset, BASE_SEED + i) for i in range(config.seeds)]
+    dataset_seeds = [(dataset, BASE_SEED + i) for i in range(config.seeds)]
     if dataset == "isbi2012":
-        trained = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
-    return {(row, dataset): [spec(row, name, config, seed, paper) for name, seed in trained] for row in rows}
+        dataset_seeds = [(fold, BASE_SEED) for fold in SECTION_FOLDS[: FOLDS_TRAINED.get(config.profile.name, 1)]]
+    return {(row, dataset): [spec(row, name, config, seed, paper) for name, seed in dataset_seeds] for row in rows}
 
 
 def labels_compared(network: str, dataset: str) -> tuple[str, ...]:

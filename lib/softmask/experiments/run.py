@@ -78,50 +78,51 @@ def fit(
     if config.recorded:
         return _recorded(specs, config)
     runs = plan(specs, config, specs if weights else ())
-    ahead = missing(runs)
+    missing_runs = missing(runs)
     for run in runs:
         if run.record:  # an earlier process may have been killed before this
             publish(run.record, config)
-    jobs = default_jobs() if ahead and jobs is None else jobs
-    if ahead and jobs < 1:
+    jobs = default_jobs() if missing_runs and jobs is None else jobs
+    if missing_runs and jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
-    known = seconds_known(config) if ahead else {}
-    ahead.sort(key=lambda run: known.get(likeness(run.spec), math.inf), reverse=True)  # so that no long run starts last
-    for spec in {data_of(run.spec): run.spec for run in ahead}.values():
+    known_seconds = seconds_known(config) if missing_runs else {}
+    # the longest first, so that no long run starts last
+    missing_runs.sort(key=lambda run: known_seconds.get(likeness(run.spec), math.inf), reverse=True)
+    for spec in {data_of(run.spec): run.spec for run in missing_runs}.values():
         prepare.prepare(spec, config)  # once here, not in every process
     release_freed_memory()
     failures: dict[str, str] = {}
-    with _progress(ahead, title) as ended:
-        for stage in stages(ahead):
+    with _progress(missing_runs, title) as ended_runs:
+        for stage in stages(missing_runs):
             for run in stage:
-                needed = [need.name for need in run.spec.needs if need.name in failures]
-                if needed:
-                    failures[run.spec.name] = f"it needs {needed[0]}, which failed"
-            ready = [run for run in stage if run.spec.name not in failures]
-            data = list(dict.fromkeys(run.data for run in ready))
-            ready.sort(key=lambda run: data.index(run.data))  # a process holds one data set at a time
-            for run, failure in perform_all(ready, config, jobs, dask):
-                ended.add(run)
+                failed_needs = [need.name for need in run.spec.needs if need.name in failures]
+                if failed_needs:
+                    failures[run.spec.name] = f"it needs {failed_needs[0]}, which failed"
+            ready_runs = [run for run in stage if run.spec.name not in failures]
+            digests = list(dict.fromkeys(run.data for run in ready_runs))
+            ready_runs.sort(key=lambda run: digests.index(run.data))  # a process holds one data set at a time
+            for run, failure in perform_all(ready_runs, config, jobs, dask):
+                ended_runs.add(run)
                 if failure:
                     failures[run.spec.name] = failure
                 else:
                     publish(run.finished().record, config)
-    if ahead and not dask:  # each process still holds a data set: gigabytes together
+    if missing_runs and not dask:  # each process still holds a data set: gigabytes together
         get_reusable_executor(reuse=True).shutdown(wait=True)
-    finished = {run.spec: run.finished() for run in runs if run.spec.name not in failures}
+    finished_runs = {run.spec: run.finished() for run in runs if run.spec.name not in failures}
     if failures:
-        listed = "\n".join(f"- {name}: {why}" for name, why in failures.items())
-        raise TrainingError(f"{len(failures)} of {len(runs)} runs failed; the others are kept:\n{listed}")
-    return [finished[spec] for spec in specs]
+        failure_list = "\n".join(f"- {name}: {reason}" for name, reason in failures.items())
+        raise TrainingError(f"{len(failures)} of {len(runs)} runs failed; the others are kept:\n{failure_list}")
+    return [finished_runs[spec] for spec in specs]
 
 
 def default_jobs() -> int:
     """Return the number of runs to train at once: ``SOFTMASK_JOBS``, else as GPU memory allows, else one per core."""
-    given = os.environ.get("SOFTMASK_JOBS")
-    if given:
-        if not given.isdecimal() or int(given) < 1:
-            raise ConfigError(f"SOFTMASK_JOBS must be a whole number of at least 1, not {given!r}")
-        return int(given)
+    env_jobs = os.environ.get("SOFTMASK_JOBS")
+    if env_jobs:
+        if not env_jobs.isdecimal() or int(env_jobs) < 1:
+            raise ConfigError(f"SOFTMASK_JOBS must be a whole number of at least 1, not {env_jobs!r}")
+        return int(env_jobs)
     if torch.cuda.is_available():
         memory = torch.cuda.get_device_properties(0).total_memory
         return max(1, min(8, cores(), int(memory // MEMORY_OF_A_RUN)))
@@ -148,13 +149,13 @@ def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
         more = f" and {len(unfinished) - 3} more" if len(unfinished) > 3 else ""
         names = ", ".join(unfinished[:3]) + more
         print(f"{len(unfinished)} of {len(records)} runs are not finished; without a record: {names}", file=sys.stderr)
-    first: dict[tuple, Run] = {}
+    first_runs: dict[tuple, Run] = {}
     for run in runs.values():
-        other = first.setdefault(data_of(run.spec), run)
-        digests = [each.record.provenance.data[:12] for each in (run, other)]
+        other_run = first_runs.setdefault(data_of(run.spec), run)
+        digests = [each.record.provenance.data[:12] for each in (run, other_run)]
         if digests[0] != digests[1]:
             raise DataError(
-                f"{run.spec.name} and {other.spec.name} were trained and tested on different data "
+                f"{run.spec.name} and {other_run.spec.name} were trained and tested on different data "
                 f"({' and '.join(digests)}); run without SOFTMASK_RECORDED (--recorded) to train what is out of date"
             )
     return [runs[spec] for spec in specs if spec in runs]
@@ -171,12 +172,12 @@ def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None
     if dask:
         yield from _on_cluster(runs, config, dask)
         return
-    waiting = {run.spec.name: run for run in runs}
+    waiting_runs = {run.spec.name: run for run in runs}
     try:
         for name, failure in processes(jobs)(delayed(perform)(run, config, prepare.prepare) for run in runs):
-            yield waiting.pop(name), failure
+            yield waiting_runs.pop(name), failure
     except TerminatedWorkerError:  # one was killed, which stopped all others: run one by one to find out which
-        for run in waiting.values():
+        for run in waiting_runs.values():
             try:
                 [(_, failure)] = processes(2)([delayed(perform)(run, config, prepare.prepare)])
             except TerminatedWorkerError:
@@ -222,7 +223,7 @@ _held: dict[tuple[Work, str, bool], Prepared] = {}
 def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
     """Train one run on the data that ``work`` prepares, unless another process has finished it meanwhile. Returns its
     name, and the reason if it failed. Uses one thread, so that results do not depend on the number of cores."""
-    name, place = run.spec.name, (work, run.data, run.spec.upscales)
+    name, data_key = run.spec.name, (work, run.data, run.spec.upscales)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -231,23 +232,23 @@ def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
             with suppress(DataError):  # the plan has warned about it; it is trained again
                 if store.read(run.folder, run.spec, run.key):
                     return name, None
-            if place not in _held:
+            if data_key not in _held:
                 _held.clear()
                 data = work(run.spec, config)
                 if data.digest != run.data:
                     raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
-                _held[place] = data
+                _held[data_key] = data
             store.begin(run.folder, run.spec)
-            kind = kind_of(run.spec)(run.spec, _held[place], run.needs)
+            kind = kind_of(run.spec)(run.spec, _held[data_key], run.needs)
             record = kind.run(run.folder, lambda done, *_: store.write_progress(run.folder, done))
             store.finish(run.folder, record)
     except SoftmaskError as error:
         return name, str(error)
     except OSError as error:
-        why = f"{error.filename or run.folder}: {error.strerror or error}"
+        reason = f"{error.filename or run.folder}: {error.strerror or error}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            why += "; free some space, or name another folder in SOFTMASK_RUNS"
-        return name, f"{why}; training goes on from the last checkpoint"
+            reason += "; free some space, or name another folder in SOFTMASK_RUNS"
+        return name, f"{reason}; training goes on from the last checkpoint"
     except Exception as error:  # a mistake in a network, for example: report the traceback, go on with other runs
         trace = "".join(traceback.format_exception(error)).rstrip().splitlines()[-LAST_LINES:]
         return name, "\n    ".join([f"{type(error).__name__}: {error}", *trace])
@@ -260,26 +261,26 @@ def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
 @contextmanager
 def _progress(runs: Sequence[Run], title: str) -> Iterator[set[Run]]:
     """Show one progress bar over the epochs of all runs, read from the store. Yields the set to add ended runs to."""
-    ended: set[Run] = set()
-    over = threading.Event()
+    ended_runs: set[Run] = set()
+    stop_event = threading.Event()
     total = sum(run.spec.settings.epochs for run in runs)
     bar = tqdm(total=total, desc=title, unit="epoch", mininterval=DRAW_EVERY, disable=not runs)
 
     def look() -> None:
-        epochs = sum(run.spec.settings.epochs if run in ended else store.progress(run.folder) for run in runs)
-        bar.set_postfix_str(f"{len(ended)} of {len(runs)} runs", refresh=False)
+        epochs = sum(run.spec.settings.epochs if run in ended_runs else store.progress(run.folder) for run in runs)
+        bar.set_postfix_str(f"{len(ended_runs)} of {len(runs)} runs", refresh=False)
         bar.update(max(0, epochs - bar.n))
 
     def look_again() -> None:
-        while not over.wait(LOOK_EVERY):
+        while not stop_event.wait(LOOK_EVERY):
             look()
 
     thread = threading.Thread(target=look_again, daemon=True)
     thread.start()
     try:
-        yield ended
+        yield ended_runs
     finally:
-        over.set()
+        stop_event.set()
         thread.join()
         look()
         bar.close()

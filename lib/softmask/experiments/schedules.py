@@ -104,23 +104,23 @@ def schedule(
     tables of ``paper``. Raises ConfigError for an unknown profile."""
     if profile.name not in SCHEDULES:
         raise ConfigError(f"profile {profile.name!r} has no settings to train with; known: {', '.join(SCHEDULES)}")
-    table, segments, lungs = SCHEDULES[profile.name], network in NETWORKS, dataset in LUNGS
-    named = "isbi2012" if dataset in SECTION_FOLDS else dataset  # its folds share its schedule
-    fields = dict(table[""]) | table.get("lungs" if lungs else network, {})
-    if segments:
-        fields |= table.get(f"{paper}/{named}", table.get(named, {}))
+    table, is_segmentor, of_lungs = SCHEDULES[profile.name], network in NETWORKS, dataset in LUNGS
+    dataset_key = "isbi2012" if dataset in SECTION_FOLDS else dataset  # its folds share its schedule
+    fields = dict(table[""]) | table.get("lungs" if of_lungs else network, {})
+    if is_segmentor:
+        fields |= table.get(f"{paper}/{dataset_key}", table.get(dataset_key, {}))
     start, steps = table["start"], fields.pop("steps", None)
-    if segments and steps:
+    if is_segmentor and steps:
         fields["epochs"] = round(steps / (PAPER_SIZES[dataset]["train"] // fields["batch_size"]))
-    if segments and not lungs:
+    if is_segmentor and not of_lungs:
         fields |= start | {"warmup": min(start["warmup"], fields["epochs"] - 1)}
     if profile.name != "full" and network in {*NETWORKS, *SR_NETWORKS}:
-        searched = profile.name == "night" and segments
+        rate_searched = profile.name == "night" and is_segmentor
         subject = subject_of(source, dataset, network, width(profile, network), losses)
-        rate = best_rate(subject) if searched else None
+        rate = best_rate(subject) if rate_searched else None
         fields["learning_rate"] = rate or entry(network).rate
-    others = {name: fields.pop(name) for name in ("n_train", "size", "scale")}
-    return Schedule(Settings(**fields), **others)
+    data_fields = {name: fields.pop(name) for name in ("n_train", "size", "scale")}
+    return Schedule(Settings(**fields), **data_fields)
 
 
 def width(profile: Profile, network: str) -> int:
@@ -163,8 +163,8 @@ def subject_of(
     """Return the combination for which a learning rate is chosen. The forms of DSNet share a rate; so does a network on
     plain and on super-resolved images. LGAN's critics are left out of the losses, so that rows differ only in the
     critic. Folds share the rate of their data set, ISBI 2012's from a search on the first fold (docs/choices.md)."""
-    words = "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
-    return source, dataset.partition("-fold")[0], network, width, words
+    loss_text = "+".join(f"{weight:g}{name}" for name, weight in losses if not name.startswith("wasserstein_"))
+    return source, dataset.partition("-fold")[0], network, width, loss_text
 
 
 def trials() -> list[Trial]:
@@ -174,14 +174,14 @@ def trials() -> list[Trial]:
 
 @lru_cache(maxsize=1)
 def _trials(path: Path, _: int) -> tuple[Trial, ...]:
-    tried = []
-    for line, row in enumerate(csv.DictReader(read_text(path).splitlines()), start=2):
+    table_trials = []
+    for line_number, row in enumerate(csv.DictReader(read_text(path).splitlines()), start=2):
         try:
             numbers = {name: float(row[name]) for name in ("rate", "validation_dice", "seconds")}
-            tried.append(Trial(**row | numbers | {"width": int(row["width"])}))
+            table_trials.append(Trial(**row | numbers | {"width": int(row["width"])}))
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{path}, line {line}: not a line of tried rates ({error!r})") from error
-    return tuple(tried)
+            raise DataError(f"{path}, line {line_number}: not a line of tried rates ({error!r})") from error
+    return tuple(table_trials)
 
 
 def add_trial(trial: Trial) -> None:
@@ -197,10 +197,10 @@ def add_trial(trial: Trial) -> None:
 def best_rate(subject: tuple) -> float | None:
     """Return the rate with the best validation Dice, of equal rates the lowest; None if not all of :data:`RATES` were
     tried."""
-    tried = [trial for trial in trials() if trial.subject == subject]
-    if {trial.rate for trial in tried} < set(RATES):
+    subject_trials = [trial for trial in trials() if trial.subject == subject]
+    if {trial.rate for trial in subject_trials} < set(RATES):
         return None
-    return min(tried, key=lambda trial: (-trial.validation_dice, trial.rate)).rate
+    return min(subject_trials, key=lambda trial: (-trial.validation_dice, trial.rate)).rate
 
 
 def lengthened() -> Mapping[tuple[str, str], float]:

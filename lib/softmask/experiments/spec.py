@@ -116,27 +116,27 @@ class RunSpec:
             raise ConfigError(f"{sr} is not a super-resolution network")
         if prior and (prior.upscales or not prior.learns):
             raise ConfigError(f"{prior} cannot serve as a prior")
-        enlarged = set(ENLARGED) & set(channels)
-        if enlarged and "image" in channels:
+        enlarged_channels = set(ENLARGED) & set(channels)
+        if enlarged_channels and "image" in channels:
             raise ConfigError(f"the channels {channels} have two sizes: enlarge the image (bilinear) or none")
-        scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged else [1]
-        able = self.learns and not self.upscales and NETWORKS[self.network].reduces
-        reduces = self.reduction == 1 or (able and self.reduction > 1 and self.scale % self.reduction == 0)
-        reduces &= self.reduction == self.scale or not self.on_the_fly
+        scales = [scale for scale in range(2, SCALE + 1) if SCALE % scale == 0] if enlarged_channels else [1]
+        can_reduce = self.learns and not self.upscales and NETWORKS[self.network].reduces
+        reduction_fits = self.reduction == 1 or (can_reduce and self.reduction > 1 and self.scale % self.reduction == 0)
+        reduction_fits &= self.reduction == self.scale or not self.on_the_fly
         needs_prior = "prior" in channels or self.label == TEACHER if self.learns else self.network == UNCHANGED
-        judged, first = self.adversarial and not self.upscales, "".join(channels[:1])
-        for fits, parts in (
+        judged, first_channel = self.adversarial and not self.upscales, "".join(channels[:1])
+        for fits, combination in (
             (self.upscales == (self.label == HIGH_RESOLUTION), f"{self.network} and the label {self.label}"),
             (self.label != TEMPERATURE or self.network == UNCHANGED, f"{self.network} and the label {self.label}"),
             (bool(set(BY_SR) & set(channels)) == (sr is not None), f"channels {channels}, sr {sr}"),
             (prior is not None or not needs_prior, f"{self.network}, channels {channels} and the prior {prior}"),
             (prior is None or needs_prior or not self.learns, f"channels {channels} and the prior {prior}"),
-            (not judged or first in MEASURED, f"a discriminator, and {first} as the first channel"),
+            (not judged or first_channel in MEASURED, f"a discriminator, and {first_channel} as the first channel"),
             (self.scale in scales, f"channels {channels} and the scale {self.scale} (one of {scales})"),
-            (reduces, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}"),
+            (reduction_fits, f"{self.network}, the scale {self.scale} and the reduction {self.reduction}"),
         ):
             if not fits:
-                raise ConfigError(f"{parts} cannot be combined")
+                raise ConfigError(f"{combination} cannot be combined")
 
     @property
     def name(self) -> str:
@@ -264,15 +264,15 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
             raise DataError(f"{where}: {error}") from error
     if hint is np.ndarray and isinstance(value, list):
         return np.array([item if type(item) is int else from_plain(float, item, where) for item in value])
-    kind, inner = get_origin(hint) or hint, get_args(hint)
+    kind, inner_types = get_origin(hint) or hint, get_args(hint)
     if kind is Any:
         return value
     if kind in (Union, types.UnionType):
-        if value is None and type(None) in inner:
+        if value is None and type(None) in inner_types:
             return None
-        return from_plain(next(each for each in inner if each is not type(None)), value, where)
+        return from_plain(next(each for each in inner_types if each is not type(None)), value, where)
     if kind is tuple and isinstance(value, list):
-        hints = len(value) * inner[:1] if inner[-1] is Ellipsis else inner
+        hints = len(value) * inner_types[:1] if inner_types[-1] is Ellipsis else inner_types
         if len(hints) == len(value):
             pairs = enumerate(zip(hints, value, strict=True))
             return tuple(from_plain(each, item, f"{where}[{i}]") for i, (each, item) in pairs)
@@ -282,7 +282,7 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
         except OverflowError as error:  # integers in JSON have no limit
             raise DataError(f"{where}: {len(str(value))} digits are too many") from error
     if issubclass(kind, Mapping) and isinstance(value, dict):
-        return {name: from_plain(inner[1], item, f"{where}: {name}") for name, item in value.items()}
+        return {name: from_plain(inner_types[1], item, f"{where}: {name}") for name, item in value.items()}
     if type(value) is not kind:
         raise DataError(f"{where}: {str(value)[:60]!r} is no {getattr(kind, '__name__', kind)}")
     return value
@@ -291,11 +291,11 @@ def from_plain(hint: Any, value: Any, where: str) -> Any:
 def read_fields(kind: type, value: Any, where: str, besides: str = "") -> dict[str, Any]:
     """Return the fields of the object ``value``, converted to the types of the dataclass ``kind``, without the field
     ``besides``. Fields with a default may be missing, so that files written before they existed can still be read."""
-    hints, wanted = get_type_hints(kind), [field for field in fields(kind) if field.name != besides]
-    names = [field.name for field in wanted]
+    hints, known_fields = get_type_hints(kind), [field for field in fields(kind) if field.name != besides]
+    names = [field.name for field in known_fields]
     if not isinstance(value, dict):
         raise DataError(f"{where}: is no object with the fields {', '.join(names)}")
-    for name in sorted({field.name for field in wanted if field.default is MISSING} - value.keys()):
+    for name in sorted({field.name for field in known_fields if field.default is MISSING} - value.keys()):
         raise DataError(f"{where}: {name}: is missing")
     for name in sorted(value.keys() - set(names)):
         raise DataError(f"{where}: {name}: is no field of it")

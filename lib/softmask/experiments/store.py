@@ -142,8 +142,8 @@ class Record:
     @property
     def key(self) -> str:
         """Key of the run (:meth:`RunSpec.key`)."""
-        around = self.provenance
-        return self.spec.key(around.data, around.needs, around.numerics, around.features)
+        provenance = self.provenance
+        return self.spec.key(provenance.data, provenance.needs, provenance.numerics, provenance.features)
 
     def frame(self) -> pd.DataFrame:
         """Return one row for each test image: ``id``, ``group`` and every measure."""
@@ -154,8 +154,8 @@ class Record:
     def shown(self, most: int = 8) -> dict[str, np.ndarray]:
         """Return at most ``most`` of the predictions, evenly spaced, for figures."""
         names = list(self.predictions)
-        rows = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)
-        return {names[row]: self.predictions[names[row]] for row in rows}
+        indices = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)
+        return {names[index]: self.predictions[names[index]] for index in indices}
 
     def to_json(self) -> str:
         """Return the record as JSON text, with one line for each measure and curve."""
@@ -245,15 +245,15 @@ class Run:
                 f"{self.spec.name} comes from its record, which holds no weights; run without SOFTMASK_RECORDED "
                 "(--recorded) and without the committed record to train it"
             )
-        written = self.finished().record.provenance.weights
-        if written is None:
+        weights_file = self.finished().record.provenance.weights
+        if weights_file is None:
             raise ConfigError(f"{self.spec.name} has no network of its own: {self.spec.network} is not trained")
         path = self.folder / WEIGHTS
         try:
             content = path.read_bytes()
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-        if sha256_of(content) != written.sha256:
+        if sha256_of(content) != weights_file.sha256:
             raise DataError(f"{path}: is damaged; delete {self.folder} and the run is trained again")
         network = build(self.spec.network, self.spec.width, self.spec.inputs, self.spec.reduction)
         network.load_state_dict(load(content))
@@ -320,10 +320,10 @@ def read(folder: Path, spec: RunSpec, key: str) -> Record | None:
     record = Record.read(path)
     if record.spec != spec or record.key != key:
         raise DataError(f"{path}: is the record of another run, {record.spec.name}")
-    written, weights = record.provenance.weights, folder / WEIGHTS
-    size = weights.stat().st_size if weights.exists() else 0
-    if written is not None and size != written.bytes:
-        raise DataError(f"{weights}: has {size} bytes of {written.bytes}: cut short, or of another run")
+    weights_file, weights_path = record.provenance.weights, folder / WEIGHTS
+    size = weights_path.stat().st_size if weights_path.exists() else 0
+    if weights_file is not None and size != weights_file.bytes:
+        raise DataError(f"{weights_path}: has {size} bytes of {weights_file.bytes}: cut short, or of another run")
     return record
 
 
@@ -362,16 +362,16 @@ def _rounded(numbers: Mapping[str, Sequence[float]]) -> Numbers:
 
 
 def _unpacked(ids: list, pixels: Any, size: int, where: str) -> dict[str, np.ndarray]:
-    wanted = len(ids) * size * size
-    if not all(isinstance(name, str) for name in ids) or len(set(ids)) < len(ids) or wanted > MOST_PIXELS:
+    n_pixels = len(ids) * size * size
+    if not all(isinstance(name, str) for name in ids) or len(set(ids)) < len(ids) or n_pixels > MOST_PIXELS:
         raise DataError(f"{where}: ids: no list of distinct names, or too many of them")
     try:
-        unpacked = lzma.LZMADecompressor().decompress(base64.b64decode(pixels, validate=True), wanted + 1)
+        content = lzma.LZMADecompressor().decompress(base64.b64decode(pixels, validate=True), n_pixels + 1)
     except (TypeError, binascii.Error, ValueError, EOFError, lzma.LZMAError) as error:
         raise DataError(f"{where}: pixels: no packed images ({error})") from error
-    if len(unpacked) != wanted:
+    if len(content) != n_pixels:
         raise DataError(f"{where}: pixels: are not {len(ids)} images of {size} x {size}")
-    images = np.frombuffer(unpacked, np.uint8).reshape(len(ids), size, size)
+    images = np.frombuffer(content, np.uint8).reshape(len(ids), size, size)
     return dict(zip(ids, images, strict=True))
 
 

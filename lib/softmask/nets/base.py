@@ -114,11 +114,11 @@ class UShape(SegmentationNet):
         head: int = 1,
     ) -> None:
         super().__init__(inputs)
-        steps = list(pairwise(levels_of(width, self.LEVELS)))  # (finer, coarser)
+        level_pairs = list(pairwise(levels_of(width, self.LEVELS)))  # (finer, coarser)
         self.first = block(inputs, width)
-        self.down = nn.ModuleList(nn.Sequential(*halve(fine), block(fine, coarse)) for fine, coarse in steps)
-        self.up = nn.ModuleList(double(coarse, fine) for fine, coarse in steps)
-        self.merge = nn.ModuleList(block(2 * fine, fine) for fine, _ in steps)
+        self.down = nn.ModuleList(nn.Sequential(*halve(fine), block(fine, coarse)) for fine, coarse in level_pairs)
+        self.up = nn.ModuleList(double(coarse, fine) for fine, coarse in level_pairs)
+        self.merge = nn.ModuleList(block(2 * fine, fine) for fine, _ in level_pairs)
         self.head = nn.Conv2d(width, 1, head, padding=head // 2)
 
     def levels(self, image: Tensor) -> dict[str, Tensor]:
@@ -152,9 +152,9 @@ def gaussian(network: nn.Module, slope: float = 0.0, std: float | None = None) -
     for layer in network.modules():
         if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             continue
-        summed = layer.weight[0].numel()
+        n_terms = layer.weight[0].numel()
         if isinstance(layer, nn.ConvTranspose2d):  # (in, out, k, k); an output sums one term in stride^2
-            summed = layer.weight[:, 0].numel() // math.prod(layer.stride)
-        nn.init.normal_(layer.weight, 0.0, std or math.sqrt(2 / ((1 + slope**2) * summed)))
+            n_terms = layer.weight[:, 0].numel() // math.prod(layer.stride)
+        nn.init.normal_(layer.weight, 0.0, std or math.sqrt(2 / ((1 + slope**2) * n_terms)))
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

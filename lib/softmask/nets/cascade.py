@@ -32,13 +32,13 @@ def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
 def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callable[[str], np.ndarray]) -> np.ndarray:
     """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S): the channels in
     ``names``, which are ``image``, ``bilinear``, and others, which ``made`` returns by name, (N, c, s, s) each."""
-    parts = []
+    arrays = []
     for name in names:
         if name == "image":
-            parts.append(images)
+            arrays.append(images)
         else:
-            parts.append(interpolated(images, scale) if name == "bilinear" else made(name))
-    return np.concatenate(parts, axis=1, dtype=np.float32)
+            arrays.append(interpolated(images, scale) if name == "bilinear" else made(name))
+    return np.concatenate(arrays, axis=1, dtype=np.float32)
 
 
 def transferred(generator: Generator, images: Tensor, scale: int = SCALE) -> Tensor:
@@ -75,8 +75,8 @@ class Transferring(SegmentationNet):
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
         with torch.no_grad():
-            seen = transferred(self.generator, image, self.scale)  # (B, 2 + width, scale H, scale W)
-        return self.network.training_outputs(seen)
+            inputs = transferred(self.generator, image, self.scale)  # (B, 2 + width, scale H, scale W)
+        return self.network.training_outputs(inputs)
 
 
 @torch.inference_mode()
@@ -89,16 +89,16 @@ def enlarge(generator: Generator, image: np.ndarray, scale: int = SCALE, tile: i
     image = np.asarray(image, dtype=np.float32)
     (height, width), weight = image.shape, generator.last.weight
     result = np.empty((2 + weight.shape[1], scale * height, scale * width), np.float32)
-    training = generator.training
+    was_training = generator.training
     generator.eval()
     for top in range(0, height, tile):
         for left in range(0, width, tile):
             # slices of the pixels read, of the part of their result that is kept, and of its place in the whole result
             margins = [(start, min(start, REACH)) for start in (top, left)]
-            read = tuple(slice(start - margin, start + tile + REACH) for start, margin in margins)
-            kept = tuple(slice(scale * margin, scale * (margin + tile)) for _, margin in margins)
-            place = tuple(slice(scale * start, scale * (start + tile)) for start, _ in margins)
-            piece = torch.tensor(image[read], device=weight.device)[None, None]  # (1, 1, h, w)
-            result[:, *place] = transferred(generator, piece, scale)[0][:, *kept].cpu().numpy()
-    generator.train(training)
+            read_slices = tuple(slice(start - margin, start + tile + REACH) for start, margin in margins)
+            kept_slices = tuple(slice(scale * margin, scale * (margin + tile)) for _, margin in margins)
+            result_slices = tuple(slice(scale * start, scale * (start + tile)) for start, _ in margins)
+            piece = torch.tensor(image[read_slices], device=weight.device)[None, None]  # (1, 1, h, w)
+            result[:, *result_slices] = transferred(generator, piece, scale)[0][:, *kept_slices].cpu().numpy()
+    generator.train(was_training)
     return result

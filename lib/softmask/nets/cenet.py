@@ -89,8 +89,8 @@ class CENet(SegmentationNet):
         channels = levels_of(width, len(DEPTHS))
         self.stem = nn.Sequential(*conv_bn(inputs, width, 7, 2), nn.MaxPool2d(3, stride=2, padding=1))
         self.stages = nn.ModuleList()
-        for (before, outputs), depth in zip(pairwise([width, *channels]), DEPTHS, strict=True):
-            first = ResidualBlock(before, outputs, stride=2 if outputs > before else 1)
+        for (channels_in, outputs), depth in zip(pairwise([width, *channels]), DEPTHS, strict=True):
+            first = ResidualBlock(channels_in, outputs, stride=2 if outputs > channels_in else 1)
             self.stages.append(nn.Sequential(first, *(ResidualBlock(outputs, outputs, 1) for _ in range(depth - 1))))
         self.context = nn.Sequential(DenseAtrousConv(channels[3]), MultiKernelPooling(channels[3]))
         coarse_to_fine = [channels[3] + len(POOLS), *channels[2::-1], channels[0]]

@@ -115,9 +115,9 @@ class GraphCut(ClassicalSegmentor):
         grey = _bins(images)
         lesion, background = (np.bincount(grey[where], minlength=BINS) + 1.0 for where in (masks, ~masks))
         self.grey_odds = np.log(lesion / lesion.sum()) - np.log(background / background.sum())  # (BINS,)
-        covered = (masks.sum(axis=0) + 1.0) / (len(masks) + 2.0)  # (H, W), never 0 or 1
-        place = gaussian_filter(covered, PLACE_SIGMA, mode="nearest")
-        self.place_odds = np.log(place) - np.log1p(-place)
+        coverage = (masks.sum(axis=0) + 1.0) / (len(masks) + 2.0)  # (H, W), never 0 or 1
+        prior = gaussian_filter(coverage, PLACE_SIGMA, mode="nearest")
+        self.place_odds = np.log(prior) - np.log1p(-prior)
         self.contrast = contrast_of(images)
 
         def training_dice(smoothness: float) -> float:
@@ -164,8 +164,8 @@ class DeepLevelSet(ClassicalSegmentor):
         if mask.any():
             # pixels farther away must not enter the mean of the background
             rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-            near = tuple(slice(max(at[0] - 2 * REACH, 0), at[-1] + 1 + 2 * REACH) for at in (rows, columns))
-            lesion[near] = evolve(image[near], mask[near])
+            box = tuple(slice(max(index[0] - 2 * REACH, 0), index[-1] + 1 + 2 * REACH) for index in (rows, columns))
+            lesion[box] = evolve(image[box], mask[box])
         return lesion
 
 
@@ -181,9 +181,9 @@ def evolve(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     inside, outside = image[mask].mean(), image[~mask].mean()
     grey = np.clip((image - outside) / (inside - outside), 0, 1) if inside != outside else np.zeros(image.shape)
     # half a pixel less, because distances are to the nearest pixel's centre and the contour runs between pixels
-    outwards = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
-    shape = np.clip(0.5 - outwards / (2 * REACH), 0, 1)
-    evolved = morphological_chan_vese(grey + SHAPE_WEIGHT * shape, STEPS, init_level_set=mask, smoothing=1) > 0
+    signed_distance = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
+    ramp = np.clip(0.5 - signed_distance / (2 * REACH), 0, 1)
+    evolved = morphological_chan_vese(grey + SHAPE_WEIGHT * ramp, STEPS, init_level_set=mask, smoothing=1) > 0
     return evolved if evolved.any() else mask
 
 

@@ -31,8 +31,8 @@ class Window(nn.Module):
         """See :func:`densify`."""
         reach_after, rate_after = reach + (self.size - 1) * rate, rate * self.stride
         # Even windows have no middle: half a pixel that is missing before one map is added before the next map.
-        before = reach_after // 2 - reach // 2
-        self.stride, self.rate, self.pads = 1, rate, (before, reach_after - reach - before)
+        pad_before = reach_after // 2 - reach // 2
+        self.stride, self.rate, self.pads = 1, rate, (pad_before, reach_after - reach - pad_before)
         return reach_after, rate_after
 
     def slide(self, x: Tensor) -> Tensor:
@@ -130,8 +130,8 @@ def largest(x: Tensor, axis: int, size: int, rate: int) -> Tensor:
     """Return the maximum of ``size`` positions ``rate`` apart along one axis, wherever all of these positions exist."""
     length = x.shape[axis] - (size - 1) * rate
     result = x.narrow(axis, 0, length)
-    for place in range(1, size):
-        result = larger(result, x.narrow(axis, place * rate, length))
+    for offset in range(1, size):
+        result = larger(result, x.narrow(axis, offset * rate, length))
     return result
 
 

@@ -34,12 +34,12 @@ class FCN(SegmentationNet):
             nn.Sequential(conv_bn_relu(inputs[i], width * multiple, count), nn.MaxPool2d(2, ceil_mode=True))
             for i, (multiple, count) in enumerate(STAGES)
         )
-        dense = DENSE * width
+        dense_channels = DENSE * width
         self.dense = nn.Sequential(
-            nn.Conv2d(inputs[-1], dense, 7, padding=3), nn.ReLU(), nn.Dropout(),
-            nn.Conv2d(dense, dense, 1), nn.ReLU(), nn.Dropout(),
+            nn.Conv2d(inputs[-1], dense_channels, 7, padding=3), nn.ReLU(), nn.Dropout(),
+            nn.Conv2d(dense_channels, dense_channels, 1), nn.ReLU(), nn.Dropout(),
         )  # fmt: skip
-        self.scores = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (dense, inputs[4], inputs[3]))
+        self.scores = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (dense_channels, inputs[4], inputs[3]))
         self.twice = nn.ModuleList(nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False) for _ in range(2))
         for layer in self.twice:
             layer.weight.data.copy_(bilinear())

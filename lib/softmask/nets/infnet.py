@@ -53,10 +53,10 @@ class Res2NetBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         *groups, last = self.enter(x).split(self.group, dim=1)  # four of (B, g, H, W)
-        done: list[Tensor] = []
+        outputs: list[Tensor] = []
         for conv, group in zip(self.convs, groups, strict=True):
-            done.append(conv(group if self.first or not done else group + done[-1]))  # (B, g, H/s, W/s)
-        return F.relu(self.leave(torch.cat([*done, self.rest(last)], dim=1)) + self.shortcut(x))
+            outputs.append(conv(group if self.first or not outputs else group + outputs[-1]))  # (B, g, H/s, W/s)
+        return F.relu(self.leave(torch.cat([*outputs, self.rest(last)], dim=1)) + self.shortcut(x))
 
 
 class ReceptiveField(nn.Module):
@@ -102,10 +102,10 @@ class PartialDecoder(nn.Module):
         """Return logits (B, 1, H, W) of levels (B, C, H, W), (B, C, H/2, W/2) and (B, C, H/4, W/4)."""
         coarse_2 = resize(coarse, middle)  # (B, C, H/2, W/2)
         product = self.coarse_to_middle(coarse_2) * middle
-        beside = self.merge_middle(torch.cat([product, self.coarse_beside(coarse_2)], dim=1))  # (B, 2C, H/2, W/2)
+        side_map = self.merge_middle(torch.cat([product, self.coarse_beside(coarse_2)], dim=1))  # (B, 2C, H/2, W/2)
         product = self.coarse_to_fine(resize(coarse, fine)) * self.middle_to_fine(resize(middle, fine)) * fine
-        beside = self.middle_beside(resize(beside, fine))  # (B, 2C, H, W)
-        return self.merge_fine(torch.cat([product, beside], dim=1))
+        side_map = self.middle_beside(resize(side_map, fine))  # (B, 2C, H, W)
+        return self.merge_fine(torch.cat([product, side_map], dim=1))
 
 
 class ReverseAttention(nn.Module):
@@ -147,12 +147,12 @@ class InfNet(SegmentationNet):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         self.stages = nn.ModuleList()
-        before = width
+        channels_in = width
         for stage, depth in enumerate(DEPTHS):
             channels = width * 2**stage
-            blocks = [Res2NetBlock(before, channels, stride=2 if stage else 1, first=True)]
-            before = channels * EXPANSION
-            blocks += [Res2NetBlock(before, channels, stride=1, first=False) for _ in range(depth - 1)]
+            blocks = [Res2NetBlock(channels_in, channels, stride=2 if stage else 1, first=True)]
+            channels_in = channels * EXPANSION
+            blocks += [Res2NetBlock(channels_in, channels, stride=1, first=False) for _ in range(depth - 1)]
             self.stages.append(nn.Sequential(*blocks))
         low, *high = (width * 2**stage * EXPANSION for stage in range(len(DEPTHS)))  # 4w; 8w, 16w, 32w
         self.fields = nn.ModuleList(ReceptiveField(channels, half) for channels in high)

@@ -53,8 +53,8 @@ class AxialAttention(nn.Module):
 
     def positions(self, length: int) -> tuple[Tensor, ...]:
         """Return r^q, r^k and r^v of all pairs of pixels on the axis: (c, length, length), [:, query, key]."""
-        place = torch.arange(length, device=self.embeddings.device)
-        offset = (place - place[:, None]).clamp(1 - self.reach, self.reach - 1)  # key - query
+        position = torch.arange(length, device=self.embeddings.device)
+        offset = (position - position[:, None]).clamp(1 - self.reach, self.reach - 1)  # key - query
         return self.embeddings[:, offset + self.reach - 1].split(self.sizes)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -67,8 +67,8 @@ class AxialAttention(nn.Module):
         similarity = similarity + torch.einsum("bhcim,cij->bhmij", q, gate_q * r_q)
         similarity = similarity + torch.einsum("bhcjm,cij->bhmij", k, gate_k * r_k)
         weights = similarity.softmax(-1)
-        seen = torch.einsum("bhmij,bhcjm->bhcim", weights, gate_v * v)
-        return seen + torch.einsum("bhmij,cij->bhcim", weights, gate_position * r_v)
+        attended_values = torch.einsum("bhmij,bhcjm->bhcim", weights, gate_v * v)
+        return attended_values + torch.einsum("bhmij,cij->bhcim", weights, gate_position * r_v)
 
     def forward(self, x: Tensor) -> Tensor:
         projected = self.project(x).unflatten(1, (self.heads, -1))  # (B, heads, 2C/heads, H, W)
@@ -113,18 +113,18 @@ class Branch(nn.Module):
         self.stem = nn.Sequential(*conv_bn(inputs, width, 7, 2), *conv_bn(width, inner), *conv_bn(inner, width))
         heads = gcd(HEADS, width)  # a head's query needs at least one channel, also in a narrow network
         self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
-        before = width
+        channels_in = width
         for stage, depth in enumerate(depths):
             channels = 4 * width * 2**stage
             blocks = []
             for block in range(depth):
                 stride = 2 if stage and not block else 1  # the first block halves the size after its attention
-                blocks.append(AxialBlock(before, channels, heads, reach, stride))
-                before, reach = channels, reach // stride
+                blocks.append(AxialBlock(channels_in, channels, heads, reach, stride))
+                channels_in, reach = channels, reach // stride
             self.stages.append(nn.Sequential(*blocks))
             self.decoder.insert(0, nn.Conv2d(channels, channels // 2, 3, padding=1))
         if bottom:
-            self.decoder.insert(0, nn.Conv2d(before, before, 3, stride=2, padding=1))
+            self.decoder.insert(0, nn.Conv2d(channels_in, channels_in, 3, stride=2, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
@@ -133,10 +133,10 @@ class Branch(nn.Module):
         for stage in self.stages:
             x = stage(x)  # (B, 4w, H/2, W/2), (B, 8w, H/4, W/4), ...
             skips.append(x)
-        *others, last = self.decoder
-        for conv, skip in zip(others, reversed(skips[: len(others)]), strict=True):
+        *convs, last_conv = self.decoder
+        for conv, skip in zip(convs, reversed(skips[: len(convs)]), strict=True):
             x = skip + F.relu(F.interpolate(conv(x), skip.shape[-2:], mode="bilinear"))
-        return F.relu(F.interpolate(last(x), size, mode="bilinear"))
+        return F.relu(F.interpolate(last_conv(x), size, mode="bilinear"))
 
 
 def split(image: Tensor) -> Tensor:

@@ -66,12 +66,12 @@ def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.nda
     sides = [side for part in _lung_parts(air, coarse, pixel) for side in _separated(part, pixel)]
     result = np.zeros(volume.shape, bool)
     for z, values in enumerate(volume):
-        here = [side[z] for side in sides if side[z].any()]
-        if not here:
+        slice_lungs = [side[z] for side in sides if side[z].any()]
+        if not slice_lungs:
             continue
-        outline = ndimage.binary_dilation(np.logical_or.reduce(here))
+        outline = ndimage.binary_dilation(np.logical_or.reduce(slice_lungs))
         depth = _depth(body[z]) * pixel
-        dents = np.logical_or.reduce([_dents(side, depth, pixel) for side in here])
+        dents = np.logical_or.reduce([_dents(side, depth, pixel) for side in slice_lungs])
         fine = (values < threshold) & _enlarged(outline, values.shape) & ~lumen[z]
         result[z] = ndimage.binary_fill_holes(fine | _enlarged(dents, values.shape))
     return result.reshape(hu.shape)
@@ -95,12 +95,12 @@ def optimal_threshold(hu: np.ndarray) -> float:
     values = np.sort(hu, axis=None)
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=float)])
     for _ in range(50):
-        below = int(np.searchsorted(values, threshold))
-        if below in (0, len(values)):
+        n_below = int(np.searchsorted(values, threshold))
+        if n_below in (0, len(values)):
             return START
-        means = sums[below] / below, (sums[-1] - sums[below]) / (len(values) - below)
-        threshold, before = float(np.clip(sum(means) / 2, LOWEST, HIGHEST)), threshold
-        if abs(threshold - before) < 0.5:
+        means = sums[n_below] / n_below, (sums[-1] - sums[n_below]) / (len(values) - n_below)
+        threshold, old_threshold = float(np.clip(sum(means) / 2, LOWEST, HIGHEST)), threshold
+        if abs(threshold - old_threshold) < 0.5:
             break
     return threshold
 
@@ -111,24 +111,24 @@ def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float,
     An airway is a long enough chain, from slice to slice, of regions of air with an airway's size, separated from the
     lungs by a wall, that begins near the middle. In a single slice, it is a round region near the middle.
     """
-    small = np.zeros(hu.shape, bool)
-    pixel = spacing[1] ** 2
+    candidates = np.zeros(hu.shape, bool)
+    pixel_mm2 = spacing[1] ** 2
     for z, values in enumerate(hu):
-        dark, count = ndimage.label((values < WALL) & _enlarged(body[z], values.shape))
-        pixels = np.bincount(dark.ravel(), minlength=count + 1)
-        mean = np.bincount(dark.ravel(), np.maximum(values, AIR).ravel(), minlength=count + 1) / np.maximum(pixels, 1)
-        fits = (pixels * pixel >= AIRWAY_MM2[0]) & (pixels * pixel <= AIRWAY_MM2[1]) & (mean < LUMEN)
+        labels, count = ndimage.label((values < WALL) & _enlarged(body[z], values.shape))
+        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        mean = np.bincount(labels.ravel(), np.maximum(values, AIR).ravel(), minlength=count + 1) / np.maximum(sizes, 1)
+        fits = (sizes * pixel_mm2 >= AIRWAY_MM2[0]) & (sizes * pixel_mm2 <= AIRWAY_MM2[1]) & (mean < LUMEN)
         fits[0] = False
-        small[z] = fits[dark]
-    chains, count = ndimage.label(small)
-    tracheal = np.zeros(count + 1, bool)
+        candidates[z] = fits[labels]
+    chains, count = ndimage.label(candidates)
+    is_airway = np.zeros(count + 1, bool)
     for number, box in enumerate(ndimage.find_objects(chains), 1):
         top = box[0].stop - 1
         long_enough = (box[0].stop - box[0].start) * spacing[0] >= TRACHEA_MM
         if (len(hu) == 1 or long_enough) and body[top].any():
-            tracheal[number] = _begins_as_trachea(chains[box] == number, box[2].start, body[top], factor, pixel)
+            is_airway[number] = _begins_as_trachea(chains[box] == number, box[2].start, body[top], factor, pixel_mm2)
     rim = max(1, round(1.5 / spacing[1]))
-    return ndimage.binary_dilation(tracheal[chains], disk(rim)[None])
+    return ndimage.binary_dilation(is_airway[chains], disk(rim)[None])
 
 
 def _begins_as_trachea(chain: np.ndarray, left: int, body: np.ndarray, factor: int, pixel: float) -> bool:
@@ -150,8 +150,8 @@ def _lung_parts(air: np.ndarray, coarse: np.ndarray, pixel: float) -> list[np.nd
     labels, _ = ndimage.label(air)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    least = SMALLEST_MM2 / pixel**2 if len(air) == 1 else SMALLEST * sizes.sum()
-    parts = [labels == number for number in np.flatnonzero(sizes >= max(least, 1))]
+    min_size = SMALLEST_MM2 / pixel**2 if len(air) == 1 else SMALLEST * sizes.sum()
+    parts = [labels == number for number in np.flatnonzero(sizes >= max(min_size, 1))]
     return [part for part in parts if np.median(coarse[part]) > GAS]
 
 
@@ -161,9 +161,9 @@ def _separated(part: np.ndarray, pixel: float) -> list[np.ndarray]:
     for radius in SPLIT_MM:
         labels, count = ndimage.label(depth > radius / pixel)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-        large = 1 + np.flatnonzero(sizes >= SPLIT_SHARE * sizes.sum())
-        if len(large) == 2:  # each voxel goes to the nearer piece; slices count as one pixel apart
-            first, second = (ndimage.distance_transform_cdt(labels != number, "taxicab") for number in large)
+        large_labels = 1 + np.flatnonzero(sizes >= SPLIT_SHARE * sizes.sum())
+        if len(large_labels) == 2:  # each voxel goes to the nearer piece; slices count as one pixel apart
+            first, second = (ndimage.distance_transform_cdt(labels != number, "taxicab") for number in large_labels)
             return [part & (first <= second), part & (second < first)]
     return [part]
 
@@ -182,8 +182,8 @@ def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
     framed = np.pad(body, 1)
     for image in (framed, framed.T):
         for side, frame in ((1, 0), (-2, -1)):
-            if len(at := np.flatnonzero(image[side])):
-                image[frame, at[0] : at[-1] + 1] = True
+            if len(indices := np.flatnonzero(image[side])):
+                image[frame, indices[0] : indices[-1] + 1] = True
     return ndimage.binary_fill_holes(framed)[1:-1, 1:-1]
 
 
@@ -197,10 +197,10 @@ def _closed(mask: np.ndarray, radius: float) -> np.ndarray:
     """Return ``mask`` (h, w) bool closed with a disc, as if the image had no border; holes are filled."""
     reach = int(np.ceil(radius)) + 1
     (box,) = ndimage.find_objects(mask.astype(int))
-    wide = np.pad(mask[box], reach)
-    closed = _depth(ndimage.distance_transform_edt(~wide) <= radius) > radius
+    padded = np.pad(mask[box], reach)
+    closed = _depth(ndimage.distance_transform_edt(~padded) <= radius) > radius
     result = mask.copy()
-    result[box] |= ndimage.binary_fill_holes(closed | wide)[reach:-reach, reach:-reach]
+    result[box] |= ndimage.binary_fill_holes(closed | padded)[reach:-reach, reach:-reach]
     return result
 
 

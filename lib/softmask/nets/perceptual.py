@@ -70,16 +70,16 @@ class Perceptual(nn.Module):
     def forward(self, image: Tensor, reference: Tensor) -> Tensor:
         """Return the loss, a scalar, of images (B, 1, H, W) in [0, 1], without a gradient for ``reference``."""
         with torch.no_grad():
-            expected = self.features(reference)
-        return F.mse_loss(self.features(image), expected)
+            reference_features = self.features(reference)
+        return F.mse_loss(self.features(image), reference_features)
 
 
 def weights_file() -> Path | None:
     """Return the file of VGG19's weights, if any. Raises DataError if ``SOFTMASK_VGG19`` names a missing one."""
-    named = os.environ.get("SOFTMASK_VGG19")
-    path = Path(named or Path(torch.hub.get_dir(), "checkpoints", HUB_FILE))
-    if named and not path.is_file():
-        raise DataError(f"SOFTMASK_VGG19 = {named!r} is not a file; set it to the VGG19 weights (.pth or .safetensors)")
+    file = os.environ.get("SOFTMASK_VGG19")
+    path = Path(file or Path(torch.hub.get_dir(), "checkpoints", HUB_FILE))
+    if file and not path.is_file():
+        raise DataError(f"SOFTMASK_VGG19 = {file!r} is not a file; set it to the VGG19 weights (.pth or .safetensors)")
     return path if path.is_file() else None
 
 
@@ -89,14 +89,14 @@ def _read(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        safe = path.suffix == ".safetensors"
-        weights = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        is_safetensors = path.suffix == ".safetensors"
+        weights = load_file(path) if is_safetensors else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         raise DataError(f"{path}: cannot be read as weights ({brief(error)}); {AGAIN}") from error
     for name, value in wanted.items():
         tensor = weights.get(f"features.{name}") if isinstance(weights, dict) else None
         if not isinstance(tensor, Tensor) or tensor.shape != value.shape:
             state = f"of shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else "missing"
-            wrong = f"features.{name} is {state}, not {tuple(value.shape)}"
-            raise DataError(f"{path}: no weights of VGG19: {wrong}; {AGAIN}")
+            problem = f"features.{name} is {state}, not {tuple(value.shape)}"
+            raise DataError(f"{path}: no weights of VGG19: {problem}; {AGAIN}")
     return {name: weights[f"features.{name}"].float() for name in wanted}

@@ -85,10 +85,10 @@ SR_NETWORKS: Mapping[str, Entry] = MappingProxyType({"srgan": Entry("srgan:Gener
 
 def entry(name: str) -> Entry:
     """Return the entry of a network. Raises ConfigError, listing the valid names, for an unknown one."""
-    known = {**NETWORKS, **SR_NETWORKS}
-    if name not in known:
+    entries = {**NETWORKS, **SR_NETWORKS}
+    if name not in entries:
         raise unknown("network", name, [*sorted(NETWORKS), *SR_NETWORKS])
-    return known[name]
+    return entries[name]
 
 
 def build(name: str, width: int | None = None, inputs: int | None = None, reduction: int = 1) -> SegmentationNet:
@@ -101,24 +101,24 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
     Raises:
         ConfigError: for an unknown name, or a width, number of channels or reduction that the network cannot have.
     """
-    known = entry(name)
-    network = known.load()
+    network_entry = entry(name)
+    network = network_entry.load()
     width = network.FULL_WIDTH if width is None else width
     inputs = getattr(network, "CHANNELS", 1) if inputs is None else inputs
-    least = getattr(network, "CHANNELS", 1)
-    narrowest = getattr(network, "NARROWEST", 1)
-    for label, number, lowest in (("width", width, narrowest), ("number of channels", inputs, least)):
+    min_channels = getattr(network, "CHANNELS", 1)
+    min_width = getattr(network, "NARROWEST", 1)
+    for label, number, lowest in (("width", width, min_width), ("number of channels", inputs, min_channels)):
         if type(number) is not int or number < lowest:
             raise ConfigError(f"the {label} of {name} must be a whole number of at least {lowest}, not {number!r}")
-    powers = reduction >= 1 and not reduction & (reduction - 1)
-    if not powers or (inputs > 1 and not known.several) or (reduction > 1 and not known.reduces):
-        kind = "images of one or several channels" if known.several else "grey images"
-        ratio = "at their size, a half, a quarter ..." if known.reduces else "at their size"
+    is_power = reduction >= 1 and not reduction & (reduction - 1)
+    if not is_power or (inputs > 1 and not network_entry.several) or (reduction > 1 and not network_entry.reduces):
+        kind = "images of one or several channels" if network_entry.several else "grey images"
+        ratio = "at their size, a half, a quarter ..." if network_entry.reduces else "at their size"
         raise ConfigError(
             f"{name} segments {kind} {ratio}; it cannot be of width {width}, with {inputs} channels, reduced by "
             f"{reduction}"
         )
-    arguments = [width, *([inputs] if known.several else []), *([reduction] if known.reduces else [])]
+    arguments = [width, *([inputs] if network_entry.several else []), *([reduction] if network_entry.reduces else [])]
     return network(*arguments)
 
 

@@ -32,12 +32,12 @@ class SegNet(SegmentationNet):
             inputs = channels
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
-        x, places = image, []
+        x, pool_indices = image, []
         for stage in self.encoder:
             x, index = F.max_pool2d(stage(x), 2, return_indices=True)  # both (B, C, H/2, W/2)
-            places.append(index)
+            pool_indices.append(index)
         for stage in reversed(self.decoder):
-            x = stage(unpool(x, places.pop()))  # (B, C', 2H, 2W)
+            x = stage(unpool(x, pool_indices.pop()))  # (B, C', 2H, 2W)
         return (x,)
 
 

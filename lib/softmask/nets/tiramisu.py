@@ -63,13 +63,13 @@ class Tiramisu(SegmentationNet):
             skips.append(channels)
             self.pool.append(nn.Sequential(*layer(channels, channels, 1), nn.MaxPool2d(2, ceil_mode=True)))
         self.bottom = DenseBlock(channels, width, BOTTOM)
-        new = BOTTOM * width
+        new_channels = BOTTOM * width
         for count in reversed(DOWN):
-            self.up.append(nn.ConvTranspose2d(new, new, 3, stride=2, padding=1, output_padding=1))
-            channels = new + skips.pop()
+            self.up.append(nn.ConvTranspose2d(new_channels, new_channels, 3, stride=2, padding=1, output_padding=1))
+            channels = new_channels + skips.pop()
             self.merge.append(DenseBlock(channels, width, count))
-            new = count * width
-        self.head = nn.Conv2d(channels + new, 1, 1)
+            new_channels = count * width
+        self.head = nn.Conv2d(channels + new_channels, 1, 1)
         gaussian(self)
 
     def outputs(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -77,8 +77,8 @@ class Tiramisu(SegmentationNet):
         for dense, pool in zip(self.down, self.pool, strict=True):
             skips.append(dense(x)[1])
             x = pool(skips[-1])  # (B, C, H/2, W/2), last (B, C, H/32, W/32), rounded up
-        new, x = self.bottom(x)
+        new_maps, x = self.bottom(x)
         for up, dense in zip(self.up, self.merge, strict=True):
             skip = skips.pop()
-            new, x = dense(torch.cat([up(new)[..., : skip.shape[-2], : skip.shape[-1]], skip], dim=1))
+            new_maps, x = dense(torch.cat([up(new_maps)[..., : skip.shape[-2], : skip.shape[-1]], skip], dim=1))
         return (self.head(x),)

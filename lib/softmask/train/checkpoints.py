@@ -65,33 +65,33 @@ def load(path: Path, fingerprint: Mapping[str, str]) -> Checkpoint:
         return Checkpoint()
     data = path.read_bytes()  # not in the try block: a file that cannot be read now may be intact
     try:
-        written, checkpoint = _parse(data)
+        written_fingerprint, checkpoint = _parse(data)
     except MemoryError:
         raise
     except Exception as error:  # changed bytes can cause nearly any exception
         suffix, reason = "damaged", f"is damaged ({brief(error)})"
     else:
-        differs = [name for name, value in fingerprint.items() if written.get(name) != value]
-        if not differs:
+        changed_names = [name for name, value in fingerprint.items() if written_fingerprint.get(name) != value]
+        if not changed_names:
             return checkpoint
-        suffix, reason = "other", f"is of a training run with other {', '.join(differs)}"
-    aside = path.with_suffix(f".{suffix}")
-    path.replace(aside)
-    _log.warning("%s %s; it is kept as %s, and training starts over", path, reason, aside.name)
+        suffix, reason = "other", f"is of a training run with other {', '.join(changed_names)}"
+    aside_path = path.with_suffix(f".{suffix}")
+    path.replace(aside_path)
+    _log.warning("%s %s; it is kept as %s, and training starts over", path, reason, aside_path.name)
     return Checkpoint()
 
 
 def _parse(data: bytes) -> tuple[dict[str, str], Checkpoint]:
     """Return fingerprint and checkpoint from the bytes of a file. Raises for a changed bit, which torch would miss."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        changed = archive.testzip()
-    if changed is not None:
-        raise ValueError(f"wrong checksum of {changed}")
+        bad_member = archive.testzip()
+    if bad_member is not None:
+        raise ValueError(f"wrong checksum of {bad_member}")
     content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if content.pop("format") != FORMAT:
         raise ValueError(f"not of format {FORMAT}")
     fingerprint = dict(content.pop("fingerprint"))
     if content.keys() != vars(Checkpoint()).keys():
-        odd = sorted(map(str, content.keys() ^ vars(Checkpoint()).keys()))
-        raise ValueError(f"missing or unexpected checkpoint fields: {', '.join(odd)}")
+        odd_fields = sorted(map(str, content.keys() ^ vars(Checkpoint()).keys()))
+        raise ValueError(f"missing or unexpected checkpoint fields: {', '.join(odd_fields)}")
     return fingerprint, Checkpoint(**content)

@@ -43,12 +43,12 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
     """Forbid, on the CPU only, algorithms whose order of summation varies between runs. CUDA stays fast."""
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(before or device.type == "cpu")
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(was_deterministic or device.type == "cpu")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(was_deterministic)
 
 
 def pick() -> torch.device:

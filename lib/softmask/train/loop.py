@@ -88,8 +88,8 @@ class Settings:
     def rate(self, step: int, steps: int, since: int | None = None) -> float:
         """Return the learning rate at ``step`` (from 0) of ``steps``: constant in the epochs of ``hold``, then poly. If
         the warm-up ended at step ``since``, the rate rises from a tenth of this value over ``ramp`` steps."""
-        held = steps * self.hold // self.epochs
-        rate = self.learning_rate * (1 - max(step - held, 0) / (steps - held)) ** self.power
+        hold_steps = steps * self.hold // self.epochs
+        rate = self.learning_rate * (1 - max(step - hold_steps, 0) / (steps - hold_steps)) ** self.power
         if since is None or step >= since + self.ramp:
             return rate
         return rate * (RAMP_START + (1 - RAMP_START) * (step - since) / self.ramp)
@@ -131,20 +131,20 @@ class Start:
         """Return the first epoch (from 0) after the warm-up, given the ``curves`` of the epochs so far; None if the
         next epoch still belongs to the warm-up."""
         validation = curves.get("validation_dice", ())
-        learnt = self.baseline + WARMUP_END * (1 - self.baseline)
+        threshold = self.baseline + WARMUP_END * (1 - self.baseline)
         for epoch in range(max(map(len, curves.values()), default=0) + 1):
-            if epoch == self.warmup or (epoch and validation and validation[epoch - 1] > learnt):
+            if epoch == self.warmup or (epoch and validation and validation[epoch - 1] > threshold):
                 return epoch
         return None
 
     def failed(self, curves: Curves) -> bool:
         """Return whether the training has failed, given the ``curves`` of the epochs so far."""
-        validation, first = curves.get("validation_dice", ()), self.first(curves)
-        if not validation or first is None or self.epochs * self.steps < MIN_STEPS:
+        validation, first_epoch = curves.get("validation_dice", ()), self.first(curves)
+        if not validation or first_epoch is None or self.epochs * self.steps < MIN_STEPS:
             return False
-        given = math.ceil(max(FAILURE_WINDOW * self.epochs * self.steps, MIN_STEPS) / self.steps)  # epochs
-        given = min(given, self.epochs - first)
-        windows = (validation[start : start + given] for start in range(first, len(validation) - given + 1))
+        n_epochs = math.ceil(max(FAILURE_WINDOW * self.epochs * self.steps, MIN_STEPS) / self.steps)
+        n_epochs = min(n_epochs, self.epochs - first_epoch)
+        windows = (validation[start : start + n_epochs] for start in range(first_epoch, len(validation) - n_epochs + 1))
         return any(max(window) < self.baseline + FAILED_BELOW for window in windows)
 
 
@@ -214,8 +214,8 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
     settings, seed, start, device = task.settings, task.seed, task.start, task.images.device
     modules, optimisers = task.objective.modules, task.objective.optimisers
     network, path = modules["network"], Path(folder) / "checkpoint.pt"
-    parts = {f"module {key}": module for key, module in modules.items()}
-    parts |= {f"optimiser {key}": optimiser for key, optimiser in optimisers.items()}
+    components = {f"module {key}": module for key, module in modules.items()}
+    components |= {f"optimiser {key}": optimiser for key, optimiser in optimisers.items()}
     fingerprint = {
         "name": name,
         "losses": repr([(loss, float(weight)) for loss, weight in task.losses]),
@@ -226,47 +226,47 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
     }
     state = checkpoints.load(path, fingerprint)
     if state.epochs:  # of an interrupted training
-        for key, part in parts.items():
-            part.load_state_dict(state.states[key])
+        for key, component in components.items():
+            component.load_state_dict(state.states[key])
         if progress:
             progress(state.epochs, settings.epochs, state.curves)
     with deterministic(device):
         for epoch in range(state.epochs, settings.epochs):
             if start.failed(state.curves):
                 break
-            began = time.perf_counter()
-            first = start.first(state.curves)  # first epoch after the warm-up; None: not known yet
-            if start.ramps and epoch == first:
+            start_time = time.perf_counter()
+            first_epoch = start.first(state.curves)  # first epoch after the warm-up; None: not known yet
+            if start.ramps and epoch == first_epoch:
                 # The weights of the soft losses make the gradients a hundred times as large now. Adam would divide
                 # them by the root of the old mean of their squares, and its first steps would be far too large.
                 optimisers["network"].state.clear()
             batches = _batches(task.n, settings, generator(seed, "batches", epoch)).to(device)  # (steps, B)
-            done, steps = epoch * len(batches), settings.epochs * len(batches)
-            since = first * len(batches) if start.ramps and first is not None else None
-            followed = start.losses if first is None else [loss for loss, _ in task.losses]
+            steps_done, steps = epoch * len(batches), settings.epochs * len(batches)
+            ramp_start = first_epoch * len(batches) if start.ramps and first_epoch is not None else None
+            followed = start.losses if first_epoch is None else [loss for loss, _ in task.losses]
             examples = task.examples(epoch)
             for module in modules.values():
                 module.train()
-            rows = []
+            step_values = []
             try:
                 with seeded(derived(seed, "dropout", epoch)):
-                    for step, chosen in enumerate(batches, start=done):
+                    for step, indices in enumerate(batches, start=steps_done):
                         for optimiser in optimisers.values():
-                            optimiser.param_groups[0]["lr"] = settings.rate(step, steps, since)
-                        values = task.objective.step(examples(chosen), followed)
-                        rows.append(torch.stack(list(values.values())))
+                            optimiser.param_groups[0]["lr"] = settings.rate(step, steps, ramp_start)
+                        values = task.objective.step(examples(indices), followed)
+                        step_values.append(torch.stack(list(values.values())))
                 # Check all steps at once: a check after each step would synchronise the GPU every time.
-                table = torch.stack(rows).cpu()  # (steps, values)
+                table = torch.stack(step_values).cpu()  # (steps, values)
                 _check_finite(table, list(values), batches.cpu(), task)
                 numbers = _means(table, list(values), task.losses)
-                numbers["learning_rate"] = settings.rate(done, steps, since)
+                numbers["learning_rate"] = settings.rate(steps_done, steps, ramp_start)
                 if start.ramps:
-                    numbers["warmup"] = float(first is None)
+                    numbers["warmup"] = float(first_epoch is None)
                 numbers |= task.validate()
             except NotFinite as error:
-                kept = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
+                hint = f"the last good checkpoint is kept at {path}" if epoch else "there is no checkpoint yet"
                 raise TrainingError(
-                    f"{name}: epoch {epoch + 1}, {error}; {kept}. Check the named images or losses, or lower the "
+                    f"{name}: epoch {epoch + 1}, {error}; {hint}. Check the named images or losses, or lower the "
                     "learning rate"
                 ) from error
             for key, value in numbers.items():
@@ -277,17 +277,17 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
                 if not state.best or score > state.best_value:
                     state.best_value = score
                     state.best = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-            state.seconds += time.perf_counter() - began
-            state.states = {key: part.state_dict() for key, part in parts.items()}
+            state.seconds += time.perf_counter() - start_time
+            state.states = {key: component.state_dict() for key, component in components.items()}
             checkpoints.save(path, state, fingerprint)
             if progress:
                 progress(epoch + 1, settings.epochs, state.curves)
-    best = settings.epochs
+    best_epoch = settings.epochs
     if task.keeps_best:
         network.load_state_dict(state.best)
-        first = start.first(state.curves)
-        best = first + int(np.argmax(state.curves["validation_dice"][first:])) + 1
-    return Outcome(state.curves, best, state.seconds, start.failed(state.curves))
+        first_epoch = start.first(state.curves)
+        best_epoch = first_epoch + int(np.argmax(state.curves["validation_dice"][first_epoch:])) + 1
+    return Outcome(state.curves, best_epoch, state.seconds, start.failed(state.curves))
 
 
 def digest(*tensors: torch.Tensor) -> str:
@@ -306,19 +306,19 @@ def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[
     """Return the means over the steps of ``table`` (steps, values) by name, and the sum of the losses, both without
     losses that are used only in the warm-up."""
     means = dict(zip(names, table.double().mean(0).tolist(), strict=True))
-    own = {f"loss_{name}" for name, _ in losses}
-    means = {key: mean for key, mean in means.items() if key in own or not key.startswith("loss_")}
-    return {"train_loss": sum(mean for key, mean in means.items() if key in own), **means}
+    loss_keys = {f"loss_{name}" for name, _ in losses}
+    means = {key: mean for key, mean in means.items() if key in loss_keys or not key.startswith("loss_")}
+    return {"train_loss": sum(mean for key, mean in means.items() if key in loss_keys), **means}
 
 
 def _check_finite(table: torch.Tensor, names: Sequence[str], batches: torch.Tensor, task: Task) -> None:
     """Raise NotFinite for the first row of ``table`` (steps, values) that is not finite, or if weights are not."""
     for step, row in enumerate(table):
         if not row.isfinite().all():
-            chosen = batches[step] % len(task.images)
-            bad = [int(i) for i in chosen if not task.images[i].isfinite().all()]
-            wrong = ", ".join(name for name, value in zip(names, row, strict=True) if not value.isfinite())
-            culprit = f"training images {bad} (from 0)" if bad else wrong
+            indices = batches[step] % len(task.images)
+            bad_indices = [int(i) for i in indices if not task.images[i].isfinite().all()]
+            bad_names = ", ".join(name for name, value in zip(names, row, strict=True) if not value.isfinite())
+            culprit = f"training images {bad_indices} (from 0)" if bad_indices else bad_names
             raise NotFinite(f"batch {step + 1} of {len(batches)}: NaN or infinite numbers in {culprit}")
     for name, module in task.objective.modules.items():
         for key, value in module.state_dict().items():

@@ -206,12 +206,12 @@ def split(losses: Weighted) -> tuple[Weighted, Weighted]:
     Raises ConfigError as :func:`check` does, and for two adversarial losses or no pixel loss.
     """
     check(losses, LOSSES)
-    pixel = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
-    adversarial = [(name, weight) for name, weight in losses if not isinstance(LOSSES[name], Loss)]
-    if not pixel or len(adversarial) > 1:
+    pixel_losses = [(name, weight) for name, weight in losses if isinstance(LOSSES[name], Loss)]
+    adversarial_losses = [(name, weight) for name, weight in losses if not isinstance(LOSSES[name], Loss)]
+    if not pixel_losses or len(adversarial_losses) > 1:
         names = [name for name, _ in losses]
         raise ConfigError(f"the losses {names} must name a loss of pixels, and one GAN loss at most")
-    return pixel, adversarial
+    return pixel_losses, adversarial_losses
 
 
 def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) -> dict[str, torch.Tensor]:

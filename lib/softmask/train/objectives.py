@@ -83,24 +83,24 @@ class Discriminator(Adversary):
         """Update the discriminator once on the inputs ``real`` and ``fake``, which have no gradient. Returns its loss,
         and its accuracy on real and on fake inputs."""
         with autocast(self.device):
-            on_real, on_fake = self.module(*real), self.module(*fake)  # logits
-        loss = self.loss.discriminator(on_real.float(), on_fake.float())
+            real_logits, fake_logits = self.module(*real), self.module(*fake)
+        loss = self.loss.discriminator(real_logits.float(), fake_logits.float())
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
         return {
             "discriminator_loss": loss.detach(),
-            "discriminator_accuracy_real": (on_real > self.loss.boundary).float().mean(),
-            "discriminator_accuracy_fake": (on_fake <= self.loss.boundary).float().mean(),
+            "discriminator_accuracy_real": (real_logits > self.loss.boundary).float().mean(),
+            "discriminator_accuracy_fake": (fake_logits <= self.loss.boundary).float().mean(),
         }
 
     def generator_loss(self, *fake: torch.Tensor) -> torch.Tensor:
         """Return the generator's side of the loss for ``fake``, a scalar without gradient for the discriminator."""
         self.module.requires_grad_(False)
         with autocast(self.device):
-            on_fake = self.module(*fake)
+            fake_logits = self.module(*fake)
         self.module.requires_grad_(True)
-        return self.loss.generator(on_fake.float())
+        return self.loss.generator(fake_logits.float())
 
     def update(self, batch: Batch, mask: torch.Tensor) -> Values:
         """Update the discriminator on soft labels and the segmentor's ``mask`` (B, 1, H, W), which has no gradient."""
@@ -160,18 +160,18 @@ class Critic(Adversary):
         self.module.requires_grad_(False)  # the critic is not trained here
         with autocast(self.device):
             score = self.module.score(batch.images, mask, batch.masks)  # (B,)
-        printed = {self.name: self.weight * self.loss.generator(score.float())}
-        pixels = _pull(terms, [name for name in followed if name != self.name], outputs)
-        critic = _pull(printed, [name for name in followed if name == self.name], outputs)
-        lengths = torch.stack([torch.linalg.vector_norm(pull[0]) for pull in (pixels, critic)])
+        printed_terms = {self.name: self.weight * self.loss.generator(score.float())}
+        pixel_grads = _pull(terms, [name for name in followed if name != self.name], outputs)
+        critic_grads = _pull(printed_terms, [name for name in followed if name == self.name], outputs)
+        norms = torch.stack([torch.linalg.vector_norm(grads[0]) for grads in (pixel_grads, critic_grads)])
         factor = self.module.factor
-        if self.loss.share is not None and factor == 0 and (lengths > 0).all():  # the first step with both
-            factor.copy_(self.loss.share / (1 - self.loss.share) * lengths[0] / lengths[1])
-        terms[self.name] = factor * printed[self.name]
-        torch.autograd.backward(outputs, [ours + factor * its for ours, its in zip(pixels, critic, strict=True)])
+        if self.loss.share is not None and factor == 0 and (norms > 0).all():  # the first step with both
+            factor.copy_(self.loss.share / (1 - self.loss.share) * norms[0] / norms[1])
+        terms[self.name] = factor * printed_terms[self.name]
+        torch.autograd.backward(outputs, [p + factor * c for p, c in zip(pixel_grads, critic_grads, strict=True)])
         self.module.requires_grad_(True)
-        pixel, adversarial = lengths[0], factor * lengths[1]
-        share = adversarial / (pixel + adversarial).clamp_min(torch.finfo(lengths.dtype).tiny)
+        pixel_norm, critic_norm = norms[0], factor * norms[1]
+        share = critic_norm / (pixel_norm + critic_norm).clamp_min(torch.finfo(norms.dtype).tiny)
         return {"adversarial_share": share}
 
 
@@ -196,19 +196,19 @@ class Segmentation:
         """Create the optimisers, and the adversary that the losses name, with ``width`` channels and initialised from
         ``seed``. The loop sets the learning rate; the number of ``steps`` decides whether networks are compiled."""
         self.device = device
-        self.pixel, adversarial = split(losses)
+        self.pixel, adversarial_losses = split(losses)
         self.modules: dict[str, nn.Module] = {"network": network}
         adam = torch.optim.Adam(network.parameters(), learning_rate, weight_decay=network.WEIGHT_DECAY, fused=True)
         self.optimisers = {"network": adam}
         self.outputs = compiled(_Outputs(network), device, steps)
         self.adversary: Discriminator | Critic | None = None
-        for name, weight in adversarial:
+        for name, weight in adversarial_losses:
             loss = LOSSES[name]
-            about = {"name": name, "weight": weight, "learning_rate": learning_rate, "seed": seed, "steps": steps}
+            options = {"name": name, "weight": weight, "learning_rate": learning_rate, "seed": seed, "steps": steps}
             if isinstance(loss, WassersteinLoss):
-                self.adversary = Critic(loss, CRITICS[loss.critic], width, device, **about)
+                self.adversary = Critic(loss, CRITICS[loss.critic], width, device, **options)
             else:
-                self.adversary = Discriminator(loss, PixelDiscriminator, width, device, betas=(0.5, 0.999), **about)
+                self.adversary = Discriminator(loss, PixelDiscriminator, width, device, betas=(0.5, 0.999), **options)
             self.modules[self.adversary.NAME] = self.adversary.module
             self.optimisers[self.adversary.NAME] = self.adversary.optimiser
 
@@ -221,20 +221,20 @@ class Segmentation:
         with autocast(self.device):
             outputs = self.outputs(batch.images)  # each (B, 1, H, W)
         outputs = [logits.float() for logits in outputs]
-        judged = {}
+        adversary_values = {}
         if self.adversary:
             batch = batch._replace(images=beside(outputs[0], batch.images))
             # before the losses, because the order decides the last bits of the summed gradients at the output
             mask = self.adversary.mask(outputs[0])
-            judged = self.adversary.update(batch, mask.detach())
+            adversary_values = self.adversary.update(batch, mask.detach())
         terms = weighted(outputs, batch, self.pixel)
         self.optimisers["network"].zero_grad()
         if self.adversary:
-            judged = self.adversary.backward(batch, mask, outputs, terms, followed) | judged
+            adversary_values = self.adversary.backward(batch, mask, outputs, terms, followed) | adversary_values
         else:
             sum(terms[name] for name in followed).backward()
         self.optimisers["network"].step()
-        return {f"loss_{name}": term.detach() for name, term in terms.items()} | judged
+        return {f"loss_{name}": term.detach() for name, term in terms.items()} | adversary_values
 
 
 class _Outputs(nn.Module):

@@ -75,13 +75,13 @@ def train(
     arrays = (data.train.images, data.train.masks, soft)  # on the CPU the tensors share their memory
     batch = Batch(*(torch.as_tensor(array, dtype=torch.get_default_dtype(), device=device) for array in arrays))
 
-    warm = []  # losses of the warm-up, which only networks with a soft loss have
+    warmup_losses = []  # losses of the warm-up, which only networks with a soft loss have
     if uses_tanh(losses):
-        warm = [loss for loss, _ in losses if loss.startswith("dice")] or ["dice"]
-    added = [(loss, 1.0) for loss in warm if loss not in dict(losses)]
+        warmup_losses = [loss for loss, _ in losses if loss.startswith("dice")] or ["dice"]
+    added_losses = [(loss, 1.0) for loss in warmup_losses if loss not in dict(losses)]
     objective = Segmentation(
         network.to(device, memory_format=torch.channels_last),
-        [*losses, *added],
+        [*losses, *added_losses],
         device,
         settings.learning_rate,
         width=settings.discriminator_width,
@@ -90,10 +90,10 @@ def train(
     )
     start = Start(
         baseline(data.validation.masks[:, 0] >= 0.5, upright),
-        settings.warmup if warm else 0,
+        settings.warmup if warmup_losses else 0,
         settings.epochs,
         settings.steps(n) // settings.epochs,
-        warm,
+        warmup_losses,
     )
 
     def examples(epoch: int) -> Callable[[torch.Tensor], Batch]:
@@ -103,8 +103,8 @@ def train(
     def validate() -> dict[str, float]:
         return {"validation_dice": validation_dice(network, data.validation, upright)}
 
-    held = map(torch.as_tensor, (data.validation.images, data.validation.masks))
-    depends_on = {"label": label, "data": digest(*batch, *held)}
+    validation_tensors = map(torch.as_tensor, (data.validation.images, data.validation.masks))
+    depends_on = {"label": label, "data": digest(*batch, *validation_tensors)}
     task = Task(objective, losses, settings, seed, start, batch.images, n, examples, validate, depends_on)
     return fit(task, folder, name=name, progress=progress)
 
@@ -136,13 +136,13 @@ def evaluate(
     """Return the results of ``call`` for ``images`` (N, C, H, W), (N, ...) float32, computed in batches on the
     network's device, with the ``network`` in evaluation mode."""
     device = next(network.parameters()).device
-    training = network.training
+    was_training = network.training
     network.eval()
     try:
         batches = torch.as_tensor(images, dtype=torch.get_default_dtype()).split(batch_size)
         return torch.cat([call(batch.to(device)).cpu() for batch in batches]).numpy()
     finally:
-        network.train(training)
+        network.train(was_training)
 
 
 def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
@@ -159,8 +159,8 @@ def draw(n: int, size: int, source: torch.Generator, upright: bool = False) -> t
     zoom in percent, because the scanner's operator chooses how much of the image the body fills.
     """
     flips = torch.randint(0, 2, (n, 3), generator=source)
-    most = int(size * (UPRIGHT_SHIFT if upright else SHIFT))
-    shifts = torch.randint(-most, most + 1, (n, 2), generator=source)
+    max_shift = int(size * (UPRIGHT_SHIFT if upright else SHIFT))
+    shifts = torch.randint(-max_shift, max_shift + 1, (n, 2), generator=source)
     if not upright:
         return torch.cat([flips, shifts], dim=1)
     flips[:, :2] = 0
@@ -195,9 +195,9 @@ def _source(moves: torch.Tensor, size: int, factor: int) -> tuple[torch.Tensor, 
     columns = torch.where(transposed == 1, row, column)
     rows = torch.where(upside == 1, size - 1 - rows, rows) + factor * down
     columns = torch.where(mirrored == 1, size - 1 - columns, columns) + factor * right
-    for shown in percent:  # a smaller zoom takes pixels farther from the middle
+    for zoom in percent:  # a smaller zoom takes pixels farther from the middle
         middle = (size - 1) / 2
-        rows, columns = (((at - middle) * (100 / shown) + middle).round().long() for at in (rows, columns))
+        rows, columns = (((index - middle) * (100 / zoom) + middle).round().long() for index in (rows, columns))
     inside = ((rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)).unsqueeze(1)
     return (rows.clamp(0, size - 1) * size + columns.clamp(0, size - 1)).view(b, 1, -1), inside
 

@@ -93,7 +93,7 @@ class SuperResolution:
         with autocast(self.device):
             fake = self.upscaled(degrade(high))  # (B, 1, P, P)
         fake = fake.float()
-        judged = self.adversary.update_on([high], [fake.detach()]) if "adversarial" in followed else {}
+        adversary_values = self.adversary.update_on([high], [fake.detach()]) if "adversarial" in followed else {}
         with autocast(self.device):
             terms = {
                 name: weight * self.distances[name](fake, high) for name, weight in self.losses if name in followed
@@ -101,7 +101,7 @@ class SuperResolution:
         self.optimisers["network"].zero_grad()
         sum(terms.values()).backward()
         self.optimisers["network"].step()
-        return {f"loss_{name}": term.detach() for name, term in terms.items()} | judged
+        return {f"loss_{name}": term.detach() for name, term in terms.items()} | adversary_values
 
 
 def train_super_resolution(
@@ -139,7 +139,7 @@ def train_super_resolution(
                 f"the {part_name} images are {n} x {channels} x {height} x {width}; super-resolution needs grey square "
                 f"images, N x 1 x S x S, with an S that {SCALE} divides"
             )
-    device, high = pick(), data.validation.images
+    device, validation_images = pick(), data.validation.images
     images = torch.as_tensor(data.train.images, dtype=torch.get_default_dtype(), device=device)
     size = images.shape[-1]
     n = len(images) * patches_in(size)
@@ -158,10 +158,10 @@ def train_super_resolution(
         return batch
 
     def validate() -> dict[str, float]:
-        return {"validation_psnr": psnr(network, high, settings.batch_size)}
+        return {"validation_psnr": psnr(network, validation_images, settings.batch_size)}
 
     depends_on = {
-        "data": digest(images, torch.as_tensor(high)),
+        "data": digest(images, torch.as_tensor(validation_images)),
         "features": repr([perceptual.digest() for perceptual in objective.perceptual.values()]),
     }
     task = Task(objective, losses, settings, seed, start, images, n, examples, validate, depends_on, keeps_best=False)
