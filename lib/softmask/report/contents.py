@@ -107,18 +107,18 @@ def read(run: str) -> Contents:
     A file that cannot be read makes only its own entry ``damaged``, with the reason; a damaged ``state.json`` raises
     DataError.
     """
-    results, drawn = output_root() / "results" / run, output_root() / "figures" / run
-    read = Contents([], [], [], _notebooks(results / "state.json"))
+    results, figures = output_root() / "results" / run, output_root() / "figures" / run
+    contents = Contents([], [], [], _notebooks(results / "state.json"))
     for name in NAMES:
         paper = papers.load(name)
-        read.tables.extend(_table(results, name, table) for table in paper.tables)
-        read.figures.extend(_figure(drawn, name, *figure) for figure in paper.figures.items())
-        read.claims.extend(_claims(results, name))
+        contents.tables.extend(_table(results, name, table) for table in paper.tables)
+        contents.figures.extend(_figure(figures, name, *figure) for figure in paper.figures.items())
+        contents.claims.extend(_claims(results, name))
     for path in sorted((results / "tables" / WORKBOOK).glob("*.csv")):
-        read.tables.append(_table(results, WORKBOOK, path.stem))
-    for path in sorted((drawn / WORKBOOK).glob("*.png")):
-        read.figures.append(_figure(drawn, WORKBOOK, path.stem))
-    return read
+        contents.tables.append(_table(results, WORKBOOK, path.stem))
+    for path in sorted((figures / WORKBOOK).glob("*.png")):
+        contents.figures.append(_figure(figures, WORKBOOK, path.stem))
+    return contents
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
@@ -127,69 +127,69 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
     Raises:
         DataError: names the file that is missing, cannot be read, or lacks expected content, and the remedy.
     """
-    frame, beside = tables.read(path), path.with_suffix(".json")
-    about = read_json(beside, AGAIN)
+    frame, json_path = tables.read(path), path.with_suffix(".json")
+    content = read_json(json_path, AGAIN)
     if frame.loc[frame["data"] != "", ["n_images", "n_seeds"]].isna().any(axis=None):
         raise DataError(f"{path}: a measured number has no count of images or seeds; {AGAIN}")
     try:
-        notes = {tuple(key): str(note) for *key, note in about["notes"]}
+        notes = {tuple(key): str(note) for *key, note in content["notes"]}
         keys = zip(frame["row"], frame["dataset"], frame["metric"], strict=True)
         frame["note"] = [notes.get(key, "") for key in keys]
-        frame["unit"] = [str(about["units"][metric]) for metric in frame["metric"]]
-        provenance.lines(about["provenance"])  # raises an error where it cannot be read
+        frame["unit"] = [str(content["units"][metric]) for metric in frame["metric"]]
+        provenance.lines(content["provenance"])  # raises an error where it cannot be read
         for key in ("title", "caption", "measured", "notebook"):
-            about[key] = str(about[key])
+            content[key] = str(content[key])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{beside}: does not hold what it should ({error!r}); {AGAIN}") from error
-    return frame, about
+        raise DataError(f"{json_path}: does not hold what it should ({error!r}); {AGAIN}") from error
+    return frame, content
 
 
 def _table(results: Path, paper: str, name: str) -> TableEntry:
     printed = printed_table(paper, name)
-    about = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
-    entry = TableEntry(paper, name, *about, NOT_RUN, tuple(join(ResultTable(paper, name, "", "", []))))
+    heading = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
+    entry = TableEntry(paper, name, *heading, NOT_RUN, tuple(join(ResultTable(paper, name, "", "", []))))
     path = results / "tables" / paper / f"{name}.csv"
     if not path.exists():
         return entry
     try:
-        frame, beside = read_table(path)
+        frame, content = read_table(path)
         cells = tuple(_joined(path, frame, entry.cells))
     except DataError as error:
         return replace(entry, status=DAMAGED, why=str(error).replace(f"{results}/", ""))
-    run = [cell.run for cell in cells]
-    status = FILLED if all(run) else PARTLY if any(run) else NOT_RUN
-    words = {key: beside[key] for key in ("title", "caption", "measured", "notebook", "provenance")}
-    return replace(entry, status=status, cells=cells, **words)
+    measured = [cell.run for cell in cells]
+    status = FILLED if all(measured) else PARTLY if any(measured) else NOT_RUN
+    fields = {key: content[key] for key in ("title", "caption", "measured", "notebook", "provenance")}
+    return replace(entry, status=status, cells=cells, **fields)
 
 
 def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell]) -> Iterator[JoinedCell]:
-    prints = {cell.key: cell for cell in printed}
+    printed_cells = {cell.key: cell for cell in printed}
     for line in frame.rename(columns={"data": "source"}).to_dict("records"):
         key = (line["row"], line["dataset"], line["metric"])
-        cell = prints.pop(key, None)
+        cell = printed_cells.pop(key, None)
         if cell and not np.isclose(cell.paper_mean, line["paper_mean"], rtol=1e-5, atol=0, equal_nan=True):
             raise DataError(f"{path}: holds another printed number for {' / '.join(key)}; {AGAIN}")
         fields = {name: line[name] for name in JoinedCell.__dataclass_fields__ if name in line}
         if not line["source"]:
             fields |= {"n_images": None, "n_seeds": None}
         yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.paper_text if cell else "")
-    if prints:
-        raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(prints)))}; {AGAIN}")
+    if printed_cells:
+        raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(printed_cells)))}; {AGAIN}")
 
 
 def _figure(folder: Path, paper: str, name: str, shows: str = "") -> FigureEntry:
-    parts = [] if paper == WORKBOOK else sorted((folder / paper).glob(f"{name}-*.png"))
+    paths = [] if paper == WORKBOOK else sorted((folder / paper).glob(f"{name}-*.png"))
     pictures = []
-    for path in [folder / paper / f"{name}.png", *parts]:
+    for path in [folder / paper / f"{name}.png", *paths]:
         if not path.exists():
             continue
         try:
-            beside = read_json(path.with_suffix(".json"), AGAIN)
-            words = {key: str(beside[key]) for key in ("caption", "alt", "missing", "notebook")}
+            content = read_json(path.with_suffix(".json"), AGAIN)
+            fields = {key: str(content[key]) for key in ("caption", "alt", "missing", "notebook")}
             png = path.read_bytes()
             with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
                 image.verify()
-            pictures.append(Picture(path.stem, png, **words))
+            pictures.append(Picture(path.stem, png, **fields))
         except (KeyError, TypeError, DataError) as error:
             why = f"{path.stem}: its JSON cannot be used ({error}); {AGAIN}"
             return FigureEntry(paper, name, shows, DAMAGED, why=why.replace(f"{folder}/", ""))
@@ -203,11 +203,11 @@ def _figure(folder: Path, paper: str, name: str, shows: str = "") -> FigureEntry
 def _claims(results: Path, paper: str) -> list[ClaimEntry]:
     path, claims = results / "claims" / f"{paper}.json", papers.load(paper).claims
     try:
-        known = verdicts.read(path) if path.exists() else {}
+        by_claim = verdicts.read(path) if path.exists() else {}
     except DataError as error:
         why = str(error).replace(f"{results}/", "")
         return [ClaimEntry(claim.words, DAMAGED, why, paper=paper, quote=claim.quote) for claim in claims]
-    fields = [known.get(claim.words, {"claim": claim.words, "verdict": NOT_RUN}) for claim in claims]
+    fields = [by_claim.get(claim.words, {"claim": claim.words, "verdict": NOT_RUN}) for claim in claims]
     return [ClaimEntry(**each, paper=paper, quote=claim.quote) for each, claim in zip(fields, claims, strict=True)]
 
 
@@ -241,9 +241,9 @@ class State(NamedTuple):
     @property
     def on_real_data(self) -> str:
         """Number of cells on real data, such as ``107 of 122``, and how many of them on a substitute."""
-        substitute = self.sources[SUBSTITUTE]
-        counted = f"{self.sources['real'] + substitute} of {self.cells}"
-        return f"{counted} ({substitute} on a substitute)" if substitute else counted
+        n_substitute = self.sources[SUBSTITUTE]
+        text = f"{self.sources['real'] + n_substitute} of {self.cells}"
+        return f"{text} ({n_substitute} on a substitute)" if n_substitute else text
 
 
 def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
@@ -284,22 +284,22 @@ def frame(contents: Contents) -> pd.DataFrame:
 def others(run: str) -> list[str]:
     """Return the names of the other runs with tables, except runs of profiles that are no result."""
     names = sorted(path.parent.name for path in (output_root() / "results").glob("*/tables"))
-    results = {name for name, profile in PROFILES.items() if profile.is_result}
-    return [name for name in names if name != run and name.partition("-")[0] in results]
+    profiles = {name for name, profile in PROFILES.items() if profile.is_result}
+    return [name for name in names if name != run and name.partition("-")[0] in profiles]
 
 
 def claim_words(claim: str) -> str:
     """Return a claim as people write it: ``lgan_regression`` becomes ``LGAN regression``, ``table-1`` ``table 1``."""
 
-    def named(match: re.Match) -> str:
+    def display_name(match: re.Match) -> str:
         for kind in ("rows", "datasets"):
-            shown = papers.display(kind, match[0]).removeprefix("+ ")
+            name = papers.display(kind, match[0]).removeprefix("+ ")
             # an ordinary word that is also a row's name, such as "all", stays; names of data sets are never words
-            if shown != match[0] and (
-                kind == "datasets" or "_" in match[0] or re.sub(r"\W", "", shown).lower() == match[0]
+            if name != match[0] and (
+                kind == "datasets" or "_" in match[0] or re.sub(r"\W", "", name).lower() == match[0]
             ):
-                return shown
+                return name
         return match[0]
 
-    words = re.sub(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*", named, claim)
-    return re.sub(r"\b(table|fig)-(\d+)", r"\1 \2", words)
+    text = re.sub(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)*", display_name, claim)
+    return re.sub(r"\b(table|fig)-(\d+)", r"\1 \2", text)

@@ -103,14 +103,14 @@ class _Trace(TorchFunctionMode):
     def leave(self, module: nn.Module, given: tuple, named: dict, output: torch.Tensor) -> None:
         """Add the box of a unit that ends, or its description to the previous box (forward hook)."""
         self.inside = False
-        sources, words, last = self.of(given, named), _describe(module), len(self.boxes) - 1
+        sources, label, last = self.of(given, named), _describe(module), len(self.boxes) - 1
         if _is_small(module) and not hasattr(module, "label") and self.boxes[-1].kind != INPUT and sources == {last}:
-            self.boxes[-1].label += f", {words}"  # pixelwise operations belong to the previous layer
+            self.boxes[-1].label += f", {label}"  # pixelwise operations belong to the previous layer
             self.set(output, sources)
             return
         before, after = (t.shape[2] if t.ndim == 4 else 1 for t in (_tensors([given, named])[0], output))
         kind = KEEPS if before == after else SHRINKS if after < before else GROWS
-        self.boxes.append(Box(words, output.shape[1], after, kind, tuple(sorted(sources)), self.parts.get(module, "")))
+        self.boxes.append(Box(label, output.shape[1], after, kind, tuple(sorted(sources)), self.parts.get(module, "")))
         self.set(output, {last + 1})
 
 
@@ -130,10 +130,10 @@ def trace(
     """
     titles = {network.get_submodule(name): title for name, title in (parts or {}).items()}
     traced = _Trace({module: title for part, title in titles.items() for module in part.modules()})
-    for place, (name, value) in enumerate(zip(names, inputs, strict=True)):
+    for index, (name, value) in enumerate(zip(names, inputs, strict=True)):
         traced.boxes.append(Box(name, value.shape[1], value.shape[2], INPUT))
-        traced.set(value, {place})
-    training = network.training
+        traced.set(value, {index})
+    was_training = network.training
     network.eval()
     try:
         with ExitStack() as stack, torch.no_grad():
@@ -143,7 +143,7 @@ def trace(
             stack.enter_context(traced)
             network(*inputs)
     finally:
-        network.train(training)
+        network.train(was_training)
     if not parts:
         _encoder_and_decoder(traced.boxes)
     return traced.boxes
@@ -165,26 +165,26 @@ def _units(network: nn.Module, inputs: Sequence[torch.Tensor]) -> list[nn.Module
     """Return the largest parts of ``network`` that keep the size throughout, and the single layers of other parts."""
     sizes: dict[nn.Module, set[int]] = {}
 
-    def look(module: nn.Module, given: tuple, named: dict, output: Any) -> None:
+    def record_heights(module: nn.Module, given: tuple, named: dict, output: Any) -> None:
         heights = {tensor.shape[2] for tensor in _tensors([given, named, output]) if tensor.ndim == 4}
         sizes.setdefault(module, set()).update(heights)
 
     with ExitStack() as stack:
         for module in network.modules():
-            stack.callback(module.register_forward_hook(look, with_kwargs=True).remove)
+            stack.callback(module.register_forward_hook(record_heights, with_kwargs=True).remove)
         network(*inputs)
 
-    def largest(module: nn.Module) -> Iterator[nn.Module]:
+    def largest_parts(module: nn.Module) -> Iterator[nn.Module]:
         for child in module.children():
-            called = [sizes[part] for part in child.modules() if part in sizes]
+            part_sizes = [sizes[part] for part in child.modules() if part in sizes]
             # size 1 is ignored inside a part: attention pools to 1 x 1 in a side branch
-            steady = child in sizes and len(set().union(*called) - {1}) <= 1 and len(sizes[child]) == 1
-            if child in sizes and (steady or not list(child.children())):
+            keeps_size = child in sizes and len(set().union(*part_sizes) - {1}) <= 1 and len(sizes[child]) == 1
+            if child in sizes and (keeps_size or not list(child.children())):
                 yield child
             else:
-                yield from largest(child)
+                yield from largest_parts(child)
 
-    return list(largest(network))
+    return list(largest_parts(network))
 
 
 def _is_small(module: nn.Module) -> bool:
@@ -204,10 +204,10 @@ def _describe(module: nn.Module) -> str:
         convs = [part for part in _leaves(module) if "Conv" in type(part).__name__]
         kernels = ["×".join(map(str, part.kernel_size)) for part in convs]
         kernels = [kernel for kernel in kernels if kernel != "1×1"] or kernels
-        named = kernels if len(kernels) <= 3 else [f"{len(kernels)} of {' and '.join(sorted(set(kernels)))}"]
-        own = "convs" if name in ("Sequential", "ModuleList") else f"{name}:"
-        return f"{own} {', '.join(named)}" if kernels else name
-    name = next((words for key, words in _WORDS.items() if key in name), name)
+        texts = kernels if len(kernels) <= 3 else [f"{len(kernels)} of {' and '.join(sorted(set(kernels)))}"]
+        prefix = "convs" if name in ("Sequential", "ModuleList") else f"{name}:"
+        return f"{prefix} {', '.join(texts)}" if kernels else name
+    name = next((layer for key, layer in _WORDS.items() if key in name), name)
     if not hasattr(module, "kernel_size"):
         return name
     sizes = [np.broadcast_to(getattr(module, key, 1), 2) for key in ("kernel_size", "stride", "dilation")]
@@ -231,40 +231,40 @@ def diagram(
     """
     fig, ax = plt.subplots(figsize=size)
     tallest, widest = max(box.size for box in boxes), max(box.channels for box in boxes)
-    half = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]  # half widths
-    uses = [[f"{made}\n{loss}", *judges] for made, loss, *judges in losses]  # text of each frame, row by row
-    columns = zip_longest(*uses, fillvalue="")
+    half_widths = [0.12 + 0.22 * math.log2(1 + box.channels) / math.log2(1 + widest) for box in boxes]
+    frame_texts = [[f"{result}\n{loss}", *judges] for result, loss, *judges in losses]  # text of each frame, row by row
+    columns = zip_longest(*frame_texts, fillvalue="")
     lengths = [max(len(line) for words in column for line in words.split("\n")) for column in columns]
-    wide = (size[0] - sum(length * _CHARACTER + _BESIDE for length in lengths)) / (len(boxes) + 0.4)  # inches per box
-    room = int(wide / _CHARACTER)  # characters below a box
+    pitch = (size[0] - sum(length * _CHARACTER + _BESIDE for length in lengths)) / (len(boxes) + 0.4)  # inches per box
+    room = int(pitch / _CHARACTER)  # characters below a box
     words, key = _words([box.label for box in boxes], room)
-    left, beside = -math.inf, 0.0  # right end and height of the previous number of channels
+    last_end, last_y = -math.inf, 0.0  # right end and height of the previous number of channels
     for x, (box, word) in enumerate(zip(boxes, words, strict=True)):
         height = max(box.size, 0.02 * tallest)  # keeps an output pooled to one pixel visible
-        place = (x - half[x], -height / 2)
-        ax.add_patch(Rectangle(place, 2 * half[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
+        corner = (x - half_widths[x], -height / 2)
+        ax.add_patch(Rectangle(corner, 2 * half_widths[x], height, facecolor=_COLORS[box.kind], edgecolor="black"))
         if x == 0 or boxes[x - 1].channels != box.channels:  # only where it changes, to save space
-            y, half_word = height / 2 + 0.02 * tallest, (len(str(box.channels)) + 0.5) * _CHARACTER / wide / 2
-            if x - half_word < left and abs(y - beside) < 0.055 * tallest:
-                y = beside + 0.055 * tallest
-            left, beside = x + half_word, y
+            y, half_word = height / 2 + 0.02 * tallest, (len(str(box.channels)) + 0.5) * _CHARACTER / pitch / 2
+            if x - half_word < last_end and abs(y - last_y) < 0.055 * tallest:
+                y = last_y + 0.055 * tallest
+            last_end, last_y = x + half_word, y
             ax.text(x, y, str(box.channels), ha="center", va="bottom", fontsize=12)
         ax.text(x, -height / 2 - 0.03 * tallest, word, ha="center", va="top", fontsize=12)
-    top = _connections(ax, boxes, half, gap=0.06 * tallest)
-    named = any(box.part for box in boxes)
-    ax.set(xlim=(-0.7, size[0] / wide - 0.7), ylim=((-0.85 if named else -0.62) * tallest, top))
+    top = _connections(ax, boxes, half_widths, gap=0.06 * tallest)
+    has_parts = any(box.part for box in boxes)
+    ax.set(xlim=(-0.7, size[0] / pitch - 0.7), ylim=((-0.85 if has_parts else -0.62) * tallest, top))
     _brackets(ax, [box.part for box in boxes], -0.66 * tallest, 0.03 * tallest)
     ax.set_axis_off()
     kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
     entries = {kind: Patch(facecolor=_COLORS[kind], edgecolor="black") for kind in kinds}
     entries |= {f"{letter}   {label}": Patch(visible=False) for label, letter in key.items()}
     legend(fig, entries, columns=4)
-    for i, (made, *judges) in enumerate(uses):
-        y = tallest * (0.5 - (i + 0.5) / len(uses))
-        frame = _framed(ax, made, "white", (len(boxes) - 0.7, 0), (len(boxes) + 0.3, y))
+    for i, (result, *judges) in enumerate(frame_texts):
+        y = tallest * (0.5 - (i + 0.5) / len(frame_texts))
+        frame = _framed(ax, result, "white", (len(boxes) - 0.7, 0), (len(boxes) + 0.3, y))
         for words in judges:
-            middle = {"xycoords": frame, "textcoords": OffsetFrom(frame, (1, 0.5), "points")}
-            frame = _framed(ax, words, _JUDGE, (1, 0.5), (72 * _BESIDE, 0), **middle)
+            coordinates = {"xycoords": frame, "textcoords": OffsetFrom(frame, (1, 0.5), "points")}
+            frame = _framed(ax, words, _JUDGE, (1, 0.5), (72 * _BESIDE, 0), **coordinates)
     return fig
 
 
@@ -274,8 +274,8 @@ def _framed(
     """Write ``words`` beside ``place`` in a frame with an arrow from ``source``, and return the frame."""
     box = {"boxstyle": "round,pad=0.4", "facecolor": color, "edgecolor": "black"}
     arrow = _ARROW | {"arrowstyle": "<|-", "relpos": (0, 0.5)}
-    about = {"ha": "left", "va": "center", "fontsize": 12, "bbox": box, "arrowprops": arrow}
-    text = ax.annotate(words, source, place, **about, **coordinates)
+    style = {"ha": "left", "va": "center", "fontsize": 12, "bbox": box, "arrowprops": arrow}
+    text = ax.annotate(words, source, place, **style, **coordinates)
     text.set_in_layout(False)  # the axes already leave room for it
     return text.get_bbox_patch()
 
@@ -291,9 +291,9 @@ def _words(labels: Sequence[str], room: int) -> tuple[list[str], dict[str, str]]
 
 def _brackets(ax: Axes, parts: Sequence[str], y: float, height: float) -> None:
     """Draw a bracket with the name of the part below consecutive boxes of one part."""
-    for name, run in groupby(range(len(parts)), key=parts.__getitem__):
-        places = list(run)
-        first, last = places[0], places[-1]
+    for name, group in groupby(range(len(parts)), key=parts.__getitem__):
+        indices = list(group)
+        first, last = indices[0], indices[-1]
         if name:
             ends = [first - 0.4, first - 0.4, last + 0.4, last + 0.4]
             ax.plot(ends, [y + height, y, y, y + height], color="0.25", linewidth=1.6)
@@ -311,7 +311,7 @@ def _connections(ax: Axes, boxes: Sequence[Box], half: Sequence[float], gap: flo
             skyline[source + 1 : x] = [height + gap] * (x - source - 1)
         else:
             height = max(skyline[source : x + 1])
-            start, end = (boxes[place].size / 2 + 2.5 * gap for place in (source, x))
+            start, end = (boxes[index].size / 2 + 2.5 * gap for index in (source, x))
             _arrow(ax, [(source, start), (source, height + gap), (x, height + gap), (x, end)])
             skyline[source : x + 1] = [height + gap] * (x - source + 1)
     return max(skyline) + gap

@@ -136,11 +136,11 @@ def packed(evidence: Evidence, claims: Sequence[Mapping[str, Any]], constants: M
     shown = {name: {image: i for i, image in enumerate(shown.ids)} for name, shown in evidence.pictures.items()}
     predicted = {}
     for (paper, row, dataset), by_image in evidence.masks.items():
-        places = shown.get(dataset, {})
-        kept = [image for image in by_image if image in places]
-        if kept and evidence.pictures[dataset].images is not None:
-            columns, address = sheet(np.stack([by_image[image] for image in kept]))
-            content = {"images": [places[image] for image in kept], "columns": columns, "sheet": address}
+        indices = shown.get(dataset, {})
+        image_ids = [image for image in by_image if image in indices]
+        if image_ids and evidence.pictures[dataset].images is not None:
+            columns, address = sheet(np.stack([by_image[image] for image in image_ids]))
+            content = {"images": [indices[image] for image in image_ids], "columns": columns, "sheet": address}
             predicted[f"{paper}|{row}|{dataset}"] = masks.place(content)
     parts = {
         **{name: _json(value) for name, value in constants.items()},
@@ -176,10 +176,10 @@ def sheet(images: np.ndarray) -> tuple[int, str]:
     Grey images (uint8) become lossy WebP; masks (bool) become lossless PNG.
     """
     columns = math.ceil(math.sqrt(len(images)))
-    whole = montage(images, fill=0, grid_shape=(math.ceil(len(images) / columns), columns))
+    grid = montage(images, fill=0, grid_shape=(math.ceil(len(images) / columns), columns))
     if images.dtype == bool:
-        return columns, _address(Image.fromarray(whole), "png", optimize=True)
-    return columns, _address(Image.fromarray(whole), "webp", quality=70, method=4)
+        return columns, _address(Image.fromarray(grid), "png", optimize=True)
+    return columns, _address(Image.fromarray(grid), "webp", quality=70, method=4)
 
 
 def _address(image: Image.Image, kind: str, **options: Any) -> str:
@@ -196,8 +196,8 @@ def embedded(png: bytes, width: int = WIDTH) -> tuple[str, int, int]:
     """
     with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
         image = opened.convert("RGBA")
-    shown = [max(1, round(SHOWN * length)) for length in image.size]
+    page_size = [max(1, round(SHOWN * length)) for length in image.size]
     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.width > width:
         image = image.resize((width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS)
-    return _address(image, "webp", quality=80, method=4), *shown
+    return _address(image, "webp", quality=80, method=4), *page_size

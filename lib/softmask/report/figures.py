@@ -67,10 +67,10 @@ def unless_empty(draw: Callable[..., Figure]) -> Callable[..., Figure | None]:
     """Return a drawing function that returns None where its first argument, the content, is empty."""
 
     @wraps(draw)
-    def drawn(content: Any, *arguments: Any, **named: Any) -> Figure | None:
+    def wrapper(content: Any, *arguments: Any, **named: Any) -> Figure | None:
         return draw(content, *arguments, **named) if len(content) else None
 
-    return drawn
+    return wrapper
 
 
 def save(
@@ -92,9 +92,9 @@ def save(
         ConfigError: for a paper or figure that does not exist.
     """
     check_name(name)
-    known = {} if paper == WORKBOOK else papers.load(paper).figures
-    if paper != WORKBOOK and "-".join(name.split("-")[:2]) not in known:
-        raise ConfigError(f"{paper} has no figure {name!r}; its figures are {', '.join(known)}")
+    printed_figures = {} if paper == WORKBOOK else papers.load(paper).figures
+    if paper != WORKBOOK and "-".join(name.split("-")[:2]) not in printed_figures:
+        raise ConfigError(f"{paper} has no figure {name!r}; its figures are {', '.join(printed_figures)}")
     if fig is None:
         print(f"{paper}/{name} is not drawn: its runs are not finished, or their weights or data are not here")
         return None
@@ -116,10 +116,10 @@ def save(
 def legend(fig: Figure, entries: Mapping[str, Any], columns: int) -> None:
     """Draw a legend below the figure in at most ``columns`` columns, fewer where these are wider than the figure."""
     for count in range(min(columns, len(entries)), 0, -1):
-        drawn = fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=count)
-        if count == 1 or drawn.get_window_extent(fig.canvas.get_renderer()).width <= fig.bbox.width:
+        candidate = fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=count)
+        if count == 1 or candidate.get_window_extent(fig.canvas.get_renderer()).width <= fig.bbox.width:
             return
-        drawn.remove()
+        candidate.remove()
 
 
 def mask_contours(ax: Axes, masks: Sequence[np.ndarray], colors: Sequence[str]) -> None:

@@ -45,12 +45,12 @@ def intervals(
     fig, axes = _panels(rows, 0.75 if apart else 0.5, sharex)
     for point in points:
         ax, style = axes[titles.index(point.panel)], styles[point.series]
-        place = rows[point.panel].index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
-        around = {"color": style["color"]} | spread
-        ax.plot(point.spread, np.full(len(point.spread), place), **around)
-        ax.plot(point.middle, place, **style)
+        y = rows[point.panel].index(point.row) + apart * (series.index(point.series) - (len(series) - 1) / 2)
+        line_style = {"color": style["color"]} | spread
+        ax.plot(point.spread, np.full(len(point.spread), y), **line_style)
+        ax.plot(point.middle, y, **style)
         if printed and point[:3] in printed:
-            ax.plot(printed[point[:3]], place, "D", color="white", markeredgecolor=style["color"])
+            ax.plot(printed[point[:3]], y, "D", color="white", markeredgecolor=style["color"])
     for ax, names in zip(axes, rows.values(), strict=True):
         ax.set(xlabel=xlabel, ylim=(len(names) - 0.4, -0.6))
         ax.set_yticks(range(len(names)), [display("rows", row) for row in names])
@@ -85,10 +85,10 @@ def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], 
     ``dice`` is (N,) by name; ``members`` is (N,) bool by group. Empty groups are left out.
     """
     points = []
-    for group, inside in members.items():
-        for name, values in dice.items() if inside.any() else ():
-            low, middle, high = np.nanquantile(values[inside], (0.25, 0.5, 0.75))
-            points.append(Interval("", f"{display('rows', group)} ({inside.sum()})", name, middle, (low, high)))
+    for group, is_member in members.items():
+        for name, values in dice.items() if is_member.any() else ():
+            low, middle, high = np.nanquantile(values[is_member], (0.25, 0.5, 0.75))
+            points.append(Interval("", f"{display('rows', group)} ({is_member.sum()})", name, middle, (low, high)))
     fig, [ax] = intervals(points, plots.doctor_styles(dice, linestyles=False), label, apart=0.6 / max(len(dice) - 1, 1))
     ax.set(xlim=(0, 1))
     return fig

@@ -52,12 +52,12 @@ def _short(runs: Mapping[str, Contents]) -> str:
     sentences = summary.sentences(read, contents.state(read), summary.comparisons(read, Evidence()))
     table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated})"]]
     table[0] += [f"claims on real data or a substitute: {', '.join(_VERDICTS)}"]
-    frame, seen = contents.frame(read), set()
+    frame, seen_papers = contents.frame(read), set()
     for paper, dataset, printed, *ours in _numbers({run: runs[run] for run in (real, simulated)}):
         counts = ", ".join(_counts(frame.loc[papers.display("papers", paper)]))
-        words = f"{papers.display('papers', paper)}, {papers.display('datasets', dataset)}"
-        table.append([words, printed, *ours, "" if paper in seen else counts])
-        seen.add(paper)
+        description = f"{papers.display('papers', paper)}, {papers.display('datasets', dataset)}"
+        table.append([description, printed, *ours, "" if paper in seen_papers else counts])
+        seen_papers.add(paper)
     return "\n".join([" ".join(sentences), "", *markdown_table(table)])
 
 
@@ -65,9 +65,9 @@ def _whole(runs: Mapping[str, Contents]) -> str:
     links = {run: f"[{run}](../results/{run})" for run in runs}
     frames = {run: contents.frame(read) for run, read in runs.items()}
     names = {paper: papers.display("papers", paper) for paper in papers.NAMES}
-    counted = list(_VERDICTS)
-    states = [["paper", "run", "tables", "figures", "rows measured", "cells on real data", f"claims: {counted[0]}"]]
-    states[0] += counted[1:]
+    columns = list(_VERDICTS)
+    states = [["paper", "run", "tables", "figures", "rows measured", "cells on real data", f"claims: {columns[0]}"]]
+    states[0] += columns[1:]
     for name in names.values():
         for run, frame in frames.items():
             line = frame.loc[name]
@@ -88,9 +88,9 @@ def _claims(read: Contents) -> str:
         judged = [entry for entry in entries if entry.verdict not in _VERDICTS["not run or not finished"]]
         lines += [f"### {papers.display('papers', paper)}", ""]
         for entry in judged:
-            words = contents.claim_words(entry.claim)
+            claim = contents.claim_words(entry.claim)
             lines += [f"> {entry.quote}", ""]
-            lines += [f"{words[0].upper()}{words[1:]}: **{entry.verdict}**. {entry.why}.", ""]
+            lines += [f"{claim[0].upper()}{claim[1:]}: **{entry.verdict}**. {entry.why}.", ""]
         if len(entries) > len(judged):
             lines += [f"{len(entries) - len(judged)} of {len(entries)} claims wait for networks in training.", ""]
     return "\n".join(lines).rstrip()
@@ -98,18 +98,18 @@ def _claims(read: Contents) -> str:
 
 def _counts(line: pd.Series) -> list[str]:
     """Return the number of a paper's claims in each column of :data:`_VERDICTS`."""
-    counts = [sum(line[f"claims: {verdict}"] for verdict in judged) for judged in _VERDICTS.values()]
+    counts = [sum(line[f"claims: {verdict}"] for verdict in group) for group in _VERDICTS.values()]
     return [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # files of another rule are damaged
 
 
 def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
     """Yield paper, data set, the printed comparison, and the comparison of each run."""
-    for compared in zip(*(summary.comparisons(run, Evidence()) for run in runs.values()), strict=True):
+    for comparisons in zip(*(summary.comparisons(run, Evidence()) for run in runs.values()), strict=True):
         yield [
-            compared[0].entry.paper,
-            compared[0].dataset,
-            in_bold(compared[0].in_print),
-            *(in_bold(comparison.here) for comparison in compared),
+            comparisons[0].entry.paper,
+            comparisons[0].dataset,
+            in_bold(comparisons[0].in_print),
+            *(in_bold(comparison.here) for comparison in comparisons),
         ]
 
 
@@ -118,11 +118,11 @@ def in_bold(pair: summary.Rivals | None) -> str:
     also their number."""
     if pair is None:
         return NOTHING_PRINTED
-    ours, theirs = pair.words
-    among = f" ({pair.finished} of {pair.others})" if pair.finished < pair.others else ""
+    own_text, best_text = pair.words
+    note = f" ({pair.finished} of {pair.others})" if pair.finished < pair.others else ""
     if pair.own > pair.best:
-        return f"**{ours}**, {papers.display('rows', pair.row)} {theirs}{among}"
-    return f"{ours}, {papers.display('rows', pair.row)} **{theirs}**{among}"
+        return f"**{own_text}**, {papers.display('rows', pair.row)} {best_text}{note}"
+    return f"{own_text}, {papers.display('rows', pair.row)} **{best_text}**{note}"
 
 
 def inserted(name: str, content: str, begin: str, end: str) -> str:

@@ -21,10 +21,10 @@ SHADE = 0.55
 
 def overlay(image: np.ndarray, areas: Sequence[tuple[np.ndarray, str]]) -> np.ndarray:
     """Return ``image`` (H, W) in [0, 1] as (H, W, 3) with each (H, W) bool area in its colour, later ones on top."""
-    shown = np.repeat(np.asarray(image, float)[..., None], 3, axis=2)
+    rgb = np.repeat(np.asarray(image, float)[..., None], 3, axis=2)
     for area, color in areas:
-        shown[area] = (1 - SHADE) * shown[area] + SHADE * np.array(to_rgb(color))
-    return shown
+        rgb[area] = (1 - SHADE) * rgb[area] + SHADE * np.array(to_rgb(color))
+    return rgb
 
 
 @figures.unless_empty
@@ -41,8 +41,8 @@ def lungs(
         window = _around_errors(truth, list(masks.values()))
         box = np.zeros(truth.shape, bool)
         box[window] = True
-        whole = overlay(image, [(truth, FOUND)])
-        row = [Panel(whole, [(box, COLORS[0])]), Panel(whole[window])]
+        reference = overlay(image, [(truth, FOUND)])
+        row = [Panel(reference, [(box, COLORS[0])]), Panel(reference[window])]
         for mask in masks.values():
             areas = [(mask & truth, FOUND), (truth & ~mask, MISSED), (mask & ~truth, TOO_MUCH)]
             errors = regionprops(label((mask ^ truth)[window]))
@@ -61,8 +61,8 @@ def _around_errors(truth: np.ndarray, masks: Sequence[np.ndarray]) -> tuple[slic
     regions = [region for mask in masks for region in regionprops(label(mask ^ truth))]
     middle = max(regions, key=lambda region: region.area).centroid if regions else np.array(truth.shape) / 2
     size = 3 * len(truth) // 8
-    first = np.clip(np.rint(middle) - size // 2, 0, np.array(truth.shape) - size).astype(int).tolist()
-    return slice(first[0], first[0] + size), slice(first[1], first[1] + size)
+    corner = np.clip(np.rint(middle) - size // 2, 0, np.array(truth.shape) - size).astype(int).tolist()
+    return slice(corner[0], corner[0] + size), slice(corner[1], corner[1] + size)
 
 
 @figures.unless_empty

@@ -48,12 +48,12 @@ def written() -> dict[str, str]:
 
 def _outputs(run: str) -> Iterator[tuple[str, str]]:
     """Yield the committed tables and figures of a run: path in the checkout, and title."""
-    entries = contents.read(run)
-    for table in entries.tables:
+    run_contents = contents.read(run)
+    for table in run_contents.tables:
         path = f"results/{run}/tables/{table.paper}/{table.name}.csv"
         if (ROOT / path).exists():
             yield path, f"{_called(table.paper, table.name)}: {table.title}"
-    for figure in entries.figures:
+    for figure in run_contents.figures:
         for picture in figure.pictures:
             yield f"figures/{run}/{figure.paper}/{picture.name}.png", _called(figure.paper, picture.name)
 
@@ -158,13 +158,13 @@ def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[
         *organizations,
         *profiles,
     ]
-    about = {"@id": _DESCRIPTOR, "@type": "CreativeWork", "about": {"@id": "./"}}
-    about["conformsTo"] = {"@id": "https://w3id.org/ro/crate/1.1"}
+    descriptor = {"@id": _DESCRIPTOR, "@type": "CreativeWork", "about": {"@id": "./"}}
+    descriptor["conformsTo"] = {"@id": "https://w3id.org/ro/crate/1.1"}
     parts = [
         {"@id": path, "@type": "File", "name": title, "encodingFormat": _FORMATS[Path(path).suffix]}
         for path, title in ({path: Path(path).stem for path in notebooks} | titles).items()
     ]
-    graph = [about, root, workflow, *actions, *sources.values(), *contextual, *parts]
+    graph = [descriptor, root, workflow, *actions, *sources.values(), *contextual, *parts]
     return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": graph}
 
 
@@ -176,16 +176,16 @@ def _provenances(run: str) -> Iterator[Mapping[str, Any]]:
 def _sources(run: str) -> dict[str, dict[str, Any]]:
     """Return the data behind the tables of a run, by their ``@id``."""
     sources = {}
-    for about in _provenances(run):
-        for data in about.get("datasets", ()):
-            text = {"name": f"{data['name']}, {data['source']}", "description": data["origin"]}
+    for provenance in _provenances(run):
+        for data in provenance.get("datasets", ()):
+            fields = {"name": f"{data['name']}, {data['source']}", "description": data["origin"]}
             identity = f"#data-{data['fingerprint'][:16]}"
-            sources[identity] = {"@id": identity, "@type": "Dataset", **text, "identifier": data["fingerprint"]}
+            sources[identity] = {"@id": identity, "@type": "Dataset", **fields, "identifier": data["fingerprint"]}
     return sources
 
 
 def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dict[str, Any]:
-    machines = sorted({about["cpu"] for about in _provenances(run) if about.get("cpu")})
+    machines = sorted({provenance["cpu"] for provenance in _provenances(run) if provenance.get("cpu")})
     return {
         "@id": f"#{run}",
         "@type": "CreateAction",

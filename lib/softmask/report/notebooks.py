@@ -77,10 +77,10 @@ def _html(source: Path, run: str) -> str:
 
 
 def _shrunk(body: str, width: int) -> str:
-    def smaller(match: re.Match) -> str:
+    def shrink_picture(match: re.Match) -> str:
         return embedded(base64.b64decode(match[1]), width)[0]
 
-    return re.sub(r"data:image/png;base64,([\w+/=\s]+)", smaller, body)
+    return re.sub(r"data:image/png;base64,([\w+/=\s]+)", shrink_picture, body)
 
 
 def address(executed: Collection[str], notebook: str) -> str:
@@ -102,7 +102,7 @@ def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) ->
     It is the first cell with the string ``"<paper>/<name>"`` (fields of an f-string match anything), else the first
     that joins paper and name from variables, else the notebook as a whole.
     """
-    joined = None
+    joining_cell = None
     for cell in _cells(notebook):
         if ".figure(" not in cell.source:
             continue
@@ -110,24 +110,24 @@ def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) ->
         if any(text != _ANYTHING and re.fullmatch(text, f"{paper}/{name}") for text in texts):
             return _link(executed, notebook, cell)
         if {_ANYTHING, re.escape(paper), re.escape(name)} <= texts:
-            joined = joined or cell
-    return _link(executed, notebook, joined)
+            joining_cell = joining_cell or cell
+    return _link(executed, notebook, joining_cell)
 
 
 def judged_in(executed: Collection[str], notebook: str) -> tuple[str, str]:
     """Return the cell of ``notebook`` that judges claims, in words, and its :func:`address`."""
-    judging = (cell for cell in _cells(notebook) if re.search(r"\bjudge(_paper)?\(", cell.source))
-    best = sorted(judging, key=lambda cell: "judge_paper(" not in cell.source)  # stable: the first of each kind
-    return _link(executed, notebook, best[0] if best else None)
+    candidates = (cell for cell in _cells(notebook) if re.search(r"\bjudge(_paper)?\(", cell.source))
+    cells = sorted(candidates, key=lambda cell: "judge_paper(" not in cell.source)  # stable: the first of each kind
+    return _link(executed, notebook, cells[0] if cells else None)
 
 
 def _link(executed: Collection[str], notebook: str, cell: CodeCell | None) -> tuple[str, str]:
-    place = address(executed, notebook)
+    link = address(executed, notebook)
     if cell is None:
-        return notebook, place
-    words = ", ".join(part for part in (notebook, cell.heading, f"code cell {cell.number}") if part)
+        return notebook, link
+    description = ", ".join(part for part in (notebook, cell.heading, f"code cell {cell.number}") if part)
     # the fragment is the heading, spelt as in JupyterLab, GitHub and nbconvert
-    return words, place + (f"#{quote(cell.heading.replace(' ', '-'))}" if cell.heading else "")
+    return description, link + (f"#{quote(cell.heading.replace(' ', '-'))}" if cell.heading else "")
 
 
 def _texts(source: str) -> Iterator[str]:

@@ -54,22 +54,22 @@ def build(config: Config, evidence: Evidence | None = None) -> Path:
 
 def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     read = contents.read(config.run)
-    own = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
-    books = [notebook for notebook in read.notebooks if notebook["name"] != own]  # without the builder of this page
-    beside = {}
+    builder = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
+    books = [notebook for notebook in read.notebooks if notebook["name"] != builder]  # without the builder of this page
+    other_runs = {}
     for run in contents.others(config.run):
         try:
-            beside[run] = contents.read(run)
+            other_runs[run] = contents.read(run)
         except DataError:  # another run must not make this page fail
-            beside[run] = None
-    others = {run: other for run, other in beside.items() if other}
-    executed = notebooks.as_html(config, own)
-    sections = [_section(read, others, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
+            other_runs[run] = None
+    readable_runs = {run: other for run, other in other_runs.items() if other}
+    executed = notebooks.as_html(config, builder)
+    sections = [_section(read, readable_runs, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
     claims = [claim for section in sections for claim in section["claims"]]
     entries = [*read.tables, *read.figures]
     ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
-    total, compared = contents.state(read), summary.comparisons(read, evidence)
-    usual = ("holds", "fails", "inconclusive", "not run yet")
+    total, comparisons = contents.state(read), summary.comparisons(read, evidence)
+    usual_verdicts = ("holds", "fails", "inconclusive", "not run yet")
     folder = files("softmask.report") / "page"
     return {
         "run": config.run,
@@ -79,17 +79,17 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
         "evidence": Markup(packed(evidence, _claims_data(claims), _constants(evidence))),
-        "sentences": summary.sentences(read, total, compared),
+        "sentences": summary.sentences(read, total, comparisons),
         "data": summary.data(read, evidence),
         "took": summary.hours(evidence.seconds),
         "training": summary.training(evidence, not config.profile.long),
-        "comparisons": compared,
+        "comparisons": comparisons,
         "sections": [section for section in sections if section["tables"] or section["figures"]],
         "overview": [(section, contents.state(read, [section["name"]])) for section in sections[:-1]],
-        "counted": [verdict for verdict, count in total.claims.items() if count or verdict in usual],
+        "counted": [verdict for verdict, count in total.claims.items() if count or verdict in usual_verdicts],
         "total": total,
         "differences": Counter(ways),
-        "runs": [_beside(run, other) for run, other in beside.items()],
+        "runs": [_beside(run, other) for run, other in other_runs.items()],
         "level": f"{100 * LEVEL:g}",
         "least_patients": rule.LEAST_PATIENTS,
         "alpha": rule.ALPHA,
@@ -135,8 +135,8 @@ def _terms() -> list[tuple[str, str]]:
 def _title(name: str) -> str:
     """Return the heading ``Table 1`` of ``table-1``; a table or figure of the workbook's own keeps its name."""
     kind, _, number = name.partition("-")
-    words = {"table": "Table", "fig": "Figure"}
-    return f"{words[kind]} {number}" if kind in words else name
+    headings = {"table": "Table", "fig": "Figure"}
+    return f"{headings[kind]} {number}" if kind in headings else name
 
 
 def _short(title: str) -> str:
@@ -151,9 +151,9 @@ def _anchor(entry: TableEntry | FigureEntry) -> str:
 
 
 def _beside(run: str, read: Contents | None) -> dict[str, Any]:
-    page = (output_root() / "results" / run / "report.html").exists()
-    link = f"../{run}/{'report.html' if page else 'tables/'}"
-    return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": page}
+    has_page = (output_root() / "results" / run / "report.html").exists()
+    link = f"../{run}/{'report.html' if has_page else 'tables/'}"
+    return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": has_page}
 
 
 def _section(
@@ -206,25 +206,25 @@ def _claims(
     read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
 ) -> Iterator[dict[str, Any]]:
     """Yield a paper's claims, each with the deciding comparison, its verdicts in other runs, and links."""
-    nothing = (contents.NOT_RUN, contents.DAMAGED)
-    printed = {claim.words: claim for claim in papers.load(paper).claims}
+    non_verdicts = (contents.NOT_RUN, contents.DAMAGED)
+    claims = {claim.words: claim for claim in papers.load(paper).claims}
     for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
-        deciding = None if entry.deciding is None else entry.pairs[entry.deciding]
-        run = [
+        deciding_pair = None if entry.deciding is None else entry.pairs[entry.deciding]
+        other_entries = [
             (name, other)
-            for name, contents_of in others.items()
-            for other in contents_of.claims
-            if (other.paper, other.claim) == (paper, entry.claim) and other.verdict not in nothing
+            for name, run_contents in others.items()
+            for other in run_contents.claims
+            if (other.paper, other.claim) == (paper, entry.claim) and other.verdict not in non_verdicts
         ]
         yield {
             "id": f"claim-{paper}-{number}",
             "words": contents.claim_words(entry.claim),
-            "printed": printed[entry.claim],
+            "printed": claims[entry.claim],
             "entry": entry,
-            "deciding": deciding,
-            "axis": Axis.of((deciding,) if deciding else ()),
+            "deciding": deciding_pair,
+            "axis": Axis.of((deciding_pair,) if deciding_pair else ()),
             "wide": Axis.of(entry.pairs),
-            "others": run,
+            "others": other_entries,
             "trained": list(_trained(entry, evidence)),
             "links": list(_links(entry, read, evidence, executed)),
         }
@@ -241,43 +241,43 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
 
 def _unfit(judged: verdicts.Judged) -> str:
     """Return the networks that keep a comparison from being judged, with the reason; empty where there are none."""
-    rows, words = [judged.pair.better, judged.pair.worse], []
+    rows, reasons = [judged.pair.better, judged.pair.worse], []
     for row, training in zip(rows, judged.outcome.trainings, strict=False):
         name = papers.display("rows", row)
         if training.obstacle == rule.UNDERTRAINED:
             few = math.isinf(training.gain)
-            words.append(f"{name}: " + ("fewer than five epochs" if few else f"still rising by {training.gain:.4f}"))
+            reasons.append(f"{name}: " + ("fewer than five epochs" if few else f"still rising by {training.gain:.4f}"))
         elif training.obstacle:
-            words.append(f"{name}: {training.failed} of {training.begun} seeds failed")
-    return "; ".join(words)
+            reasons.append(f"{name}: {training.failed} of {training.begun} seeds failed")
+    return "; ".join(reasons)
 
 
 def _links(
     entry: ClaimEntry, read: Contents, evidence: Evidence, executed: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield words and address of a claim's links: tables and figures on the page, curves, notebook cell and code."""
-    entries = {(shown.paper, shown.name): shown for shown in [*read.figures, *read.tables]}
-    named = []
+    entries = {(target.paper, target.name): target for target in [*read.figures, *read.tables]}
+    targets = []
     for kind, first, more in re.findall(r"\b(table|fig)s?[ -](\d+)((?:, \d+\b(?!\.))*)", entry.claim):
-        named += [entries.get((entry.paper, f"{kind}-{number}")) for number in [first, *more.split(", ")[1:]]]
-    for shown in filter(None, named):
-        yield _title(shown.name), f"#{_anchor(shown)}"
+        targets += [entries.get((entry.paper, f"{kind}-{number}")) for number in [first, *more.split(", ")[1:]]]
+    for target in filter(None, targets):
+        yield _title(target.name), f"#{_anchor(target)}"
     family = entry.paper.partition("-")[0]
-    own = {figure.name: figure for figure in read.figures if figure.paper == WORKBOOK}
-    for words, name in (
+    figures = {figure.name: figure for figure in read.figures if figure.paper == WORKBOOK}
+    for text, name in (
         ("plot of all differences", f"{entry.paper}-differences"),
         ("training curves", f"{family}-curves"),
     ):
-        if name in own:
-            yield words, f"#{_anchor(own[name])}"
-    books = [shown.notebook for shown in named if isinstance(shown, TableEntry) and shown.notebook]
+        if name in figures:
+            yield text, f"#{_anchor(figures[name])}"
+    books = [target.notebook for target in targets if isinstance(target, TableEntry) and target.notebook]
     if books:
-        words, link = notebooks.judged_in(executed, books[0])
-        yield f"notebook {words}", link
+        text, link = notebooks.judged_in(executed, books[0])
+        yield f"notebook {text}", link
     if entry.pairs:
-        rows = dict.fromkeys((row, dataset) for judged in entry.pairs for row, dataset, _ in judged.pair.keys)
-        used = [evidence.trained[entry.paper, *place] for place in rows if (entry.paper, *place) in evidence.trained]
-        for network in list(dict.fromkeys(trained.network for trained in used if trained.network))[:2]:
+        keys = dict.fromkeys((row, dataset) for judged in entry.pairs for row, dataset, _ in judged.pair.keys)
+        trainings = [evidence.trained[entry.paper, *key] for key in keys if (entry.paper, *key) in evidence.trained]
+        for network in list(dict.fromkeys(trained.network for trained in trainings if trained.network))[:2]:
             yield f"nets/{network}.py", f"../../lib/softmask/nets/{network}.py"
         yield "experiments/rows.py", "../../lib/softmask/experiments/rows.py"
 

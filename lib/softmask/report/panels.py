@@ -70,24 +70,24 @@ def grid(
     """Draw panels in rows, with titles over the columns and names beside the rows. Panels are ``size`` inches wide, or
     narrower where the figure would be wider than :data:`WIDEST`."""
     shape = len(rows), len(rows[0])
-    colored: dict[str, Axes] = {panel.bar: None for row in rows for panel in row if panel.bar}
-    size = min(size, (WIDEST - _BAR * len(colored)) / shape[1])
-    width = shape[1] * size + _BAR * len(colored)
+    bar_axes: dict[str, Axes] = {panel.bar: None for row in rows for panel in row if panel.bar}
+    size = min(size, (WIDEST - _BAR * len(bar_axes)) / shape[1])
+    width = shape[1] * size + _BAR * len(bar_axes)
     fig, axes = plt.subplots(*shape, figsize=(width, shape[0] * size + 0.4), squeeze=False)
     for ax, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
         ax.set_axis_off()
         draw(ax, panel)
         if panel.bar:
-            colored[panel.bar] = ax
-    for meaning, ax in colored.items():
+            bar_axes[panel.bar] = ax
+    for meaning, ax in bar_axes.items():
         height = min(1, 2.5 / shape[0])
         bar = fig.colorbar(ax.images[0], ax=axes, label=meaning, shrink=height, aspect=20, fraction=0.7 / width)
         bar.outline.set_visible(False)
     for ax, title in zip(axes[0], columns, strict=False):
         ax.set_title(title)
-    beside = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 13}
+    name_style = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 13}
     for ax, name in zip(axes[:, 0], names, strict=False):
-        ax.text(-0.06, 0.5, name, transform=ax.transAxes, **beside)
+        ax.text(-0.06, 0.5, name, transform=ax.transAxes, **name_style)
     return fig
 
 
@@ -112,20 +112,20 @@ def draw(ax: Axes, panel: Panel) -> None:
     if panel.spacing is not None:
         figures.scalebar(ax, *((panel.spacing, 5) if panel.spacing else (1, 10, "pixels")))
     if panel.arrow is not None:
-        place, middle = np.array(panel.arrow), np.array(panel.image.shape[:2]) / 2
-        tail = place + np.where(place < middle, 0.2, -0.2) * panel.image.shape[0]
-        look = {"arrowstyle": "-|>", "color": "white", "linewidth": 2.5, "path_effects": figures.OUTLINED}
-        ax.annotate("", xy=place[::-1], xytext=tail[::-1], arrowprops=look)
+        tip, middle = np.array(panel.arrow), np.array(panel.image.shape[:2]) / 2
+        tail = tip + np.where(tip < middle, 0.2, -0.2) * panel.image.shape[0]
+        arrow_style = {"arrowstyle": "-|>", "color": "white", "linewidth": 2.5, "path_effects": figures.OUTLINED}
+        ax.annotate("", xy=tip[::-1], xytext=tail[::-1], arrowprops=arrow_style)
     if panel.note:
-        where = {"ha": "right", "va": "top", "transform": ax.transAxes, "path_effects": figures.OUTLINED}
-        ax.text(0.97, 0.97, panel.note, color="white", fontsize=12, **where)
+        note_style = {"ha": "right", "va": "top", "transform": ax.transAxes, "path_effects": figures.OUTLINED}
+        ax.text(0.97, 0.97, panel.note, color="white", fontsize=12, **note_style)
 
 
 def crop(sample: Sample, size: int | None = 64) -> tuple[slice, slice]:
     """Return slices of a ``size`` x ``size`` window around the lesion, inside the image; a smaller image is whole. With
     None, the size is about twice the larger of the lesion's height and width, limited to 24 to 64 pixels."""
-    where = np.argwhere(sample.masks.any(axis=0)) if sample.present.any() else sample.recist.reshape(-1, 2)
-    low, high = where.min(axis=0), where.max(axis=0)
+    points = np.argwhere(sample.masks.any(axis=0)) if sample.present.any() else sample.recist.reshape(-1, 2)
+    low, high = points.min(axis=0), points.max(axis=0)
     middle = (low + high) / 2
     if size is None:
         size = int(np.clip(2 * (high - low).max() + 2, 24, 64))
@@ -158,9 +158,9 @@ def of_samples(
     """
     rows = []
     for sample in map(with_recist, samples) if labels == "recist" else samples:
-        labelled = label.label_sample(sample, labels) if labels else None
-        at = crop(sample, window)
-        row = [_view(view, sample, labelled, at, predictions or {}) for view in views]
+        soft_mask = label.label_sample(sample, labels) if labels else None
+        slices = crop(sample, window)
+        row = [_view(view, sample, soft_mask, slices, predictions or {}) for view in views]
         rows.append([replace(row[0], spacing=sample.spacing[0] if sample.spacing else None), *row[1:]])
     titles = [title.replace("_", " ") for title in titles]
     fig = grid(list(zip(*rows, strict=True)), titles, views, size) if down else grid(rows, views, titles, size)
@@ -197,9 +197,9 @@ def _view(
         return Panel(labelled.alpha[window], bar=SOFT_MASK)
     if labelled and name == "soft − binary":
         return Panel((labelled.alpha - labelled.binary)[window], bar=DIFFERENCE)
-    parts = {"mask": "mask", "GrabCut": "mask", "trimap": "trimap", "binary mask": "binary"}
-    if labelled and name in parts:
-        return Panel(getattr(labelled, parts[name])[window])
+    attributes = {"mask": "mask", "GrabCut": "mask", "trimap": "trimap", "binary mask": "binary"}
+    if labelled and name in attributes:
+        return Panel(getattr(labelled, attributes[name])[window])
     truth = consensus.fifty_percent(sample.masks)
     if name == "50 % consensus":
         return Panel(image, [(truth[window], TRUTH)])
@@ -219,10 +219,10 @@ def _beside_truth(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *
 def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas: Mapping[str, np.ndarray]) -> Figure:
     """Draw the image and trimaps of a sample above the true alpha, if known, and the alphas from these trimaps."""
     window = crop(sample, None)
-    unknown = Panel(None, note="true alpha\nunknown")
-    true = unknown if sample.alpha is None else Panel(sample.alpha[window], bar=SOFT_MASK)
+    unknown_alpha = Panel(None, note="true alpha\nunknown")
+    true_alpha = unknown_alpha if sample.alpha is None else Panel(sample.alpha[window], bar=SOFT_MASK)
     top = [Panel(sample.image[window]), *(Panel(trimap[window]) for trimap in trimaps.values())]
-    bottom = [true, *(Panel(alphas[name][window], bar=SOFT_MASK) for name in trimaps)]
+    bottom = [true_alpha, *(Panel(alphas[name][window], bar=SOFT_MASK) for name in trimaps)]
     return grid([top, bottom], ["image", *trimaps], ["trimap", "alpha"], size=2.8)
 
 
@@ -234,9 +234,9 @@ def regions_of_interest(
     columns = []
     for sample, region in zip(samples, regions, strict=True):
         window = crop(sample, 48)
-        image, inside = sample.image[window], [part[window] for part in region]
-        first = Panel(image, [(inside[1], SOFT), (inside[0], BINARY)], spacing=sample.spacing and sample.spacing[0])
-        columns.append([first, *(Panel(np.where(part, image, 0)) for part in inside)])
+        image, masks = sample.image[window], [part[window] for part in region]
+        first = Panel(image, [(masks[1], SOFT), (masks[0], BINARY)], spacing=sample.spacing and sample.spacing[0])
+        columns.append([first, *(Panel(np.where(part, image, 0)) for part in masks)])
     fig = grid(list(zip(*columns, strict=True)), titles, ["comparison", "binary mask", "soft mask", "between"])
     legend(fig, {"binary mask": BINARY, "region of the soft mask": SOFT})
     return fig
@@ -273,23 +273,23 @@ def predicted(
         others: rows and their probabilities by nodule; empty where no run of a row is finished.
     """
     row, predictions = own
-    compared = {row: predictions} | others
+    masks_by_row = {row: predictions} | others
     rows = []
     for name in list(predictions)[:5]:
         image, truth = pictures.get(name, (None, None))
         first = Panel(None, note="image not\nat hand") if image is None else Panel(image, [(truth, TRUTH)], spacing=0)
-        row_of_name = [first, Panel(soft_head(predictions[name]), bar=SOFT_MASK)]
-        for masks in compared.values():
+        panels = [first, Panel(soft_head(predictions[name]), bar=SOFT_MASK)]
+        for masks in masks_by_row.values():
             if name not in masks:
-                row_of_name.append(Panel(None, note=NOT_FINISHED))
+                panels.append(Panel(None, note=NOT_FINISHED))
             elif image is None:
-                row_of_name.append(Panel(masks[name] >= 0.5))
+                panels.append(Panel(masks[name] >= 0.5))
             else:
-                row_of_name.append(_beside_truth(image, truth, masks[name]))
-        rows.append(row_of_name)
+                panels.append(_beside_truth(image, truth, masks[name]))
+        rows.append(panels)
     if not rows:
         return None
-    names = [display("rows", name) for name in compared]
+    names = [display("rows", name) for name in masks_by_row]
     fig = grid(rows, ["image and\nground truth", f"{names[0]},\nsoft mask", *names])
     legend(fig, {"ground truth": TRUTH, "predicted": PREDICTED})
     return fig
@@ -353,13 +353,13 @@ def enlarged(examples: Sequence[Example]) -> Figure:
     """
     rows = []
     for example in examples:
-        where = np.argwhere(example.mask)
-        low, high, whole = where.min(axis=0), where.max(axis=0) + 1, len(example.mask)
-        size = min(max(3 * whole // 8, 1.3 * (high - low).max()) // SCALE * SCALE, whole)
-        first = np.clip(np.rint((low + high - size) / 2 / SCALE) * SCALE, 0, whole - size)
+        points = np.argwhere(example.mask)
+        low, high, width = points.min(axis=0), points.max(axis=0) + 1, len(example.mask)
+        size = min(max(3 * width // 8, 1.3 * (high - low).max()) // SCALE * SCALE, width)
+        corner = np.clip(np.rint((low + high - size) / 2 / SCALE) * SCALE, 0, width - size)
         pair: tuple[list[Panel], list[Panel]] = ([], [])
         for image in (example.low, *example.upscaled.values(), example.truth):
-            (top, left), extent = (first * len(image) / whole).astype(int), int(size * len(image) / whole)
+            (top, left), extent = (corner * len(image) / width).astype(int), int(size * len(image) / width)
             window = slice(top, top + extent), slice(left, left + extent)
             box = np.zeros(image.shape, bool)
             box[window] = True

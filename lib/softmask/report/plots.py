@@ -90,8 +90,8 @@ def label_left(axes: Iterable[Axes], words: str) -> None:
 def styles_of(rows: Iterable[str]) -> Styles:
     """Return colour, marker and line style of each distinct row; lines are dashed after the last colour."""
     looks = [(line, *look) for line in ("-", "--") for look in zip(DARK, MARKERS, strict=True)]
-    named = zip(dict.fromkeys(rows), cycle(looks), strict=False)
-    return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in named}
+    row_looks = zip(dict.fromkeys(rows), cycle(looks), strict=False)
+    return {row: {"linestyle": line, "color": color, "marker": marker} for row, (line, color, marker) in row_looks}
 
 
 def _epochs(ax: Axes, curves: Curves, values: Sequence[float], **style: Any) -> Any:
@@ -120,7 +120,7 @@ def curves(
     styles, lines, crosses = styles_of(chain.from_iterable(by_dataset.values())), {}, {}
     for rows, column in zip(by_dataset.values(), axes.T, strict=True):
         for row, seeds in rows.items():
-            rising = [last_gain(seed["validation_dice"]) for seed in seeds if "validation_dice" in seed]
+            gains = [last_gain(seed["validation_dice"]) for seed in seeds if "validation_dice" in seed]
             for seed in seeds:
                 for ax, name in zip(column, shown, strict=True):
                     values = np.asarray(seed[name])
@@ -129,7 +129,7 @@ def curves(
                     elif name == "critic_gap":
                         values = values / (np.abs(values).max() or 1)
                     lines[display("rows", row)] = _epochs(ax, seed, values, **styles[row])
-                    if name == "validation_dice" and np.mean(rising) > RISING:
+                    if name == "validation_dice" and np.mean(gains) > RISING:
                         cross = {"marker": "x", "markersize": 11, "markeredgewidth": 3, "linestyle": ""}
                         ax.plot(_places(seed)[-1], values[-1], color=styles[row]["color"], **cross, clip_on=False)
                         crosses = {"undertrained": Line2D([], [], color="0.3", **cross)}
@@ -153,20 +153,20 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
     entries = {}
     for seeds, (top, bottom) in zip(by_dataset.values(), axes.T, strict=True):
-        places = _places(seeds[0])
+        positions = _places(seeds[0])
         for kind, name in (("real", "real"), ("fake", "made by the network")):
             for seed in seeds:
                 entries[name] = _epochs(top, seed, seed[f"discriminator_accuracy_{kind}"], **looks[kind])
         entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
         top.set(ylim=(-0.03, 1.03))
         losses = [name for name in seeds[0] if name.startswith("loss_")]
-        terms = np.zeros((len(seeds), len(losses), len(places)))
+        terms = np.zeros((len(seeds), len(losses), len(positions)))
         for i, seed in enumerate(seeds):
             for j, loss in enumerate(losses):
                 terms[i, j, -len(seed[loss]) :] = seed[loss]
         shares = terms.mean(axis=0)  # (losses, epochs)
         colors = [COLORS[i] for i in (0, 1, 6, 2)]
-        areas = bottom.stackplot(places, shares / shares.sum(axis=0), colors=colors, edgecolor="white")
+        areas = bottom.stackplot(positions, shares / shares.sum(axis=0), colors=colors, edgecolor="white")
         bottom.set(xlabel="step" if "steps" in seeds[0] else "epoch", ylim=(0, 1))
         names = (_LOSSES.get(loss, loss.removeprefix("loss_").replace("_", " ")) for loss in losses)
         entries |= dict(zip(names, areas, strict=True))
@@ -220,8 +220,8 @@ def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
         masks = np.stack([example.mask for example in examples])
         for row, images in _by_row(examples).items():
             distances, profiles = edge_profile(images, masks, REACH)
-            there = ~np.isnan(profiles).all(axis=0)  # no lesion may reach as far inside
-            lines[title][row] = distances[there], np.nanmean(profiles[:, there], axis=0)
+            has_value = ~np.isnan(profiles).all(axis=0)  # no lesion may reach as far inside
+            lines[title][row] = distances[has_value], np.nanmean(profiles[:, has_value], axis=0)
     fig, axes = _lines(lines, _RESOLUTION, (6.2, 5.6))
     for ax in axes:
         ax.axvline(0, color="0.4", linestyle=":", linewidth=1.5)
@@ -238,8 +238,8 @@ def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in by_dataset}
     for dataset, rows in by_dataset.items():
         for row, bins in rows.items():
-            enough = bins.counts >= FEW_PIXELS
-            lines[dataset][row] = bins.mean_probability[enough], bins.observed[enough]
+            is_drawn = bins.counts >= FEW_PIXELS
+            lines[dataset][row] = bins.mean_probability[is_drawn], bins.observed[is_drawn]
     styles = {diagonal: {"color": "0.6", "linestyle": ":"}, **styles_of(chain.from_iterable(by_dataset.values()))}
     fig, axes = _lines(lines, styles, (6, 6.4), markeredgecolor="white")
     for ax in axes:
@@ -262,9 +262,9 @@ def distributions(dice: Mapping[str, Mapping[str, np.ndarray]], references: Mapp
     ``dice`` is (N,) by name and reference; ``references`` are the panel titles by reference.
     """
     lines: dict[str, dict[str, Any]] = {title: {} for title in references.values()}
-    for name, by in dice.items():
-        for reference in by.keys() & references:
-            values = np.sort(by[reference][~np.isnan(by[reference])])
+    for name, by_reference in dice.items():
+        for reference in by_reference.keys() & references:
+            values = np.sort(by_reference[reference][~np.isnan(by_reference[reference])])
             steps = np.append(values[:1], values), np.linspace(0, 1, len(values) + 1)
             lines[references[reference]][name] = steps
     fig, axes = _lines(lines, doctor_styles(dice, linestyles=True), (4.2, 4), drawstyle="steps-post")
@@ -295,8 +295,8 @@ def label_errors(records: pd.DataFrame, labels: Sequence[str], metric: str, axis
     style = {"orientation": "horizontal", "whis": (5, 95), "showfliers": False, "widths": 0.6, "patch_artist": True}
     means = {"marker": "o", "markerfacecolor": "white", "markeredgecolor": "black"}
     median = {"color": "black", "linewidth": 2}
-    shown = [display("rows", name) for name in names]
-    boxes = ax.boxplot(values, tick_labels=shown, showmeans=True, medianprops=median, meanprops=means, **style)
+    row_names = [display("rows", name) for name in names]
+    boxes = ax.boxplot(values, tick_labels=row_names, showmeans=True, medianprops=median, meanprops=means, **style)
     for box, name in zip(boxes["boxes"], names, strict=True):
         box.set(facecolor=SOFT if "soft" in name else BINARY, alpha=0.8)
     ax.set(xlabel=axis)
@@ -310,12 +310,12 @@ def matrices(tables: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     fig, [axes] = grid_of(tables, 1, (4.6, 4.8))
     low = np.nanmin(np.concatenate([np.append(values, 1) for values in tables.values()]))
     for ax, values in zip(axes, tables.values(), strict=True):
-        shown = ax.imshow(values, vmin=low, vmax=1, cmap="cividis")
+        image = ax.imshow(values, vmin=low, vmax=1, cmap="cividis")
         for i, j in np.argwhere(np.isfinite(values)):
-            color = "black" if shown.norm(values[i, j]) > 0.5 else "white"
+            color = "black" if image.norm(values[i, j]) > 0.5 else "white"
             ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=color, fontsize=12)
         ax.set_xticks(range(len(names)), names, rotation=40, ha="right")
         ax.set_yticks(range(len(names)), names if ax.get_subplotspec().is_first_col() else [])
         ax.spines[:].set_visible(False)
-    fig.colorbar(shown, ax=axes, shrink=0.7, label="Dice")
+    fig.colorbar(image, ax=axes, shrink=0.7, label="Dice")
     return fig

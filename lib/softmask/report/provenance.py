@@ -92,8 +92,8 @@ def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         terms.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
     if "packages" in content:
         versions = {"python": content["python"], **content["packages"]}
-        known = [f"{name} {version}" for name, version in versions.items() if version]
-        terms.append(("packages", ", ".join(known)))
+        named_versions = [f"{name} {version}" for name, version in versions.items() if version]
+        terms.append(("packages", ", ".join(named_versions)))
     return terms
 
 
@@ -102,18 +102,18 @@ def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, s
 
     Code with uncommitted changes always counts as different, because the changes are not recorded.
     """
-    parts: list[dict[str, list[str]]] = [{}, {}]
-    for content, terms in zip((there, here), parts, strict=True):
-        for term, words in lines(content):
-            terms.setdefault(term, []).extend(words.split(", "))
+    term_dicts: list[dict[str, list[str]]] = [{}, {}]
+    for content, terms in zip((there, here), term_dicts, strict=True):
+        for term, description in lines(content):
+            terms.setdefault(term, []).extend(description.split(", "))
     moved = {}
-    for term in dict.fromkeys(term for terms in parts for term in terms if term not in ("training", "cost")):
-        then, now = (terms.get(term, ["nothing"]) for terms in parts)
-        if then != now or "with changes that are not committed" in now:
-            gone, new = [part for part in then if part not in now], [part for part in now if part not in then]
-            moved[term] = f"{', '.join(gone or then[:1])} -> {', '.join(new or now[:1])}"
+    for term in dict.fromkeys(term for terms in term_dicts for term in terms if term not in ("training", "cost")):
+        old, new = (terms.get(term, ["nothing"]) for terms in term_dicts)
+        if old != new or "with changes that are not committed" in new:
+            removed, added = [part for part in old if part not in new], [part for part in new if part not in old]
+            moved[term] = f"{', '.join(removed or old[:1])} -> {', '.join(added or new[:1])}"
     keys = [{run["name"]: run["key"] for run in content.get("runs", ())} for content in (there, here)]
     if keys[0] != keys[1]:
-        same = len(keys[0].items() & keys[1].items())
-        moved["training runs"] = f"{len(keys[1]) - same} of {len(keys[1])} with other code, data or settings"
+        n_same = len(keys[0].items() & keys[1].items())
+        moved["training runs"] = f"{len(keys[1]) - n_same} of {len(keys[1])} with other code, data or settings"
     return moved

@@ -182,8 +182,8 @@ def join(result: ResultTable) -> list[JoinedCell]:
 
 def _with_ours(joined: JoinedCell, cell: Cell, where: str) -> JoinedCell:
     if cell.source not in SOURCE_WORDS:
-        known = ", ".join(SOURCE_WORDS)
-        raise ConfigError(f"{where}: cell {' / '.join(cell.key)}: source must be {known}, not {cell.source!r}")
+        sources = ", ".join(SOURCE_WORDS)
+        raise ConfigError(f"{where}: cell {' / '.join(cell.key)}: source must be {sources}, not {cell.source!r}")
     mean, std, scale = float(cell.ours_mean), float(cell.ours_std), SCALES.get(joined.unit, 1.0)
     if joined.unit in SCALES and not (math.isnan(mean) or 0 <= mean <= 1):
         raise ConfigError(
@@ -231,29 +231,29 @@ class Grid:
 def grids(joined: Sequence[JoinedCell], kind: str) -> list[Grid]:
     """Return the grids of a table: rows by (data set, metric), or a matrix for each data set and a grid of the rest."""
     matrices: dict[str, list[JoinedCell]] = {}
-    rest = []
+    other_cells = []
     for cell in joined:
-        pair = kind == MATRIX and cell.metric.startswith(_PAIR)
-        (matrices.setdefault(cell.dataset, []) if pair else rest).append(cell)
-    return [_grid(cells, matrix=True) for cells in matrices.values()] + ([_grid(rest)] if rest else [])
+        is_pair = kind == MATRIX and cell.metric.startswith(_PAIR)
+        (matrices.setdefault(cell.dataset, []) if is_pair else other_cells).append(cell)
+    return [_grid(cells, matrix=True) for cells in matrices.values()] + ([_grid(other_cells)] if other_cells else [])
 
 
 def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
-    several = len({cell.dataset for cell in joined}) > 1
+    many_datasets = len({cell.dataset for cell in joined}) > 1
     printed = {(cell.dataset, cell.metric) for cell in joined if cell.printed}
     columns: dict[tuple[str, str], Column] = {}
     for cell in joined:
-        place = cell.dataset, cell.metric
-        if place in columns:
+        key = cell.dataset, cell.metric
+        if key in columns:
             continue
         if matrix:
             title = papers.display("rows", cell.metric.removeprefix(_PAIR))
         else:
             unit, dataset = _UNIT_WORDS.get(cell.unit, cell.unit), papers.display("datasets", cell.dataset)
             title = papers.display("metrics", cell.metric) + (f" ({unit})" if unit else "")
-            title += f", {dataset}" if several and dataset else ""
-        columns[place] = Column(*place, title, place in printed)
-    heading = "" if several else papers.display("datasets", joined[0].dataset)
+            title += f", {dataset}" if many_datasets and dataset else ""
+        columns[key] = Column(*key, title, key in printed)
+    heading = "" if many_datasets else papers.display("datasets", joined[0].dataset)
     cells = {(cell.row, columns[cell.dataset, cell.metric]): cell for cell in joined}
     return Grid(matrix, heading, tuple(dict.fromkeys(cell.row for cell in joined)), tuple(columns.values()), cells)
 
@@ -280,35 +280,35 @@ def number(mean: float, std: float, decimals: Decimals | None) -> str:
     """Return ``91.63 ± 3.2`` with the ``decimals`` (mean, spread), or with four significant digits where None."""
     if not math.isfinite(mean):
         return "undefined" if math.isnan(mean) else "infinite"
-    forms = [f",.{places}f" for places in decimals] if decimals else [".4g", ".4g"]
-    return f"{mean:{forms[0]}}" + (f" ± {std:{forms[1]}}" if math.isfinite(std) else "")
+    formats = [f",.{places}f" for places in decimals] if decimals else [".4g", ".4g"]
+    return f"{mean:{formats[0]}}" + (f" ± {std:{formats[1]}}" if math.isfinite(std) else "")
 
 
 def decimals_of(paper: str, table: str, cell: JoinedCell) -> Decimals | None:
     """Return the decimals of a table's cell: as printed where the paper prints the metric, else by unit."""
     printed = printed_table(paper, table)
-    own = printed.decimals_of(cell.metric) if printed else None
-    return own or {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0)}.get(cell.unit)
+    decimals = printed.decimals_of(cell.metric) if printed else None
+    return decimals or {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0)}.get(cell.unit)
 
 
 def measured_on(joined: Sequence[JoinedCell]) -> str:
     """Return the source and the numbers of images and seeds of our numbers in a table, as a sentence."""
-    run = [cell for cell in joined if cell.run]
-    if not run:
+    cells = [cell for cell in joined if cell.run]
+    if not cells:
         return f"Ours: {NOT_FINISHED}."
-    sources = " and ".join(SOURCE_WORDS[name] for name in SOURCE_WORDS if any(cell.source == name for cell in run))
-    measured = [cell for cell in run if cell.unit != "text" and cell.source != PRINTED]
+    sources = " and ".join(SOURCE_WORDS[name] for name in SOURCE_WORDS if any(cell.source == name for cell in cells))
+    measured = [cell for cell in cells if cell.unit != "text" and cell.source != PRINTED]
     if not measured:
         return f"Ours: {sources}."
     images = _range([cell.n_images for cell in measured], "image")
     seeds = _range([cell.n_seeds for cell in measured], "seed")
-    over = f"over {images}, {seeds}."
+    basis = f"over {images}, {seeds}."
     if any(math.isfinite(cell.ours_std) for cell in measured):
         pooled = any(cell.n_seeds > 1 for cell in measured)
         if pooled:
             images = _range([cell.n_images for cell in measured], "prediction")
-        over = f"mean ± standard deviation over {images}{' of' if pooled else ','} {seeds}."
-    return f"Ours: {sources}; {over}"
+        basis = f"mean ± standard deviation over {images}{' of' if pooled else ','} {seeds}."
+    return f"Ours: {sources}; {basis}"
 
 
 def _range(counts: Sequence[int], unit: str) -> str:
@@ -340,53 +340,53 @@ def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
         return ""
     sentences = []
     for dataset in dict.fromkeys(cell.dataset for cell in measured):
-        own = [cell for cell in measured if cell.dataset == dataset]
-        first = own[0].metric
-        pairs = first.startswith(_PAIR)
+        dataset_cells = [cell for cell in measured if cell.dataset == dataset]
+        metric = dataset_cells[0].metric
+        is_matrix = metric.startswith(_PAIR)
         cells = {
-            (frozenset((cell.row, cell.metric.removeprefix(_PAIR))) if pairs else cell.row): cell
-            for cell in reversed(own)  # so that the first order of a pair names it
-            if (cell.metric.startswith(_PAIR) if pairs else cell.metric == first)
+            (frozenset((cell.row, cell.metric.removeprefix(_PAIR))) if is_matrix else cell.row): cell
+            for cell in reversed(dataset_cells)  # so that the first order of a pair names it
+            if (cell.metric.startswith(_PAIR) if is_matrix else cell.metric == metric)
         }
         sentences.append(_sentence(paper, table, list(cells.values())))
-    waiting = sum(cell.printed and not cell.run for cell in joined)
-    if waiting:
-        sentences.append(f"{waiting} of {sum(cell.printed for cell in joined)} published values are not finished here.")
+    n_open = sum(cell.printed and not cell.run for cell in joined)
+    if n_open:
+        sentences.append(f"{n_open} of {sum(cell.printed for cell in joined)} published values are not finished here.")
     return " ".join(sentences)
 
 
 def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
     """Return the sentence of :func:`outcome` for the cells of one metric (in a matrix, all pairs) on one data set."""
     first = cells[0]
-    pairs = first.metric.startswith(_PAIR)
-    places = (decimals_of(paper, table, first) or (None,))[0]
+    is_matrix = first.metric.startswith(_PAIR)
+    decimals = (decimals_of(paper, table, first) or (None,))[0]
     unit = _UNIT_WORDS.get(first.unit, first.unit)
 
-    def words(value: float) -> str:
-        return f"{number(value, math.nan, None if places is None else (places, 0))} {unit}".rstrip()
+    def value_text(value: float) -> str:
+        return f"{number(value, math.nan, None if decimals is None else (decimals, 0))} {unit}".rstrip()
 
     def name(cell: JoinedCell) -> str:
-        rows = [cell.row, cell.metric.removeprefix(_PAIR)] if pairs else [cell.row]
+        rows = [cell.row, cell.metric.removeprefix(_PAIR)] if is_matrix else [cell.row]
         return " and ".join(papers.display("rows", row) for row in rows)
 
     def span(values: Mapping[str, float]) -> str:
         low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
         if len(values) == 1:
-            return f"{words(values[low])} ({low})"
+            return f"{value_text(values[low])} ({low})"
         if values[low] == values[high]:
-            return f"{words(values[low])} (all rows)"
-        return f"{words(values[low])} ({low}) to {words(values[high])} ({high})"
+            return f"{value_text(values[low])} (all rows)"
+        return f"{value_text(values[low])} ({low}) to {value_text(values[high])} ({high})"
 
     printed = [cell for cell in cells if math.isfinite(cell.paper_mean)]
     dataset = papers.display("datasets", first.dataset)
-    text = papers.display("metrics", "dice" if pairs else first.metric)
+    text = papers.display("metrics", "dice" if is_matrix else first.metric)
     text = f"{text[0].upper()}{text[1:]}{f' on {dataset}' if dataset else ''}: "
     text += span({name(cell): cell.ours_mean for cell in cells})
     if printed:
         text += f"; published {span({name(cell): cell.paper_mean for cell in printed})}"
         differences = [cell.ours_mean - cell.paper_mean for cell in printed]
-        lower = sum(difference < 0 for difference in differences)
-        median, points = float(np.median(differences)), " points" if first.unit == "percent" else f" {unit}".rstrip()
-        size = f"{median:+.4g}" if places is None else f"{median:+.{places}f}"
-        text += f"; {lower} of {len(printed)} values lower than the published ones, median difference {size}{points}"
+        n_lower = sum(difference < 0 for difference in differences)
+        median, suffix = float(np.median(differences)), " points" if first.unit == "percent" else f" {unit}".rstrip()
+        size = f"{median:+.4g}" if decimals is None else f"{median:+.{decimals}f}"
+        text += f"; {n_lower} of {len(printed)} values lower than the published ones, median difference {size}{suffix}"
     return text + "."

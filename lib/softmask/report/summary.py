@@ -65,17 +65,17 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
-    rows = {cell.row for cell in cells if cell.row.partition("_")[0] != own.partition("_")[0]}
-    others = {row: value for row, value in means.items() if row in rows}
-    if own not in means or not others:
+    other_rows = {cell.row for cell in cells if cell.row.partition("_")[0] != own.partition("_")[0]}
+    other_means = {row: value for row, value in means.items() if row in other_rows}
+    if own not in means or not other_means:
         return None
-    best = max(others, key=others.get)
+    best_row = max(other_means, key=other_means.get)
     decimals = decimals_of(entry.paper, entry.name, cells[0])
-    words = [number(value, math.nan, decimals) for value in (means[own], means[best])]
+    texts = [number(value, math.nan, decimals) for value in (means[own], means[best_row])]
     seeds = {cell.row: cell.n_seeds for cell in cells}
-    if mean == "ours_mean" and seeds[own] != seeds[best]:
-        words[0] += f" (seeds: {seeds[own]})"
-    return Rivals(means[own], best, means[best], tuple(words), len(others), len(rows))
+    if mean == "ours_mean" and seeds[own] != seeds[best_row]:
+        texts[0] += f" (seeds: {seeds[own]})"
+    return Rivals(means[own], best_row, means[best_row], tuple(texts), len(other_means), len(other_rows))
 
 
 class Comparison(NamedTuple):
@@ -98,25 +98,25 @@ def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
     """Return the main comparison of each paper, on each of its data sets."""
     entries = {(entry.paper, entry.name): entry for entry in contents.tables}
     result = []
-    for paper, (own, tables, metric) in PROPOSED.items():
+    for paper, (row, tables, metric) in PROPOSED.items():
         for entry in (entries[paper, name] for name in tables):
             cells = [cell for cell in entry.cells if cell.printed and cell.metric == metric]
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
-                both = [rivals(entry, own, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
+                sides = [rivals(entry, row, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
                 kinds = {WORDS.get(cell.source, cell.source) for cell in cells if cell.dataset == dataset and cell.run}
-                kind, trained = " and ".join(sorted(kinds)), evidence.trained.get((paper, own, dataset))
-                result.append(Comparison(entry, dataset, metric, kind, trained, papers.load(paper).epochs, *both))
+                kind, trained = " and ".join(sorted(kinds)), evidence.trained.get((paper, row, dataset))
+                result.append(Comparison(entry, dataset, metric, kind, trained, papers.load(paper).epochs, *sides))
     return result
 
 
 def trained_words(trained: Trained) -> str:
     """Return a description such as ``24 epochs, 3,000 steps of 8, 3 seeds, 0.4 h on cpu``."""
     seeds = len(trained.seeds) + trained.failed
-    counted = f"{seeds} seed{'' if seeds == 1 else 's'}" + (f" ({trained.failed} failed)" if trained.failed else "")
+    seed_text = f"{seeds} seed{'' if seeds == 1 else 's'}" + (f" ({trained.failed} failed)" if trained.failed else "")
     if not trained.epochs:
-        return counted
+        return seed_text
     epochs = f"{trained.epochs} epoch{'' if trained.epochs == 1 else 's'}, {trained.steps:,} steps of {trained.batch}"
-    return f"{epochs}, {counted}, {hours(trained.seconds)} on {trained.device}"
+    return f"{epochs}, {seed_text}, {hours(trained.seconds)} on {trained.device}"
 
 
 def hours(seconds: float) -> str:
@@ -133,13 +133,13 @@ def training(evidence: Evidence, short: bool) -> str:
         return "no record of a training run is beside this report"
     devices = sorted({trained.device for trained in networks})
     processors = sorted({trained.cpu for trained in networks})
-    on = f"on {' and '.join(devices)} ({', '.join(processors)})"
+    machine = f"on {' and '.join(devices)} ({', '.join(processors)})"
     steps = [trained.steps for trained in networks]
-    range_of = f"{min(steps):,} to {max(steps):,} steps each" if min(steps) < max(steps) else f"{steps[0]:,} steps each"
-    words = f"{range_of}, {hours(evidence.seconds)} of training in all, {on}."
+    amount = f"{min(steps):,} to {max(steps):,} steps each" if min(steps) < max(steps) else f"{steps[0]:,} steps each"
+    text = f"{amount}, {hours(evidence.seconds)} of training in all, {machine}."
     if short:
-        words += " Narrow networks, trained for minutes: this cannot decide claims about networks as published."
-    return words
+        text += " Narrow networks, trained for minutes: this cannot decide claims about networks as published."
+    return text
 
 
 def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
@@ -148,33 +148,33 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
     images: dict[str, dict[str, int]] = {}
     for entry in (entry for entry in contents.tables if entry.paper != WORKBOOK):
         for cell in entry.cells:
-            timed = cell.unit == "ms"  # for times, n counts measurements
-            tested = cell.run and cell.dataset and cell.source in WORDS and not timed
+            is_time = cell.unit == "ms"  # for times, n counts measurements
+            tested = cell.run and cell.dataset and cell.source in WORDS and not is_time
             if tested and (cell.printed or cell.dataset in patients):
-                sets = images.setdefault(cell.source, {})
+                sizes = images.setdefault(cell.source, {})
                 # the largest count: undefined values leave out images
-                sets[cell.dataset] = max(sets.get(cell.dataset, 0), (cell.n_images or 0) // max(cell.n_seeds or 1, 1))
+                sizes[cell.dataset] = max(sizes.get(cell.dataset, 0), (cell.n_images or 0) // max(cell.n_seeds or 1, 1))
     lines = []
-    for kind, words in WORDS.items():
+    for kind, heading in WORDS.items():
         if kind not in images:
             continue
-        counted = []
+        parts = []
         for dataset, n in images[kind].items():
-            of = f" of {patients[dataset]} patients" if dataset in patients and dataset not in _SPECIMENS else ""
+            origin = f" of {patients[dataset]} patients" if dataset in patients and dataset not in _SPECIMENS else ""
             notes = [_IN_PLACE if kind == "substitute" else {}, _TRUTHS, _SPECIMENS]
-            about = ", ".join(note[dataset] for note in notes if dataset in note)
-            counted.append(f"{display('datasets', dataset)} ({n:,} test images{of}){': ' if about else ''}{about}")
-        said = "; ".join(counted)
+            remark = ", ".join(note[dataset] for note in notes if dataset in note)
+            parts.append(f"{display('datasets', dataset)} ({n:,} test images{origin}){': ' if remark else ''}{remark}")
+        text = "; ".join(parts)
         if kind == "embedded":
-            said += ". Simulated images, with real readers' outlines of nodules: these are not the papers' experiments"
-        lines.append((words[0].upper() + words[1:], f"{said}."))
+            text += ". Simulated images, with real readers' outlines of nodules: these are not the papers' experiments"
+        lines.append((heading[0].upper() + heading[1:], f"{text}."))
     return lines
 
 
 def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) -> list[str]:
     """Return the results in three sentences: the verdicts, the main numbers, and the clearest differences."""
-    few = sum(map(_has_too_few_epochs, contents.claims))
-    claims = {**state.claims, verdicts.UNDERTRAINED: state.claims[verdicts.UNDERTRAINED] - few, _FEW: few}
+    n_few = sum(map(_has_too_few_epochs, contents.claims))
+    claims = {**state.claims, verdicts.UNDERTRAINED: state.claims[verdicts.UNDERTRAINED] - n_few, _FEW: n_few}
     return [_verdicts(claims), _numbers(compared), _clearest(contents)]
 
 
@@ -187,29 +187,29 @@ def _has_too_few_epochs(entry: ClaimEntry) -> bool:
 
 def _verdicts(claims: Mapping[str, int]) -> str:
     counts = [(claims[verdicts.HOLDS], "hold"), (claims[verdicts.FAILS], "fail")]
-    words = ", ".join(f"{n} {verb}{'s' if n == 1 else ''}" for n, verb in counts)
-    unclear = claims[verdicts.INCONCLUSIVE]
-    decided = f"{words} and {unclear} {'is' if unclear == 1 else 'are'} inconclusive"
+    text = ", ".join(f"{n} {verb}{'s' if n == 1 else ''}" for n, verb in counts)
+    n_unclear = claims[verdicts.INCONCLUSIVE]
+    decided = f"{text} and {n_unclear} {'is' if n_unclear == 1 else 'are'} inconclusive"
     undecided = [f"{claims[verdict]} {why}" for verdict, why in _OPEN.items() if claims[verdict]]
     return f"Of the papers' {sum(claims.values())} claims, {'; '.join([decided, *undecided])}."
 
 
 def _numbers(compared: Sequence[Comparison]) -> str:
-    both = [pair for pair in compared if pair.in_print and pair.here]
-    if not both:
+    pairs = [pair for pair in compared if pair.in_print and pair.here]
+    if not pairs:
         return "None of the papers' own methods is measured beside another network yet."
-    first = sum(pair.in_print.own > pair.in_print.best for pair in both)
-    here = sum(pair.here.own > pair.here.best for pair in both)
-    finished, others = sum(pair.here.finished for pair in both), sum(pair.here.others for pair in both)
-    among = f", where {finished} of {others} other networks are finished" if finished < others else ""
-    shown = next((pair for pair in reversed(both) if pair.dataset == "lidc"), both[-1])
-    where = f"{display('papers', shown.entry.paper)}, {display('datasets', shown.dataset)} ({shown.kind})"
+    pub_wins = sum(pair.in_print.own > pair.in_print.best for pair in pairs)
+    our_wins = sum(pair.here.own > pair.here.best for pair in pairs)
+    n_finished, n_others = sum(pair.here.finished for pair in pairs), sum(pair.here.others for pair in pairs)
+    note = f", where {n_finished} of {n_others} other networks are finished" if n_finished < n_others else ""
+    case = next((pair for pair in reversed(pairs) if pair.dataset == "lidc"), pairs[-1])
+    where = f"{display('papers', case.entry.paper)}, {display('datasets', case.dataset)} ({case.kind})"
     ours, printed = (
-        f"{pair.words[0]} against {display('rows', pair.row)} {pair.words[1]}" for pair in (shown.here, shown.in_print)
+        f"{pair.words[0]} against {display('rows', pair.row)} {pair.words[1]}" for pair in (case.here, case.in_print)
     )
     return (
-        f"The proposed method has the highest {display('metrics', 'dice')} of its table in {first} of {len(both)} "
-        f"comparisons in print and in {here} of {len(both)} here{among}, judged or not; for example "
+        f"The proposed method has the highest {display('metrics', 'dice')} of its table in {pub_wins} of {len(pairs)} "
+        f"comparisons in print and in {our_wins} of {len(pairs)} here{note}, judged or not; for example "
         f"{where}: {ours} (printed: {printed})."
     )
 
@@ -217,14 +217,14 @@ def _numbers(compared: Sequence[Comparison]) -> str:
 def _clearest(contents: Contents) -> str:
     parts = []
     sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "strongest evidence for a claim"}
-    for verdict, words in sides.items():
-        decided = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
-        deciding = [(entry, entry.pairs[entry.deciding]) for entry in decided]
+    for verdict, heading in sides.items():
+        entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
+        deciding = [(entry, entry.pairs[entry.deciding]) for entry in entries]
         # claims of a multiple of the other's mean are skipped: no method may be able to reach it
         deciding = [pair for pair in deciding if _certainty(pair[1]) > 0 and pair[1].pair.times == 1]
         if deciding:
             entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
-            parts.append(f"{words}: {_difference(judged, entry.unit)}")
+            parts.append(f"{heading}: {_difference(judged, entry.unit)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
@@ -240,11 +240,11 @@ def _certainty(judged: verdicts.Judged) -> float:
 def _difference(judged: verdicts.Judged, unit: str) -> str:
     pair, difference = judged.pair, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({judged.outcome.data})"
-    words = f"{pair} on {where}, {signed(difference.mean)} {unit} "
-    words += f"({signed(difference.low)} to {signed(difference.high)}"
+    text = f"{pair} on {where}, {signed(difference.mean)} {unit} "
+    text += f"({signed(difference.low)} to {signed(difference.high)}"
     if judged.outcome.verdict == verdicts.NO_GAIN:
-        words += f", which rules out {pair.delta:g}"
-    return words + (")" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)})")
+        text += f", which rules out {pair.delta:g}"
+    return text + (")" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)})")
 
 
 def signed(value: float) -> str:

@@ -58,8 +58,8 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
         "details": result.details,
         "provenance": provenance,
     }
-    place = {"paper": result.paper, "table": result.table, "profile": config.profile.name}
-    records = [{**vars(cell), **place, "data": cell.source} for cell in joined]
+    fields = {"paper": result.paper, "table": result.table, "profile": config.profile.name}
+    records = [{**vars(cell), **fields, "data": cell.source} for cell in joined]
     types = dict.fromkeys(_COUNTS, "Int64") | dict.fromkeys(_NUMBERS, float)
     numbers = pd.DataFrame(records, columns=list(COLUMNS)).astype(types)
     numbers[list(_NUMBERS)] += 0.0  # turns -0 into 0
@@ -164,8 +164,8 @@ def _kind(result: ResultTable) -> str:
 def _header_and_body(paper: str, table: str, grid: Grid) -> tuple[list[str], list[list[str]]]:
     header = [""]
     for column in grid.columns:
-        both = column.printed and not grid.matrix
-        header += [f"{column.title}, paper", f"{column.title}, ours"] if both else [column.title]
+        has_both = column.printed and not grid.matrix
+        header += [f"{column.title}, paper", f"{column.title}, ours"] if has_both else [column.title]
     body = []
     for row in grid.rows:
         line = [papers.display("rows", row)]
@@ -193,8 +193,8 @@ def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], con
             lines += ["Each cell: paper / ours.", ""]
         header, body = _header_and_body(result.paper, result.table, grid)
         lines += [*markdown_table([header, *body]), ""]
-    said = words.outcome(result.paper, result.table, joined)
-    lines += [said, ""] if said else []
+    outcome = words.outcome(result.paper, result.table, joined)
+    lines += [outcome, ""] if outcome else []
     if any(cell.printed for cell in joined):
         lines += [f"{words.NOTHING_PRINTED}: no legible number is printed.", ""]
     notes = words.notes_of(joined)

@@ -118,16 +118,16 @@ def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: 
     parts = [_decided(pairs[deciding], unit)]
     if len(pairs) > 1:
         counts = Counter(judged.outcome.verdict for judged in pairs)
-        ways = [f"{counts[verdict]} {words}" for verdict, words in _COUNTED.items() if counts[verdict]]
-        parts.append(f"Of {len(pairs)} comparisons {', '.join(ways)}")
+        verdict_counts = [f"{counts[verdict]} {label}" for verdict, label in _COUNTED.items() if counts[verdict]]
+        parts.append(f"Of {len(pairs)} comparisons {', '.join(verdict_counts)}")
     if verdict in (FAILED_TRAINING, UNDERTRAINED):
         return ". ".join(parts)
     for judged in pairs:
         for row, training in judged.trainings:
             counts = {"failed": training.failed, "restarted": training.restarts}
-            if failed := [f"{n} {words}" for words, n in counts.items() if n]:
-                place = f"{row} on {display('datasets', judged.pair.dataset)}"
-                parts.append(f"{place}: of {training.begun} training runs {' and '.join(failed)}")
+            if failures := [f"{n} {label}" for label, n in counts.items() if n]:
+                network = f"{row} on {display('datasets', judged.pair.dataset)}"
+                parts.append(f"{network}: of {training.begun} training runs {' and '.join(failures)}")
     return ". ".join(dict.fromkeys(parts))
 
 
@@ -145,20 +145,20 @@ def _decided(judged: Judged, unit: str) -> str:
         return f"{pair} on {where}: undefined on every image"
     if outcome.verdict == OUT_OF_REACH:
         return f"{pair} on {where}: the multiple is more than the largest possible value; no method could reach it"
-    sentence = f"{pair} on {where}: a gain of {difference.mean:.2f} {unit}"
+    text = f"{pair} on {where}: a gain of {difference.mean:.2f} {unit}"
     if difference.patients < LEAST_PATIENTS:
-        return f"{sentence}, on {difference.patients} patients, too few to decide"
-    sentence += f" ({difference.low:.2f} to {difference.high:.2f})"
+        return f"{text}, on {difference.patients} patients, too few to decide"
+    text += f" ({difference.low:.2f} to {difference.high:.2f})"
     if outcome.verdict == NO_GAIN:
-        sentence += f", which rules out {pair.delta:g}"
+        text += f", which rules out {pair.delta:g}"
     if not math.isnan(pair.printed):
         includes = "includes" if judged.inside == "yes" else "does not include"
-        sentence += f"; the interval {includes} the published difference of {pair.printed:.2f}"
-    sentence += "; one seed: the variance between seeds is unknown" if difference.one_seed else ""
-    trained = {row: training.epochs for row, training in judged.trainings if training.epochs}
-    if len({*trained.values()}) > 1:
-        sentence += "; " + " and ".join(f"{row} was trained for {epochs} epochs" for row, epochs in trained.items())
-    return sentence
+        text += f"; the interval {includes} the published difference of {pair.printed:.2f}"
+    text += "; one seed: the variance between seeds is unknown" if difference.one_seed else ""
+    epochs_by_row = {row: training.epochs for row, training in judged.trainings if training.epochs}
+    if len({*epochs_by_row.values()}) > 1:
+        text += "; " + " and ".join(f"{row} was trained for {epochs} epochs" for row, epochs in epochs_by_row.items())
+    return text
 
 
 def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
@@ -192,8 +192,8 @@ def pairs_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """Return a line for each pair that is run: the difference in the claim's unit and favour, with 95 % interval."""
     lines = []
     for number, judged, difference, unit in _run(verdicts):
-        place = {"comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset)}
-        lines.append({"claim": number, **place, **_values(judged, difference, unit)})
+        fields = {"comparison": str(judged.pair), "data set": display("datasets", judged.pair.dataset)}
+        lines.append({"claim": number, **fields, **_values(judged, difference, unit)})
     frame = pd.DataFrame(lines).round(dict.fromkeys(("difference", "low", "high", "printed"), 2))
     return frame.rename(columns={"inside": display("metrics", "inside")})
 
@@ -209,8 +209,8 @@ def detectable_frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
         pair, sizes = judged.pair, {f"{n} seeds": round(detectable(difference, n), 2) for n in SEEDS}
         excess = detectable(difference, SEEDS[0]) - pair.delta  # NaN with a single seed
         if excess > hardest.get(number, (-math.inf,))[0]:
-            place = {"hardest comparison": str(pair), "data set": display("datasets", pair.dataset)}
-            hardest[number] = (excess, {"claim": number, **place, "delta": pair.delta, **sizes, "unit": unit})
+            fields = {"hardest comparison": str(pair), "data set": display("datasets", pair.dataset)}
+            hardest[number] = (excess, {"claim": number, **fields, "delta": pair.delta, **sizes, "unit": unit})
     return pd.DataFrame([line for _, line in hardest.values()])
 
 
@@ -223,8 +223,8 @@ def figure(verdicts: Iterable[Verdict], measure: str = "Dice") -> Figure | None:
 
     points, units = [], {}
     for number, judged, difference, unit in _run(verdicts):
-        place = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
-        points.append(Interval(*place, difference.mean, (difference.low, difference.high)))
+        key = (judged.pair.dataset, f"{number}. {judged.pair}", judged.outcome.verdict)
+        points.append(Interval(*key, difference.mean, (difference.low, difference.high)))
         units[unit] = None
     if not points:
         return None
@@ -239,7 +239,7 @@ def table(name: str, title: str, caption: str, verdicts: Sequence[Verdict]) -> R
     """Return the workbook's table of all pairs that are run; each row begins with the number of its claim."""
     units = {"difference": "number", "low": "number", "high": "number", "printed": "number", "patients": "count"}
     units |= dict.fromkeys(("inside", "unit", "seeds", "verdict"), "text")
-    kinds = {words: kind for kind, words in WORDS.items()}
+    kinds = {description: kind for kind, description in WORDS.items()}
     cells = []
     for number, judged, difference, unit in _run(verdicts):
         values = _values(judged, difference, unit)
@@ -265,20 +265,20 @@ def write(
     each image behind these verdicts, where no record of a training run has them.
     """
     path = config.results / "claims" / f"{paper}.json"
-    order = {claim.words: place for place, claim in enumerate(papers.load(paper).claims)}
-    new = {verdict.claim for verdict in verdicts}
+    order = {claim.words: index for index, claim in enumerate(papers.load(paper).claims)}
+    new_claims = {verdict.claim for verdict in verdicts}
     try:
-        before = read_json(path)
-        kept = {part: [c for c in before[part] if c["claim"] in order.keys() - new] for part in _PARTS}
-        values = {**before.get("values", {})}
+        old_json = read_json(path)
+        kept_claims = {part: [c for c in old_json[part] if c["claim"] in order.keys() - new_claims] for part in _PARTS}
+        values = {**old_json.get("values", {})}
     except (DataError, LookupError, TypeError):  # missing or damaged: written from scratch
-        kept, values = dict.fromkeys(_PARTS, ()), {}
+        kept_claims, values = dict.fromkeys(_PARTS, ()), {}
     content = {"paper": paper, **about_run(config)}
-    for part, judged in zip(_PARTS, (verdicts, by_readers), strict=True):
-        claims = [*map(asdict, judged), *kept[part]]
+    for part, part_verdicts in zip(_PARTS, (verdicts, by_readers), strict=True):
+        claims = [*map(asdict, part_verdicts), *kept_claims[part]]
         content[part] = sorted(claims, key=lambda claim: order.get(claim["claim"], len(order)))
-    compared = {key for verdict in verdicts for pair in verdict.pairs for key in pair.pair.keys}
-    values |= {"|".join(key): vars(score) for key, score in (scores or {}).items() if key in compared}
+    compared_keys = {key for verdict in verdicts for judged in verdict.pairs for key in judged.pair.keys}
+    values |= {"|".join(key): vars(score) for key, score in (scores or {}).items() if key in compared_keys}
     return write_atomic(path, to_json(content | ({"values": values} if values else {})))
 
 
@@ -298,14 +298,14 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
 
     content = read_json(path, AGAIN)
     try:
-        judged = {part: [from_plain(Verdict, _with_nan(claim), part) for claim in content[part]] for part in _PARTS}
-        verdicts = {verdict.claim: {**vars(verdict), "by_readers": ""} for verdict in judged["claims"]}
-        for claim in judged["claims"]:
+        by_part = {part: [from_plain(Verdict, _with_nan(claim), part) for claim in content[part]] for part in _PARTS}
+        verdicts = {verdict.claim: {**vars(verdict), "by_readers": ""} for verdict in by_part["claims"]}
+        for claim in by_part["claims"]:
             if claim.verdict not in VERDICTS:
                 raise LookupError(f"no verdict is called {claim.verdict!r}")
             if claim.deciding is not None and not 0 <= claim.deciding < len(claim.pairs):
                 raise LookupError(f"deciding: {claim.deciding} is the place of no pair")
-        for claim in judged["by_readers"]:
+        for claim in by_part["by_readers"]:
             if claim.verdict != NOT_RUN and claim.claim in verdicts:
                 verdicts[claim.claim]["by_readers"] = claim.verdict + (f" ({claim.why})" if claim.why else "")
         return verdicts

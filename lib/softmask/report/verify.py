@@ -109,14 +109,14 @@ def compare(name: str, against: str | None = None) -> Comparison:
     Raises:
         ConfigError: for a run, folder or commit that does not exist; lists the existing runs.
     """
-    if (here := _folder(name)) is None:
+    if (folder := _folder(name)) is None:
         raise ConfigError(_unknown(name))
-    if there := _folder(against or ""):
-        return _compare(name, against, read(here), read(there))
-    with TemporaryDirectory() as unpacked:
+    if reference := _folder(against or ""):
+        return _compare(name, against, read(folder), read(reference))
+    with TemporaryDirectory() as scratch:
         run = Path(name).name
-        label = _unpack(run, against, Path(unpacked))
-        return _compare(name, label, read(here), read(Path(unpacked) / "results" / run))
+        label = _unpack(run, against, Path(scratch))
+        return _compare(name, label, read(folder), read(Path(scratch) / "results" / run))
 
 
 def _folder(name: str) -> Path | None:
@@ -127,8 +127,8 @@ def _folder(name: str) -> Path | None:
 def _unknown(name: str) -> str:
     results = output_root() / "results"
     runs = ", ".join(sorted(path.parent.name for path in results.glob("*/tables")))
-    known = f"there are {runs}" if runs else "nothing has run yet: ./run_all.sh"
-    return f"{name!r} is no run in {results} and no folder with tables; {known}"
+    hint = f"there are {runs}" if runs else "nothing has run yet: ./run_all.sh"
+    return f"{name!r} is no run in {results} and no folder with tables; {hint}"
 
 
 def has_committed(run: str) -> bool:
@@ -150,23 +150,23 @@ def _unpack(run: str, commit: str | None, folder: Path) -> str:
     except ConfigError as error:
         raise ConfigError(f"{_unknown(commit or 'HEAD')}; nor is it a commit") from error
     name = name.decode().strip()
-    places = [f"results/{run}/{part}/" for part in ("tables", "claims")]
-    if not (there := _git("ls-tree", "--name-only", name, "--", *(place.rstrip("/") for place in places)).split()):
+    paths = [f"results/{run}/{part}/" for part in ("tables", "claims")]
+    if not (entries := _git("ls-tree", "--name-only", name, "--", *(path.rstrip("/") for path in paths)).split()):
         runs = _git("ls-tree", "--name-only", name, "--", "results/").decode().split()
-        known = ", ".join(run.removeprefix("results/") for run in runs)
-        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {known or 'no results'}")
-    with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, there)))) as packed:
-        for member in packed:
+        run_names = ", ".join(run.removeprefix("results/") for run in runs)
+        raise ConfigError(f"commit {name} holds no tables of {run}; it holds {run_names or 'no results'}")
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, entries)))) as archive:
+        for member in archive:
             if member.isfile():  # safe names: they come from the git tree
-                write_atomic(folder / member.name, packed.extractfile(member).read())
+                write_atomic(folder / member.name, archive.extractfile(member).read())
     return f"{run} of commit {name}"
 
 
 def _git(*arguments: str) -> bytes:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
-    if done.returncode:
-        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {done.stderr.decode()}")
-    return done.stdout
+    process = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, check=False)
+    if process.returncode:
+        raise ConfigError(f"git {arguments[0]} failed in {ROOT}: {process.stderr.decode()}")
+    return process.stdout
 
 
 class Tables(NamedTuple):
@@ -186,14 +186,14 @@ def read(folder: Path) -> Tables:
     provenance: dict[str, Mapping[str, Any]] = {}
     damaged = {}
     for path in (*sorted(folder.glob("tables/*/*.csv")), *sorted(folder.glob("claims/*.json"))):
-        table = path.suffix == ".csv"
-        name = f"{path.parent.name}/{path.stem}" if table else f"{path.stem}/claims"
+        is_table = path.suffix == ".csv"
+        name = f"{path.parent.name}/{path.stem}" if is_table else f"{path.stem}/claims"
         try:
-            if table:
-                frame, about = read_table(path)
+            if is_table:
+                frame, metadata = read_table(path)
                 frame["note"] = frame["note"].where(frame["unit"] == "text", "")
                 frame = frame.astype({"n_images": float, "n_seeds": float})
-                provenance[name] = about["provenance"]
+                provenance[name] = metadata["provenance"]
             else:
                 content = read_json(path, AGAIN)
                 lines = []
@@ -224,15 +224,15 @@ def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Compariso
         causes[table] = what_moved(*provenance)
         recorded = all(run["recorded"] for run in provenance[0].get("runs", ()))
         exact[table] = recorded and "training runs" not in causes[table]
-    rounded = tables.map({table: bool({"packages", "machine"} & cause.keys()) for table, cause in causes.items()})
-    computed = tables.map(exact).to_numpy(bool)
+    may_round = tables.map({table: bool({"packages", "machine"} & cause.keys()) for table, cause in causes.items()})
+    is_computed = tables.map(exact).to_numpy(bool)
     here, there = ours.cells.reindex(index), theirs.cells.reindex(index)
     missing, added = ~index.isin(ours.cells.index), ~index.isin(theirs.cells.index)
     changed = (here != there) & ~(here.isna() & there.isna())
-    apart = (here[_MEAN] - there[_MEAN]).abs().where(changed[_MEAN], 0.0).fillna(math.inf)  # undefined on one side
-    allowed = tolerance(here, there).mask(computed)
-    numbers = np.isclose(here[[_MEAN, _STD]], there[[_MEAN, _STD]], rtol=ROUNDING, atol=0, equal_nan=True).all(axis=1)
-    near = numbers & rounded.to_numpy(bool) & ~changed.drop(columns=[_MEAN, _STD]).any(axis=1)
+    gap = (here[_MEAN] - there[_MEAN]).abs().where(changed[_MEAN], 0.0).fillna(math.inf)  # undefined on one side
+    tolerances = tolerance(here, there).mask(is_computed)
+    is_close = np.isclose(here[[_MEAN, _STD]], there[[_MEAN, _STD]], rtol=ROUNDING, atol=0, equal_nan=True).all(axis=1)
+    is_rounded = is_close & may_round.to_numpy(bool) & ~changed.drop(columns=[_MEAN, _STD]).any(axis=1)
     rules = (
         (missing, MISSING),
         (added, ADDED),
@@ -240,22 +240,22 @@ def _compare(name: str, against: str, ours: Tables, theirs: Tables) -> Compariso
         (here["unit"] == VERDICT, DIFFERENT),
         (changed.drop(columns=[_MEAN, _STD, "n_images", "note"]).any(axis=1), DIFFERENT),  # other data, seeds, print
         (here["unit"].isin(["ms", "s"]), TIMED),
-        (computed & near, WITHIN),
-        (computed | (apart == math.inf), DIFFERENT),
-        (allowed.isna() | (here["unit"] == "text"), UNJUDGED),
-        (apart <= allowed, WITHIN),
+        (is_computed & is_rounded, WITHIN),
+        (is_computed | (gap == math.inf), DIFFERENT),
+        (tolerances.isna() | (here["unit"] == "text"), UNJUDGED),
+        (gap <= tolerances, WITHIN),
     )
     state = np.select([condition for condition, _ in rules], [state for _, state in rules], DIFFERENT)
-    sizes = [measure.replace(0, math.nan) for measure in (allowed, there[_STD], there[_MEAN].abs())]
+    sizes = [measure.replace(0, math.nan) for measure in (tolerances, there[_STD], there[_MEAN].abs())]
     scale = sizes[0].fillna(sizes[1]).fillna(sizes[2])
     cells = index.to_frame(index=False).assign(
-        kind=np.where(computed, COMPUTED, TRAINED),
+        kind=np.where(is_computed, COMPUTED, TRAINED),
         state=state,
         there=_shown(there),
         here=_shown(here),
-        difference=apart.mask(missing | added).to_numpy(),
-        tolerance=allowed.to_numpy(),
-        size=(apart / scale).mask(there["unit"] == VERDICT, math.inf).mask(missing | added).to_numpy(),
+        difference=gap.mask(missing | added).to_numpy(),
+        tolerance=tolerances.to_numpy(),
+        size=(gap / scale).mask(there["unit"] == VERDICT, math.inf).mask(missing | added).to_numpy(),
     )
     cells = cells.sort_values("size", ascending=False, kind="stable")
     cells = cells.sort_values("state", key=lambda states: states.map(STATES.index), kind="stable", ignore_index=True)
@@ -270,25 +270,25 @@ def tolerance(here: pd.DataFrame, there: pd.DataFrame) -> pd.Series:
     of the number of seeds (the smaller of both). A median has the spread of the mean. The tolerance of a difference
     with an interval, and of the ends of the interval, is half the interval's width (mean of both).
     """
-    *place, metric = (here.index.get_level_values(key) for key in _KEYS)
+    *levels, metric = (here.index.get_level_values(key) for key in _KEYS)
 
-    def both(column: str, metrics: Any) -> list[np.ndarray]:
-        at = pd.MultiIndex.from_arrays([*place, metrics], names=_KEYS)
-        return [frame[column].reindex(at).to_numpy() for frame in (here, there)]
+    def values_of(column: str, metrics: Any) -> list[np.ndarray]:
+        index = pd.MultiIndex.from_arrays([*levels, metrics], names=_KEYS)
+        return [frame[column].reindex(index).to_numpy() for frame in (here, there)]
 
-    means = metric.str.removeprefix("median_")
-    spread = SEEDS_APART * np.hypot(*both(_STD, means)) / np.sqrt(2 * np.minimum(*both("n_seeds", means)))
-    ends = [sum(both(_MEAN, np.full(len(metric), end))) for end in ("low", "high")]
-    interval = metric.isin(["difference", "low", "high"])
-    return pd.Series(np.where(interval, (ends[1] - ends[0]) / 4, spread), here.index)
+    names = metric.str.removeprefix("median_")
+    spread = SEEDS_APART * np.hypot(*values_of(_STD, names)) / np.sqrt(2 * np.minimum(*values_of("n_seeds", names)))
+    ends = [sum(values_of(_MEAN, np.full(len(metric), end))) for end in ("low", "high")]
+    has_interval = metric.isin(["difference", "low", "high"])
+    return pd.Series(np.where(has_interval, (ends[1] - ends[0]) / 4, spread), here.index)
 
 
 def _shown(cells: pd.DataFrame) -> list[str]:
     spreads = cells[_STD].map(" ± {:.6g}".format).where(cells[_STD].notna(), "")
     numbers = cells[_MEAN].map("{:.6g}".format) + spreads
     missing = np.where(cells["data"] != "", "undefined", NOT_FINISHED)
-    words = numbers.where(cells[_MEAN].notna(), missing)
-    return words.where(cells["note"] == "", cells["note"]).fillna("").tolist()
+    texts = numbers.where(cells[_MEAN].notna(), missing)
+    return texts.where(cells["note"] == "", cells["note"]).fillna("").tolist()
 
 
 def text(comparison: Comparison, everything: bool = False) -> str:
@@ -298,20 +298,20 @@ def text(comparison: Comparison, everything: bool = False) -> str:
     if comparison.moved:
         causes = Counter()
         for moved in comparison.moved.values():
-            causes.update(f"{kind}: {words}" for kind, words in moved.items())
-        named = [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
-        lines += ["", "What may have moved them:", *(named or ["  nothing that the provenance names"])]
+            causes.update(f"{kind}: {change}" for kind, change in moved.items())
+        cause_lines = [f"  {cause}  (tables: {number})" for cause, number in causes.most_common(MOST)]
+        lines += ["", "What may have moved them:", *(cause_lines or ["  nothing that the provenance names"])]
     cells = comparison.cells if everything else comparison.cells[comparison.cells["state"].isin(DIFFERING)]
     if len(cells):
-        shown = cells if everything else cells.head(MOST)
-        shown = shown.drop(columns=["kind", "size"])
-        shown["moved_by"] = [", ".join(comparison.moved.get(table, ())) for table in shown["table"]]
+        frame = cells if everything else cells.head(MOST)
+        frame = frame.drop(columns=["kind", "size"])
+        frame["moved_by"] = [", ".join(comparison.moved.get(table, ())) for table in frame["table"]]
         for name in ("difference", "tolerance"):
-            shown[name] = ["" if math.isnan(value) else f"{value:.3g}" for value in shown[name]]
+            frame[name] = ["" if math.isnan(value) else f"{value:.3g}" for value in frame[name]]
         lines += ["", "Every cell:" if everything else "What differs, the biggest first:"]
-        lines += [shown.to_string(index=False, justify="left", max_colwidth=WIDEST)]
-        if len(cells) > len(shown):
-            lines += [f"... and {len(cells) - len(shown):,} more; --all lists every cell"]
+        lines += [frame.to_string(index=False, justify="left", max_colwidth=WIDEST)]
+        if len(cells) > len(frame):
+            lines += [f"... and {len(cells) - len(frame):,} more; --all lists every cell"]
     return "\n".join([*lines, "", TOLERANCE])
 
 
@@ -329,9 +329,9 @@ def _counts(comparison: Comparison, most: int = 0) -> list[str]:
     for kind, cells in comparison.cells.groupby("kind"):
         counts = Counter(cells["state"])
         states = cells.groupby("table")["state"].agg(set)
-        words = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
-        same = sum(states == {IDENTICAL})
-        lines.append(f"{kind:<8}  {len(states)} tables, {same} of them identical; cells: {words}")
+        state_counts = ", ".join(f"{counts[state]:,} {state}" for state in reversed(STATES) if counts[state])
+        n_identical = sum(states == {IDENTICAL})
+        lines.append(f"{kind:<8}  {len(states)} tables, {n_identical} of them identical; cells: {state_counts}")
         for state in (MISSING, ADDED):
             if names := list(states.index[states == {state}]):
                 lines.append(f"{state:<8}  {len(names)} tables {', '.join(names[:most])}".rstrip())
