@@ -44,19 +44,19 @@ def open_dataset(name: str, config: Config) -> Dataset:
         MissingData: when real data is asked for and missing; the message says where to get it and where to put it.
         DataError: when the data is there but none of it can be used.
     """
-    place = located(name, config.data_root, config.data)
-    if place:
-        return open_source(*place, name)
-    stored = located(name, config.data_root) if name in REAL_ONLY else None
-    if stored:
-        words = (
+    location = located(name, config.data_root, config.data)
+    if location:
+        return open_source(*location, name)
+    other_location = located(name, config.data_root) if name in REAL_ONLY else None
+    if other_location:
+        description = (
             "real images; ask for --data real" if config.data == "embedded" else "simulated ones; ask for --data auto"
         )
-        raise ConfigError(f"{name}: {config.data} images are asked for, and {stored[1]} holds {words}")
+        raise ConfigError(f"{name}: {config.data} images are asked for, and {other_location[1]} holds {description}")
     if config.data == "real" or name in REAL_ONLY:
-        ways = "; or ".join(source.missing(config.data_root) for source in sources_of(name))
+        hints = "; or ".join(source.missing(config.data_root) for source in sources_of(name))
         raise MissingData(
-            f"{name}: there is no real data for it under {config.data_root}. {ways}. SOFTMASK_DATA names another data "
+            f"{name}: there is no real data for it under {config.data_root}. {hints}. SOFTMASK_DATA names another data "
             "folder" + ("; --data embedded needs none" if name in NAMES else "")
         )
     return open_simulated(name)
@@ -97,15 +97,15 @@ class Status:
 def status(name: str, config: Config, *, read: bool = False) -> Status:
     """Return the status of the data set that ``config`` selects; if ``read``, every sample is read."""
     root, sources = config.data_root, sources_of(name)
-    place = located(name, root, config.data)
-    where, licence = (place[1], place[0].licence) if place else (None, "")
-    better = sources[: sources.index(place[0])] if place else sources
-    missing = tuple(text for source in better if (text := source.missing(root)))
+    location = located(name, root, config.data)
+    where, licence = (location[1], location[0].licence) if location else (None, "")
+    preferred_sources = sources[: sources.index(location[0])] if location else sources
+    missing = tuple(text for source in preferred_sources if (text := source.missing(root)))
     try:
         dataset = open_dataset(name, config)
     except (DataError, ConfigError) as error:  # ConfigError: there is no embedded data of this name
-        problems = (Problem(str(where), str(error)),) if place else ()
-        return Status(name, "none", "not usable" if place else "not there", where, licence, 0, problems, (), missing)
+        problems = (Problem(str(where), str(error)),) if location else ()
+        return Status(name, "none", "not usable" if location else "not there", where, licence, 0, problems, (), missing)
     images = len(dataset)
     if read:
         images = sum(1 for _ in tqdm(dataset.samples(), total=len(dataset), desc=name, unit=" images"))

@@ -237,26 +237,26 @@ def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
     thickness, positions = {scan[0]: scan[4] for scan in scans}, positions_of(connection)
 
     def build() -> dict[str, np.ndarray]:
-        places = [
+        memberships = [
             (readings[scan][member].annotation_id, number)
             for scan in sorted(readings)
             for number, group in enumerate(_groups(readings[scan], positions[scan], thickness[scan]))
             for member in group
         ]
-        return dict(zip(("annotation", "nodule"), np.array(places, int).reshape(-1, 2).T, strict=True))
+        return dict(zip(("annotation", "nodule"), np.array(memberships, int).reshape(-1, 2).T, strict=True))
 
-    stored = cached_arrays("lidc-clusters", digest, build)
-    numbers = dict(zip(stored["annotation"].tolist(), stored["nodule"].tolist(), strict=True))
+    clusters = cached_arrays("lidc-clusters", digest, build)
+    numbers = dict(zip(clusters["annotation"].tolist(), clusters["nodule"].tolist(), strict=True))
     nodules: list[Nodule] = []
-    for scan, patient, *rest in scans:
+    for scan, patient, *scan_fields in scans:
         groups = defaultdict(list)
         for reading in readings.get(scan, []):
             groups[numbers[reading.annotation_id]].append(reading)
-        nodules += _named([groups[number] for number in sorted(groups)], patient, scan, *rest)
-    last = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
-    for place, nodule in enumerate(nodules):
-        if last[nodule.patient, nodule.number] != nodule.scan_id:
-            nodules[place] = replace(nodule, name=f"{nodule.name}-scan-{nodule.scan_id}")
+        nodules += _named([groups[number] for number in sorted(groups)], patient, scan, *scan_fields)
+    last_id = {(nodule.patient, nodule.number): nodule.scan_id for nodule in nodules}  # scans come in ascending order
+    for i, nodule in enumerate(nodules):
+        if last_id[nodule.patient, nodule.number] != nodule.scan_id:
+            nodules[i] = replace(nodule, name=f"{nodule.name}-scan-{nodule.scan_id}")
     return nodules
 
 

@@ -111,20 +111,20 @@ def read_header(path: Path) -> CtSlice | None:
     """
     header = dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
     with decoding(path, "damaged"):
-        modality, kind = header.get("Modality"), header.get("SOPClassUID", _CT)
+        modality, sop_class = header.get("Modality"), header.get("SOPClassUID", _CT)
         if header.file_meta.get("MediaStorageSOPClassUID") == "1.2.840.10008.1.3.10":
             return None
         if modality in (None, "", "C"):  # "C": the file ends within "CT"
             raise ValueError("it names no modality")
         if modality != "CT" or "LOCALIZER" in (header.get("ImageType") or ()):
             return None
-        if kind != _CT and kind not in _ENHANCED and "ImagePositionPatient" not in header:
+        if sop_class != _CT and sop_class not in _ENHANCED and "ImagePositionPatient" not in header:
             return None
-        if kind in _ENHANCED:
+        if sop_class in _ENHANCED:
             remedy = "convert it to single slices (dcm4che: emf2sf)"
             raise DataError(f"{path}: an enhanced CT image with many slices; {remedy}")
-        if missing := [named(tag) for tag in _NEEDED if header.get(tag) in (None, "")]:
-            raise DataError(f"{path}: has no {', '.join(missing)}, which a CT slice has; export the series again")
+        if missing_tags := [named(tag) for tag in _NEEDED if header.get(tag) in (None, "")]:
+            raise DataError(f"{path}: has no {', '.join(missing_tags)}, which a CT slice has; export the series again")
         syntax = header.file_meta.get("TransferSyntaxUID", "")
         check_decoder(path, syntax)
         position = numbers_of(path, header, "ImagePositionPatient", 3)
@@ -153,8 +153,8 @@ def read_header(path: Path) -> CtSlice | None:
     if not 0 < shape[0] * shape[1] <= LARGEST:
         raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
     if ct is None:
-        along = np.allclose(orientation, np.rint(orientation), atol=1e-3)
-        why = "a coronal or sagittal slice" if along else "gantry tilt, or turned in its plane?"
+        is_axis_aligned = np.allclose(orientation, np.rint(orientation), atol=1e-3)
+        why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
         raise DataError(
             f"{path}: not an axial slice along the patient's axes ({named('ImageOrientationPatient')} = {orientation}: "
             f"{why}); remove it, or resample the series"
@@ -173,23 +173,23 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     """
     path = ct.path
     dataset = dcmread(path)
-    if (kind := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
-        raise DataError(f"{path}: {named('RescaleType')} = {kind}, no Hounsfield units; get the images in HU")
-    if kind == "US":  # without the path, so that a series gives one warning
+    if (units := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
+        raise DataError(f"{path}: {named('RescaleType')} = {units}, no Hounsfield units; get the images in HU")
+    if units == "US":  # without the path, so that a series gives one warning
         doubt = f"{named('RescaleType')} = US, unspecified units, which were taken for Hounsfield units"
         warnings.warn(Doubt(doubt), stacklevel=2)
     if "ModalityLUTSequence" in dataset:
         raise DataError(f"{path}: {named('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
     if (bits := dataset.get("BitsStored")) and dataset.get("HighBit", bits - 1) != bits - 1:
-        high = f"{named('HighBit')} = {dataset.HighBit} with {bits} bits stored"
-        raise DataError(f"{path}: {high}: values that do not begin at bit 0 are not read; export it again")
+        high_bit = f"{named('HighBit')} = {dataset.HighBit} with {bits} bits stored"
+        raise DataError(f"{path}: {high_bit}: values that do not begin at bit 0 are not read; export it again")
     for tag in ("RescaleSlope", "RescaleIntercept"):
         if dataset.get(tag) is None and "PixelData" in dataset:
             raise DataError(f"{path}: has no {named(tag)}, the scale of Hounsfield units; export the series again")
     with decoding(path, "the scale of the pixels cannot be read"):
-        pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
-        if not 0 < pixels <= LARGEST:  # before anything is decompressed
-            raise ValueError(f"it declares {pixels} pixels")
+        n_pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+        if not 0 < n_pixels <= LARGEST:  # before anything is decompressed
+            raise ValueError(f"it declares {n_pixels} pixels")
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     stored = pixels_of(path, dataset)
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
@@ -235,7 +235,7 @@ def sort_files(folder: Path, *, bad: Bad | None = None) -> tuple[tuple[Series, .
 def by_series(files: Iterable[Path], bad: Bad | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
     """Return the same as :func:`sort_files`, for a list of DICOM files."""
     stacks: dict[str, list[CtSlice]] = {}
-    others = []
+    other_files = []
     for path in files:
         try:
             ct = read_header(path)
@@ -245,24 +245,24 @@ def by_series(files: Iterable[Path], bad: Bad | None = None) -> tuple[tuple[Seri
             bad(path, str(error))
             continue
         if ct is None:
-            others.append(path)
+            other_files.append(path)
         else:
             stacks.setdefault(ct.series_uid, []).append(ct)
     series = (tuple(sorted(stacks[uid], key=lambda ct: (ct.z_mm, str(ct.path)))) for uid in sorted(stacks))
-    return tuple(series), tuple(others)
+    return tuple(series), tuple(other_files)
 
 
 def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series:
     """Return the only CT series of ``folder``, or of the ``listed`` series. Raises DataError for none or several."""
     if listed is None:
-        listed, others = sort_files(folder)
-        pass_over(others)
+        listed, other_files = sort_files(folder)
+        pass_over(other_files)
     if not listed:
         raise DataError(f"{folder}: holds no CT slice in DICOM; check that the series was unpacked into it")
     if len(listed) > 1:
-        several = ", ".join(f"{s[0].series_uid}: {len(s)} slices, such as {s[0].path}" for s in listed)
+        description = ", ".join(f"{s[0].series_uid}: {len(s)} slices, such as {s[0].path}" for s in listed)
         raise DataError(
-            f"{folder}: holds {len(listed)} CT series by {named('SeriesInstanceUID')} ({several}); put each into a "
+            f"{folder}: holds {len(listed)} CT series by {named('SeriesInstanceUID')} ({description}); put each into a "
             "folder of its own"
         )
     return listed[0]
@@ -305,7 +305,7 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
     if lossy := [ct.path for ct in slices if ct.lossy]:
         text = f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed"
         warnings.warn(Doubt(text), stacklevel=2)
-    low, high = (reach(ct.intercept for ct in slices) for reach in (min, max))
+    low, high = (extreme(ct.intercept for ct in slices) for extreme in (min, max))
     if high - low > _ONE_SCALE:
         text = f"{named('RescaleIntercept')} goes from {low:g} to {high:g} among the slices: is one scale wrong?"
         warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
@@ -313,27 +313,27 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
     if np.prod(shape, dtype=float) > LARGEST_VOLUME:
         raise DataError(f"{first.path.parent}: {' x '.join(map(str, shape))} voxels are more than is read; crop it")
     steps = np.diff([ct.z_mm for ct in slices])
-    distinct = np.sort(steps[steps >= SAME_Z])
-    usual = float(distinct[(len(distinct) - 1) // 2]) if len(distinct) else 0.0
+    distinct_steps = np.sort(steps[steps >= SAME_Z])
+    usual_mm = float(distinct_steps[(len(distinct_steps) - 1) // 2]) if len(distinct_steps) else 0.0
     for number, (step, below, above) in enumerate(zip(steps.tolist(), slices[:-1], slices[1:], strict=True)):
-        position = f"{above.path}: {named('ImagePositionPatient')} is z = {above.z_mm:g} mm"
-        alike = np.abs(steps[number : number + _RUN] - step) < SAME_Z
+        prefix = f"{above.path}: {named('ImagePositionPatient')} is z = {above.z_mm:g} mm"
+        equal_steps = np.abs(steps[number : number + _RUN] - step) < SAME_Z
         if step < SAME_Z:
-            raise DataError(f"{position} as in {below.path} of the same series; remove one of them")
-        uneven = abs(step - usual) > _UNEVEN * usual + SAME_Z
-        if uneven and alike.sum() == _RUN:
+            raise DataError(f"{prefix} as in {below.path} of the same series; remove one of them")
+        is_uneven = abs(step - usual_mm) > _UNEVEN * usual_mm + SAME_Z
+        if is_uneven and equal_steps.sum() == _RUN:
             raise DataError(
-                f"{position}, {step:g} mm above {below.path} and so on, and others are {usual:g} mm apart: a scan of "
+                f"{prefix}, {step:g} mm above {below.path} and so on, and others are {usual_mm:g} mm apart: a scan of "
                 "several slice distances; keep the slices of one of them, or resample the series"
             )
-        if step > _GAP * usual:
+        if step > _GAP * usual_mm:
             raise DataError(
-                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart: slices are missing in "
-                "between; get the series again"
+                f"{prefix}, {step:g} mm above {below.path}, and others are {usual_mm:g} mm apart: slices are missing "
+                "in between; get the series again"
             )
-        if uneven:
+        if is_uneven:
             raise DataError(
-                f"{position}, {step:g} mm above {below.path}, and others are {usual:g} mm apart; resample the series"
+                f"{prefix}, {step:g} mm above {below.path}, and others are {usual_mm:g} mm apart; resample the series"
             )
     distance = float((slices[-1].z_mm - first.z_mm) / len(steps)) if len(steps) else first.thickness_mm
     return Grid(

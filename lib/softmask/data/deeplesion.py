@@ -50,21 +50,21 @@ class DeepLesion(Dataset):
     def __init__(self, folder: str | Path, name: str = "deeplesion") -> None:
         super().__init__(name, folder)
         table_path, images = self.path / "DL_info.csv", self.path / "Images_png"
-        lesions, bad, counts = parse_table(table_path)
-        for where, why in bad:
+        lesions, bad_lines, counts = parse_table(table_path)
+        for where, why in bad_lines:
             self.add_problem(where, f"{why}; left out")
-        there = lesions["file"].map(lambda file: (images / file).is_file()).astype(bool)
-        for path in (images / file for file in lesions["file"][~there].unique()):
+        has_image = lesions["file"].map(lambda file: (images / file).is_file()).astype(bool)
+        for path in (images / file for file in lesions["file"][~has_image].unique()):
             where = path if path.parent.is_dir() else path.parent  # a missing folder is listed once
             self.add_problem(where, "named in DL_info.csv and not there; left out")
-        self.index = lesions[there].reset_index(drop=True)
+        self.index = lesions[has_image].reset_index(drop=True)
         self.origin = (
             f"DeepLesion, {len(self.index)} lung lesions with RECIST axes "
             f"({counts['unknown']} of unknown type and {counts['noisy']} possibly noisy ones left out)"
         )
         if self.index.empty:
-            none = f"of its {counts['rows']} lesions none is a usable lung lesion with its image in {images}"
-            raise self.none_usable(table_path, none)
+            message = f"of its {counts['rows']} lesions none is a usable lung lesion with its image in {images}"
+            raise self.none_usable(table_path, message)
         self._axes = np.stack(self.index.pop("axes").to_list())
 
     def read(self, i: int) -> Sample:
@@ -116,48 +116,49 @@ def parse_table(path: Path) -> tuple[pd.DataFrame, list[tuple[str, str]], dict[s
     """Read the usable lung lesions of a DeepLesion table (``DL_info.csv``, or one split of it).
 
     Returns:
-        ``(lesions, bad, counts)``: a row per lesion, sorted by file and position in the table; ``(line, why)`` for each
-        line that cannot be used; and the numbers of ``rows``, lesions of ``unknown`` type and ``noisy`` lung lesions.
+        ``(lesions, bad_lines, counts)``: a row per lesion, sorted by file and position in the table; ``(line, why)``
+        for each line that cannot be used; and the numbers of ``rows``, lesions of ``unknown`` type and ``noisy`` lung
+        lesions.
 
     Raises:
         DataError: when the table is missing, is not a CSV file, or has a missing column.
     """
     counts = {"rows": 0, "unknown": 0, "noisy": 0}
-    rows, bad = [], []
-    seen: dict[str, int] = {}
+    rows, bad_lines = [], []
+    last_numbers: dict[str, int] = {}
     table = csv.DictReader(io.StringIO(read_text(path, _REMEDY), newline=""), strict=True)
     try:
-        missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {_REMEDY}")
+        missing_columns = [column for column in COLUMNS if column not in (table.fieldnames or ())]
+        if missing_columns:
+            raise DataError(f"{path}: lacks the columns {', '.join(missing_columns)}; {_REMEDY}")
         for entry in table:
             counts["rows"] += 1
             try:
                 if None in entry or None in entry.values():
                     raise ValueError("has more or fewer fields than the heading")
-                place = seen[entry["File_name"]] = seen.get(entry["File_name"], -1) + 1
+                number = last_numbers[entry["File_name"]] = last_numbers.get(entry["File_name"], -1) + 1
                 kind, noisy = entry["Coarse_lesion_type"].strip(), entry["Possibly_noisy"].strip()
                 if not (re.fullmatch("-?[0-9]{1,9}", kind) and noisy in ("0", "1")):
                     raise ValueError(f"Coarse_lesion_type {kind!r} or Possibly_noisy {noisy!r} is not a type or a flag")
                 counts["unknown"] += int(kind) == -1
                 counts["noisy"] += int(kind) == LUNG and noisy == "1"
                 if int(kind) == LUNG and noisy == "0":
-                    rows.append(_lesion(entry, place))
+                    rows.append(_lesion(entry, number))
             except ValueError as error:
-                bad.append((f"{path.name}, line {table.line_num} ({entry['File_name']})", str(error)))
+                bad_lines.append((f"{path.name}, line {table.line_num} ({entry['File_name']})", str(error)))
     except csv.Error as error:
         raise DataError(f"{path}: cannot be read as a table ({error}); {_REMEDY}") from error
     columns = ["patient", "nodule", "slice", "n_readers", "area", "long_axis"]
     lesions = pd.DataFrame(rows, columns=[*columns, "file", "row_spacing", "column_spacing", "axes"])
-    return lesions.sort_values(["file", "nodule"], kind="stable", ignore_index=True), bad, counts
+    return lesions.sort_values(["file", "nodule"], kind="stable", ignore_index=True), bad_lines, counts
 
 
 def _lesion(entry: dict[str, str], place: int) -> tuple:
     """Return one row of the index from one row of the table. Raises ValueError for an unusable field."""
-    name = re.fullmatch(r"([0-9]+)_([0-9]+)_([0-9]+)_([0-9]+)\.png", entry["File_name"])
-    if name is None:
+    match = re.fullmatch(r"([0-9]+)_([0-9]+)_([0-9]+)_([0-9]+)\.png", entry["File_name"])
+    if match is None:
         raise ValueError(f"file name {entry['File_name']!r} is not <patient>_<study>_<series>_<slice>.png")
-    patient, study, series, key_slice = name.groups()
+    patient, study, series, key_slice = match.groups()
     axes = _numbers(entry, "Measurement_coordinates", 8).reshape(2, 2, 2)[:, :, ::-1]  # x, y -> row, column
     lengths = np.hypot(*np.moveaxis(axes[:, 1] - axes[:, 0], -1, 0))
     spacing = _numbers(entry, "Spacing_mm_px_", 3)

@@ -67,15 +67,15 @@ def dcmread(path: Path, **options) -> FileDataset:
     from pydicom.filereader import read_dataset, read_preamble
 
     with decoding(path, "not a readable DICOM file"), _Bounded(path) as file:
-        bare = _is_bare(file.read(_PREAMBLE))
+        lacks_preamble = _is_bare(file.read(_PREAMBLE))
         file.seek(0)
-        read_preamble(file, force=bare)
+        read_preamble(file, force=lacks_preamble)
         meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
         if meta.get("TransferSyntaxUID") == pydicom.uid.DeflatedExplicitVRLittleEndian:
             _check_deflated(file)
         file.seek(0)
-        dataset = pydicom.dcmread(file, force=bare, **options)
-        if "TransferSyntaxUID" not in dataset.file_meta and bare:
+        dataset = pydicom.dcmread(file, force=lacks_preamble, **options)
+        if "TransferSyntaxUID" not in dataset.file_meta and lacks_preamble:
             implicit, _ = dataset.original_encoding
             syntax = pydicom.uid.ImplicitVRLittleEndian if implicit else pydicom.uid.ExplicitVRLittleEndian
             dataset.file_meta.TransferSyntaxUID = syntax
@@ -84,11 +84,11 @@ def dcmread(path: Path, **options) -> FileDataset:
 
 def _check_deflated(file: io.BufferedReader) -> None:
     """Raise ValueError if the deflated rest of the file unpacks to more than :data:`LARGEST_FILE` bytes."""
-    inflate, length = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    decompressor, length = zlib.decompressobj(-zlib.MAX_WBITS), 0
     content = file.read()
-    while content and not inflate.eof:
-        length += len(inflate.decompress(content, _CHUNK))
-        content = inflate.unconsumed_tail
+    while content and not decompressor.eof:
+        length += len(decompressor.decompress(content, _CHUNK))
+        content = decompressor.unconsumed_tail
         if length > LARGEST_FILE:
             raise ValueError(f"it unpacks to more than {LARGEST_FILE} bytes; dcmtk's dcmconv +te unpacks it")
 
@@ -107,7 +107,7 @@ def is_dicom(path: Path) -> bool:
 
 def _is_bare(start: bytes) -> bool:
     """Return whether these are the first bytes of a data set, or of file meta information, without preamble."""
-    group, element = (int.from_bytes(start[place : place + 2], "little") for place in (0, 2))
+    group, element = (int.from_bytes(start[offset : offset + 2], "little") for offset in (0, 2))
     length = start[6:8] if start[4:6].isalpha() and start[4:6].isupper() else start[4:8]  # explicit or implicit VR
     return group in (2, 8) and element < 0x20 and len(start) == _PREAMBLE and int.from_bytes(length, "little") < 1 << 10
 
@@ -153,18 +153,18 @@ def is_irreversible(path: Path, uid: str) -> bool:
     (9-7): the last byte of the coding style (COD, ISO/IEC 15444-1 A.6.1). The DICOM header need not state this."""
     if uid != _JPEG_2000:
         return False
-    whole = path.read_bytes()
-    style = whole.find(b"\xff\x52", whole.find(b"\xff\x4f\xff\x51"))
-    return style > 0 and whole[style + 13 : style + 14] == b"\0"
+    content = path.read_bytes()
+    style_start = content.find(b"\xff\x52", content.find(b"\xff\x4f\xff\x51"))
+    return style_start > 0 and content[style_start + 13 : style_start + 14] == b"\0"
 
 
 def padding_of(dataset: FileDataset, stored: np.ndarray) -> np.ndarray:
     """Return where the stored pixels (H, W) are padding: regions of the padding value declared by the file that touch
     the image border. The same value elsewhere may be tissue."""
-    ends = [dataset.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
-    if not isinstance(ends[0], int):
+    limits = [dataset.get(tag) for tag in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if not isinstance(limits[0], int):
         return np.zeros(stored.shape, bool)
-    values = np.array([end for end in ends if isinstance(end, int)])
+    values = np.array([limit for limit in limits if isinstance(limit, int)])
     values = values.astype(stored.dtype)  # the pixels may be signed where the tag's values are not
     regions, _ = ndimage.label((stored >= values.min()) & (stored <= values.max()))
     at_border = np.concatenate([regions[[0, -1]].ravel(), regions[:, [0, -1]].ravel()])
@@ -241,12 +241,12 @@ def plane_of(
     ``shape`` is (rows, columns) as stored. None for an image that is not axial.
     """
     axes = np.reshape(orientation, (2, 3))  # directions of a row (along columns) and of a column (along rows)
-    whole = np.rint(axes)
-    if not np.allclose(axes, whole, atol=1e-3) or whole[:, 2].any() or (np.abs(whole).sum(axis=0)[:2] != 1).any():
+    signs = np.rint(axes)
+    if not np.allclose(axes, signs, atol=1e-3) or signs[:, 2].any() or (np.abs(signs).sum(axis=0)[:2] != 1).any():
         return None
-    transposed = bool(whole[0, 1])
-    (sizes, steps, axes) = (shape[::-1], spacing[::-1], whole) if transposed else (shape, spacing, whole[::-1])
-    backwards = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # the image axes along y and x
-    far = [(size - 1) * step if back else 0 for size, step, back in zip(sizes, steps, backwards, strict=True)]
-    corner = (position[0] - far[1], position[1] - far[0])
-    return Plane(Turn(transposed, *backwards), corner, position[2], tuple(steps), tuple(sizes))
+    transposed = bool(signs[0, 1])
+    (sizes, steps, axes) = (shape[::-1], spacing[::-1], signs) if transposed else (shape, spacing, signs[::-1])
+    flips = [bool(axes[0, 1] < 0), bool(axes[1, 0] < 0)]  # the image axes along y and x
+    offsets = [(size - 1) * step if flip else 0 for size, step, flip in zip(sizes, steps, flips, strict=True)]
+    corner = (position[0] - offsets[1], position[1] - offsets[0])
+    return Plane(Turn(transposed, *flips), corner, position[2], tuple(steps), tuple(sizes))

@@ -65,9 +65,9 @@ def fetch(source: Source, root: str | Path) -> str:
         raise DataError(f"{source.name} cannot be fetched without registration: {source.how_to_get(Path(root))}")
     root = Path(root).absolute()
     target, staging = root / source.folder, root / f".{source.folder}.fetching"
-    place = source.locate(root)
-    if place is not None:
-        return f"{source.name}: is there already ({place}); nothing done"
+    existing_path = source.locate(root)
+    if existing_path is not None:
+        return f"{source.name}: is there already ({existing_path}); nothing done"
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(
             f"{target} exists but does not contain {source.title}; move it, or set SOFTMASK_DATA to another folder"
@@ -110,17 +110,17 @@ def _fetch_folder(git: GitFolder, staging: Path, name: str) -> int:
         shutil.rmtree(repository, ignore_errors=True)  # left by a process killed during git init
         repository.mkdir()
         _git(repository, "init", "--quiet", "--bare")
-    for stale in repository.glob("*.lock"):  # left by a killed process; no other fetch is running
-        stale.unlink()
+    for stale_lock in repository.glob("*.lock"):  # left by a killed process; no other fetch is running
+        stale_lock.unlink()
     # files are written as committed, whatever attributes and filters the repository or the user has
     write_atomic(repository / "info" / "attributes", "* -text -eol -ident -filter -working-tree-encoding\n")
     _git(repository, "config", "remote.origin.url", git.url)
 
     print(f"{name}: asking {git.url} for commit {git.commit[:12]}", file=sys.stderr)
     _from_network(repository, name, git, [git.commit], "--depth=1")
-    arrived = _git(repository, "rev-parse", "--verify", "FETCH_HEAD^{commit}").strip()
-    if arrived != git.commit:
-        raise DataError(f"{name}: asked {git.url} for commit {git.commit} and got {arrived}; nothing of it is used")
+    commit = _git(repository, "rev-parse", "--verify", "FETCH_HEAD^{commit}").strip()
+    if commit != git.commit:
+        raise DataError(f"{name}: asked {git.url} for commit {git.commit} and got {commit}; nothing of it is used")
     try:
         tree = _git(repository, "rev-parse", "--verify", f"{git.commit}:{git.folder}").strip()
     except _GitFailed as error:
@@ -131,14 +131,14 @@ def _fetch_folder(git: GitFolder, staging: Path, name: str) -> int:
         if not head.startswith("100"):
             raise DataError(f"{name}: {path} in the repository is no plain file (mode {head.split()[0]}); refused")
     blobs = {head.split()[2] for head, _, _ in entries}
-    missing = _missing(repository, tree)
-    with tqdm(total=len(blobs), initial=len(blobs) - len(missing), desc=name, unit=" files") as bar:
-        for start in range(0, len(missing), BATCH):
-            batch = missing[start : start + BATCH]
+    missing_ids = _missing(repository, tree)
+    with tqdm(total=len(blobs), initial=len(blobs) - len(missing_ids), desc=name, unit=" files") as bar:
+        for start in range(0, len(missing_ids), BATCH):
+            batch = missing_ids[start : start + BATCH]
             _from_network(repository, name, git, batch, "--no-write-fetch-head")
             bar.update(len(batch))
-    if missing := _missing(repository, tree):
-        raise DataError(f"{name}: {git.url} did not send {len(missing)} of {len(blobs)} files; call again")
+    if missing_ids := _missing(repository, tree):
+        raise DataError(f"{name}: {git.url} did not send {len(missing_ids)} of {len(blobs)} files; call again")
 
     print(f"{name}: writing {len(entries)} files", file=sys.stderr)
     shutil.rmtree(staging / "tree", ignore_errors=True)  # left by a process killed while writing
@@ -171,11 +171,11 @@ def _git(repository: Path, *arguments: str, send: str = "") -> str:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     command = ["git", f"--git-dir={repository}", *settings, *arguments]
-    ended = subprocess.run(command, cwd=repository.parent, env=environment, input=send.encode(), capture_output=True)
-    if ended.returncode:
-        lines = [line.strip() for line in ended.stderr.decode(errors="replace").splitlines() if line.strip()]
-        raise _GitFailed("; ".join(lines[-2:]) or f"exit status {ended.returncode}")
-    return ended.stdout.decode(errors="surrogateescape")
+    result = subprocess.run(command, cwd=repository.parent, env=environment, input=send.encode(), capture_output=True)
+    if result.returncode:
+        lines = [line.strip() for line in result.stderr.decode(errors="replace").splitlines() if line.strip()]
+        raise _GitFailed("; ".join(lines[-2:]) or f"exit status {result.returncode}")
+    return result.stdout.decode(errors="surrogateescape")
 
 
 def _download(archive: ZipArchive, staging: Path, name: str) -> Path:
@@ -227,50 +227,50 @@ def _receive(archive: ZipArchive, part: Path, version: Path, start: int) -> int 
             if response.status == http.HTTPStatus.PARTIAL_CONTENT:
                 raise http.client.HTTPException("the server sent other bytes than were asked for")
             version.unlink(missing_ok=True)
-            if (tag := response.headers.get("ETag", "")).startswith('"'):  # a weak ETag does not identify the bytes
-                write_atomic(version, tag)
+            if (etag := response.headers.get("ETag", "")).startswith('"'):  # a weak ETag does not identify the bytes
+                write_atomic(version, etag)
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
-        most = archive.size or MOST_BYTES
+        max_bytes = archive.size or MOST_BYTES
         with (
             part.open("ab" if start else "wb") as file,
             tqdm(total=total, initial=start, desc=f"{part.parent.name}: {part.stem}", unit="B", unit_scale=True) as bar,
         ):
             # one byte more than expected is enough for refusing the archive
-            while start <= most and (chunk := response.read1(min(_CHUNK, most + 1 - start))):
+            while start <= max_bytes and (chunk := response.read1(min(_CHUNK, max_bytes + 1 - start))):
                 start += file.write(chunk)
                 bar.update(len(chunk))
-    if total is not None and start < min(total, most):
+    if total is not None and start < min(total, max_bytes):
         raise http.client.HTTPException(f"{start} of {total} bytes")
     return total
 
 
 def _fault(archive: ZipArchive, part: Path, total: int | None) -> str:
     """Return the reason why the received archive cannot be used; empty if it can."""
-    size, expected = part.stat().st_size, archive.size or total
-    if size > MOST_BYTES or (expected is not None and size != expected):
-        return f"has {size} bytes where {expected or f'at most {MOST_BYTES}'} are expected"
+    size, expected_size = part.stat().st_size, archive.size or total
+    if size > MOST_BYTES or (expected_size is not None and size != expected_size):
+        return f"has {size} bytes where {expected_size or f'at most {MOST_BYTES}'} are expected"
     if archive.sha256:
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != archive.sha256:
             return f"has SHA-256 {digest} where {archive.sha256} is expected"
     try:
-        with zipfile.ZipFile(part) as content:
-            members = [info for info in content.infolist() if not info.is_dir()]
+        with zipfile.ZipFile(part) as zip_file:
+            members = [info for info in zip_file.infolist() if not info.is_dir()]
             for info in members:
                 parts = re.split(r"[/\\]", info.filename)
-                linked = stat.S_ISLNK(info.external_attr >> 16)
-                if linked or ":" in info.filename or any(part in ("", ".", "..") for part in parts):
+                is_link = stat.S_ISLNK(info.external_attr >> 16)
+                if is_link or ":" in info.filename or any(part in ("", ".", "..") for part in parts):
                     return f"has a member {info.filename!r}, which leads out of the archive or is a link"
             if len({info.filename for info in members}) < len(members):
                 return "has two members of the same name"
             if sum(info.file_size for info in members) > MOST_BYTES:
                 return f"unpacks to more than {MOST_BYTES} bytes"
-            damaged = None if archive.sha256 else content.testzip()
+            damaged_member = None if archive.sha256 else zip_file.testzip()
     except Exception as error:  # damaged bytes can raise almost any exception
         return f"is no whole zip archive ({brief(error)})"
-    return f"is damaged at {damaged}" if damaged else ""
+    return f"is damaged at {damaged_member}" if damaged_member else ""
 
 
 def _unpack(path: Path, folder: Path) -> int:

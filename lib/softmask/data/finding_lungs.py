@@ -72,7 +72,7 @@ class FindingLungs(Dataset):
                 "no slice has an image and a mask; expected 2d_images/ID_0001_Z_0146.tif with "
                 "2d_masks/ID_0001_Z_0146.tif; `softmask data fetch lungs` gets them",
             )
-        rows = [(patient, NODULE, place, 1) for patient, place in pairs]
+        rows = [(patient, NODULE, slice_id, 1) for patient, slice_id in pairs]
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers"])
         self._pairs = list(pairs.values())
         self.origin = f"{self._store.path.name}: {len(pairs)} CT slices in nominal HU"
@@ -111,13 +111,13 @@ class FindingLungs(Dataset):
                     why = "its name is not like ID_0001_Z_0146.tif; rename the file"
                     self.add_problem(self._store.title(name), why)
                 continue
-            half, key = halves[match["half"]], (match["patient"], match["slice"])
-            if key in half:
-                title = self._store.title(half[key])
+            half_names, key = halves[match["half"]], (match["patient"], match["slice"])
+            if key in half_names:
+                title = self._store.title(half_names[key])
                 why = f"the same slice is there as {title}; remove one of them"
                 self.add_problem(self._store.title(match[0]), why)
             else:
-                half[key] = match[0]
+                half_names[key] = match[0]
         pairs = {}
         for key in sorted(halves["image"].keys() | halves["mask"].keys()):
             image, mask = halves["image"].get(key), halves["mask"].get(key)
@@ -148,19 +148,19 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
     Raises:
         DataError: when the values are not those of a CT slice with air around the body.
     """
-    inside = stored >= _PADDING
-    share = uniform_filter(inside.astype(np.float64), _WINDOW)
-    mean = uniform_filter(np.where(inside, stored, 0).astype(np.float64), _WINDOW) / np.maximum(share, 1e-6)
-    whole = inside & (share > 1 - 1e-6)
+    in_field = stored >= _PADDING
+    share = uniform_filter(in_field.astype(np.float64), _WINDOW)
+    mean = uniform_filter(np.where(in_field, stored, 0).astype(np.float64), _WINDOW) / np.maximum(share, 1e-6)
+    full_window = in_field & (share > 1 - 1e-6)
 
-    regions, _ = label((mean < _SPLIT) | ~inside)
+    regions, _ = label((mean < _SPLIT) | ~in_field)
     border = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    outside = np.isin(regions, border[border > 0]) & whole
-    counts, edges = np.histogram(mean[outside], np.arange(_AIR_RANGE[0], _AIR_RANGE[1] + _BIN, _BIN))
-    soft = mean[whole & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
+    outside_body = np.isin(regions, border[border > 0]) & full_window
+    counts, edges = np.histogram(mean[outside_body], np.arange(_AIR_RANGE[0], _AIR_RANGE[1] + _BIN, _BIN))
+    soft_values = mean[full_window & (mean > _TISSUE_RANGE[0]) & (mean < _TISSUE_RANGE[1])]
     for part, count, (low, high) in (
         ("air around the body", counts.sum(), _AIR_RANGE),
-        ("soft tissue", len(soft), _TISSUE_RANGE),
+        ("soft tissue", len(soft_values), _TISSUE_RANGE),
     ):
         if count < _FEWEST * stored.size:
             raise DataError(
@@ -169,6 +169,6 @@ def nominal_hu(stored: np.ndarray, name: str) -> np.ndarray:
             )
     heights = gaussian_filter1d(counts.astype(np.float64), _SMOOTH, mode="constant")
     peaks, _ = find_peaks(np.pad(heights, 1), height=heights.max() / 2)  # padded: a peak may lie at the range's end
-    air, tissue = float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(soft))
+    air, tissue = float(edges[peaks[0] - 1] + _BIN / 2), float(np.median(soft_values))
     hu = AIR + (stored - air) * ((TISSUE - AIR) / (tissue - air))
     return np.where(stored < _PADDING, AIR, hu).astype(np.float32)

@@ -61,19 +61,19 @@ def doubt_units(hu: np.ndarray) -> None:
 
 def doubt_low(values: np.ndarray) -> None:
     """Warn about many different values below air, as in HU that were rescaled twice; padding has one or two values."""
-    low = values[values < _BELOW_AIR]
-    if low.size >= _MUCH * values.size and np.unique(low).size > _PADDINGS:
-        doubt = f"{low.size / values.size:.0%} of the values lie below {_BELOW_AIR} HU, and air is -1000"
+    low_values = values[values < _BELOW_AIR]
+    if low_values.size >= _MUCH * values.size and np.unique(low_values).size > _PADDINGS:
+        doubt = f"{low_values.size / values.size:.0%} of the values lie below {_BELOW_AIR} HU, and air is -1000"
         warnings.warn(Doubt(f"{doubt}: as if {_ADDED} were subtracted twice; check the scale"), stacklevel=2)
 
 
 def doubt_stack(hu: np.ndarray) -> None:
     """Warn about slices of a scan (D, H, W) that are empty, about a large difference between the tissue of neighbouring
     slices, and about many pixels with one tissue value at the sides of the slices."""
-    empty = [str(z) for z, plane in enumerate(hu) if plane.min() == plane.max()]
-    if empty:
-        some = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        warnings.warn(Doubt(f"every pixel of slices {some} has the same value: were they lost?"), stacklevel=2)
+    empty_slices = [str(z) for z, plane in enumerate(hu) if plane.min() == plane.max()]
+    if empty_slices:
+        listing = ", ".join(empty_slices[:5]) + (", ..." if len(empty_slices) > 5 else "")
+        warnings.warn(Doubt(f"every pixel of slices {listing} has the same value: were they lost?"), stacklevel=2)
     sides = np.concatenate([hu[:, [0, -1]].ravel(), hu[:, :, [0, -1]].ravel()])
     values, counts = np.unique(sides[sides > _LUNG_AT_MOST], return_counts=True)
     share = counts.max(initial=0) / sides.size
@@ -83,7 +83,7 @@ def doubt_stack(hu: np.ndarray) -> None:
     for z, (below, above) in enumerate(pairwise(hu)):
         tissue = np.maximum(below, above) > _LUNG_AT_MOST
         jump = np.median(np.abs(above[tissue].astype(float) - below[tissue])) if tissue.any() else 0
-        if jump > _JUMP and not {str(z), str(z + 1)} & {*empty}:
+        if jump > _JUMP and not {str(z), str(z + 1)} & {*empty_slices}:
             doubt = f"tissue differs by {jump:.0f} HU between slices {z} and {z + 1}: is the scale of some wrong?"
             warnings.warn(Doubt(doubt), stacklevel=2)
             return
@@ -126,11 +126,11 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
             warnings.filterwarnings("ignore", module="PIL")  # its warnings are about files that are refused below
             image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF"))
         with image:
-            pages, pixels = [], 0
+            pages, n_pixels = [], 0
             for index in range(getattr(image, "n_frames", 1)):
                 image.seek(index)
-                pixels += image.width * image.height
-                if pixels > MAX_PIXELS:
+                n_pixels += image.width * image.height
+                if n_pixels > MAX_PIXELS:
                     raise DataError(f"{name}: {_TOO_LARGE}")
                 pages.append(_array_of(image, name, signed))
     except DataError:
@@ -138,13 +138,13 @@ def read_grey_stack(source: str | Path | bytes, name: str | None = None, *, sign
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {_TOO_LARGE}") from error
     except UnidentifiedImageError as error:  # its text is a memory address, which differs from run to run
-        begin = f"begins with {data[:8]!r}" if data else "0 bytes"
+        description = f"begins with {data[:8]!r}" if data else "0 bytes"
         remedy = AGAIN
         if data.startswith(_TIFF):
-            kind = _what_tiff(data)
-            begin, remedy = kind or begin, "save it as a plain TIFF or PNG of 8 or 16 bit"
-            remedy = remedy if kind else f"{AGAIN}, or {remedy}"
-        raise DataError(f"{name}: not a readable PNG or TIFF image ({begin}); {remedy}") from error
+            tiff_kind = _what_tiff(data)
+            description, remedy = tiff_kind or description, "save it as a plain TIFF or PNG of 8 or 16 bit"
+            remedy = remedy if tiff_kind else f"{AGAIN}, or {remedy}"
+        raise DataError(f"{name}: not a readable PNG or TIFF image ({description}); {remedy}") from error
     except Exception as error:  # decoders raise almost any exception for damaged bytes or a bomb
         raise DataError(f"{name}: not a readable PNG or TIFF image ({brief(error)}); {AGAIN}") from error
     if len({(page.shape, page.dtype) for page in pages}) != 1:
@@ -160,8 +160,8 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
         warnings.warn(Doubt(text), stacklevel=3)
     if tags.get(_COMPRESSION) in _LOSSY:
         warnings.warn(Doubt(f"{name}: was compressed with loss (JPEG); edges may have changed"), stacklevel=3)
-    if (turned := image.getexif().get(_ORIENTATION, 1)) != 1:
-        text = f"{name}: turned or mirrored as its orientation {turned} (TIFF, EXIF) says; rows and columns count there"
+    if (code := image.getexif().get(_ORIENTATION, 1)) != 1:
+        text = f"{name}: turned or mirrored as its orientation {code} (TIFF, EXIF) says; rows and columns count there"
         warnings.warn(Doubt(text), stacklevel=3)
         if not tags:  # Pillow turns a TIFF when it loads it, but not a PNG
             from PIL import ImageOps
@@ -189,10 +189,10 @@ def _what_tiff(data: bytes) -> str:
 
     with suppress(Exception), tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
-        kinds = ["a BigTIFF"] if file.is_bigtiff else []
-        kinds += ["tiled"] if page.is_tiled else []
-        kinds += [f"compressed with {page.compression.name}"] if page.compression != 1 else []
-        return ", ".join([*kinds, f"its pixels are {page.dtype} numbers"])
+        properties = ["a BigTIFF"] if file.is_bigtiff else []
+        properties += ["tiled"] if page.is_tiled else []
+        properties += [f"compressed with {page.compression.name}"] if page.compression != 1 else []
+        return ", ".join([*properties, f"its pixels are {page.dtype} numbers"])
     return ""
 
 
@@ -201,14 +201,14 @@ def _check_png(data: bytes, name: str) -> None:
 
     ``verify`` of Pillow 13 misses a damaged last chunk and some changed bytes.
     """
-    position, kind = len(_PNG_SIGNATURE), b""
-    while kind != b"IEND":
+    position, chunk_type = len(_PNG_SIGNATURE), b""
+    while chunk_type != b"IEND":
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         if len(data) < max(position + 12, end):
             raise DataError(f"{name}: truncated after {len(data)} bytes; {AGAIN}")
-        kind = data[position + 4 : position + 8]
+        chunk_type = data[position + 4 : position + 8]
         if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise DataError(f"{name}: damaged at byte {position} (checksum of chunk {kind!r}); {AGAIN}")
+            raise DataError(f"{name}: damaged at byte {position} (checksum of chunk {chunk_type!r}); {AGAIN}")
         position = end
 
 

@@ -40,8 +40,8 @@ class Isbi2012(Dataset):
     def __init__(self, folder: str | Path, name: str = "isbi2012") -> None:
         super().__init__(name, folder)
         self._stacks: dict[str, np.ndarray] = {}
-        png = any(self.path.glob("train/image/*.png")) or any(self.path.glob("train/label/*.png"))
-        if png or not (self.path / "train-volume.tif").is_file():
+        has_png = any(self.path.glob("train/image/*.png")) or any(self.path.glob("train/label/*.png"))
+        if has_png or not (self.path / "train-volume.tif").is_file():
             self.origin = "ISBI 2012 training sections, PNG (isbi2012/train)"
             self._sections = self._png_sections()
         else:

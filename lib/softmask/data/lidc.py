@@ -66,14 +66,14 @@ class LidcSlices(Dataset):
         faults = {tuple(nodule): why for *nodule, why in content["faults"].tolist()}
         self.problems = [Problem(*problem) for problem in content["problems"].tolist()]
         nodules = {key[:2] for key in keys}
-        wrong = {nodule: [f"{why}: the published set is wrong here"] for nodule, why in faults.items()}
+        errors = {nodule: [f"{why}: the published set is wrong here"] for nodule, why in faults.items()}
         for nodule in nodules & flags.keys():
-            wrong.setdefault(nodule, []).append(f"{flags_path.name}: {flags[nodule]}")
-        right = np.array([key[:2] not in wrong for key in keys], bool)
-        unmarked = np.flatnonzero(right & (content["readers"] == 0))
-        self.left_out = [Problem(f"{name}/{'/'.join(nodule)}", "; ".join(wrong[nodule])) for nodule in sorted(wrong)]
+            errors.setdefault(nodule, []).append(f"{flags_path.name}: {flags[nodule]}")
+        is_correct = np.array([key[:2] not in errors for key in keys], bool)
+        unmarked = np.flatnonzero(is_correct & (content["readers"] == 0))
+        self.left_out = [Problem(f"{name}/{'/'.join(nodule)}", "; ".join(errors[nodule])) for nodule in sorted(errors)]
         self.left_out += [Problem(f"{name}/{'/'.join(keys[row])}", "no reader marked this slice") for row in unmarked]
-        rows = np.flatnonzero(right & (content["readers"] > 0))
+        rows = np.flatnonzero(is_correct & (content["readers"] > 0))
         if not len(rows):
             raise self.none_usable(
                 self._files.path,
@@ -82,18 +82,18 @@ class LidcSlices(Dataset):
             )
         self._top = str(content["top"])
         self._keys = [keys[row] for row in rows]
-        annotated = [self._database.find(patient, nodule) for patient, nodule, _ in self._keys]
-        spacing = np.array([nodule.spacing_mm if nodule else np.nan for nodule in annotated])
+        row_nodules = [self._database.find(patient, nodule) for patient, nodule, _ in self._keys]
+        spacing = np.array([nodule.spacing_mm if nodule else np.nan for nodule in row_nodules])
         n_readers, areas, long_axes = (content[column][rows] for column in ("readers", "areas", "long_axes"))
-        self.index = index_frame(self._keys, n_readers, areas, spacing, annotated, long_axes)
-        flagged = f"{len(wrong) - len(faults)} more nodules that {flags_path.name} names, " if flags else ""
-        unknown = sum(self._database.find(*nodule) is None for nodule in nodules - wrong.keys())
-        kept = f"; {unknown} nodules unknown to the annotation database are kept unchecked" if unknown else ""
+        self.index = index_frame(self._keys, n_readers, areas, spacing, row_nodules, long_axes)
+        flag_note = f"{len(errors) - len(faults)} more nodules that {flags_path.name} names, " if flags else ""
+        n_unknown = sum(self._database.find(*nodule) is None for nodule in nodules - errors.keys())
+        note = f"; {n_unknown} nodules unknown to the annotation database are kept unchecked" if n_unknown else ""
         self.origin = (
             f"{self._files.path.name} (left out: {len(faults)} nodules whose masks are not the annotated contours, "
-            f"{flagged}{len(unmarked)} slices that no reader marked{kept})"
+            f"{flag_note}{len(unmarked)} slices that no reader marked{note})"
         )
-        self.fingerprint = sha256_of(str(content["fingerprint"]), self._database.fingerprint, repr(sorted(wrong)))
+        self.fingerprint = sha256_of(str(content["fingerprint"]), self._database.fingerprint, repr(sorted(errors)))
 
     def read(self, i: int) -> Sample:
         member = _member(self._top, self._keys[i], "images")
@@ -143,9 +143,9 @@ def index_frame(
     nodules = nodules or [None] * len(keys)
     area = np.asarray(area, float)
     diameter = 2 * np.sqrt(area / np.pi) * spacing_mm
-    largest = pd.Series(diameter).groupby([id(nodule) for nodule in nodules]).max()
-    annotated = {id(nodule): nodule for nodule in nodules if nodule is not None}
-    kinds = {key: kind_of_nodule(nodule, largest[key]) for key, nodule in annotated.items()}
+    largest_diameters = pd.Series(diameter).groupby([id(nodule) for nodule in nodules]).max()
+    nodules_by_id = {id(nodule): nodule for nodule in nodules if nodule is not None}
+    kinds = {key: kind_of_nodule(nodule, largest_diameters[key]) for key, nodule in nodules_by_id.items()}
     kind = [kinds.get(id(nodule), "") for nodule in nodules]
     merged = np.array([nodule is not None and nodule.merged for nodule in nodules], bool)
     columns = (*zip(*keys, strict=True), np.array(n_readers, int), area, spacing_mm, diameter, kind, merged, long_axis)
@@ -164,10 +164,10 @@ def area_of(readers: np.ndarray, present: np.ndarray) -> float:
 def ratings_of(nodule: annotations.Nodule, present: np.ndarray) -> dict[str, np.ndarray]:
     """Return an (R,) float array of each LIDC rating, NaN for a reader who is not present."""
     ratings = {name: np.full(len(present), np.nan) for name in annotations.RATINGS}
-    for place, reading in enumerate(nodule.readers):
+    for reader, reading in enumerate(nodule.readers):
         for name, value in reading.ratings.items():
-            if present[place] and value is not None:
-                ratings[name][place] = value
+            if present[reader] and value is not None:
+                ratings[name][reader] = value
     return ratings
 
 
@@ -183,11 +183,11 @@ def read_flags(path: Path) -> dict[tuple[str, str], str]:
         raise DataError(f"{path}: its heading is {heading[:80]!r}; {remedy}")
     flags = {}
     for number, line in enumerate(lines, 2):
-        row = re.fullmatch(r"(LIDC-IDRI-\d{4}),(nodule-\d+),([^,]*)", line)
-        if line and not row:
+        match = re.fullmatch(r"(LIDC-IDRI-\d{4}),(nodule-\d+),([^,]*)", line)
+        if line and not match:
             raise DataError(f"{path}: line {number} is {line[:80]!r}; {remedy}")
-        if row:
-            flags[row[1], row[2]] = row[3]
+        if match:
+            flags[match[1], match[2]] = match[3]
     return flags
 
 
@@ -212,28 +212,28 @@ def _index_files(files: FileStore, database: annotations.Annotations) -> dict[st
     top = tops.pop() if tops else ""
     rows: list[tuple[tuple[str, str, str], int, float, float]] = []
     faults: list[tuple[str, str, str]] = []
-    missing: dict[str, list[str]] = {}
-    in_order = sorted(parts, key=lambda key: (key[0], *(int(name.rpartition("-")[2]) for name in key[1:])))
-    for nodule, slices in groupby(in_order, key=lambda key: key[:2]):
-        published = []
+    missing_by_nodule: dict[str, list[str]] = {}
+    ordered_keys = sorted(parts, key=lambda key: (key[0], *(int(name.rpartition("-")[2]) for name in key[1:])))
+    for nodule, slices in groupby(ordered_keys, key=lambda key: key[:2]):
+        published_masks = []
         for key in slices:
-            if absent := [_member(top, key, part) for part in _PARTS if part not in parts[key]]:
-                missing.setdefault("/".join(nodule), []).extend(absent)
+            if absent_members := [_member(top, key, part) for part in _PARTS if part not in parts[key]]:
+                missing_by_nodule.setdefault("/".join(nodule), []).extend(absent_members)
                 continue
             try:
                 masks, present = _read_masks(files, top, key)
             except DataError as error:
                 problems.append(("/".join(key), str(error)))
                 continue
-            axis = long_axis(masks[present.argmax()]) if present.any() else np.nan
-            rows.append((key, present.sum(), area_of(masks, present), axis))
-            published.append(masks)
-        annotated = database.find(*nodule)
-        if annotated and (fault := describe_mask_errors(published, annotated)):
+            axis_length = long_axis(masks[present.argmax()]) if present.any() else np.nan
+            rows.append((key, present.sum(), area_of(masks, present), axis_length))
+            published_masks.append(masks)
+        annotated_nodule = database.find(*nodule)
+        if annotated_nodule and (fault := describe_mask_errors(published_masks, annotated_nodule)):
             faults.append((*nodule, fault))
-    for name, members in missing.items():
-        more = f" and {len(members) - 1} more files of this nodule" if len(members) > 1 else ""
-        problems.append((name, f"missing: {files.title(members[0])}{more}; these slices are left out"))
+    for name, members in missing_by_nodule.items():
+        more_text = f" and {len(members) - 1} more files of this nodule" if len(members) > 1 else ""
+        problems.append((name, f"missing: {files.title(members[0])}{more_text}; these slices are left out"))
     return {
         "top": np.array(top),
         "keys": np.array([row[0] for row in rows], str).reshape(-1, 3),
@@ -247,8 +247,8 @@ def _index_files(files: FileStore, database: annotations.Annotations) -> dict[st
 
 
 def _member(top: str, key: tuple[str, str, str], part: str) -> str:
-    patient, nodule, place = key
-    return f"{top}{patient}/{nodule}/{part}/{place}.png"
+    patient, nodule, slice_id = key
+    return f"{top}{patient}/{nodule}/{part}/{slice_id}.png"
 
 
 def _read_8bit(files: FileStore, name: str) -> np.ndarray:
@@ -285,17 +285,17 @@ def describe_mask_errors(published: Sequence[np.ndarray], nodule: annotations.No
             ignored, here and in the database.
         nodule: nodule of the same name in the database.
     """
-    readers = [place for place in range(annotations.READERS) if any(masks[place].any() for masks in published)]
+    readers = [k for k in range(annotations.READERS) if any(masks[k].any() for masks in published)]
     top, left, bottom, right = nodule.box()
     window = (top, left, bottom - top + 1, right - left + 1)
-    contours = [nodule.masks(z, window)[0] for z in nodule.slices()]
+    contour_masks = [nodule.masks(z, window)[0] for z in nodule.slices()]
     # the wrong masks are the fewest without which the remaining masks agree; an empty rest always agrees
     for count in range(len(readers) + 1):
-        for faults in combinations(readers, count):
-            others = [place for place in readers if place not in faults]
-            rest = iter(_outlines(contours, others))
-            if all(outline in rest for outline in _outlines(published, others)):  # `in` consumes all before it
-                return "; ".join(f"mask-{place} is not reader {place + 1}'s contours" for place in faults) or None
+        for wrong_readers in combinations(readers, count):
+            trusted = [k for k in readers if k not in wrong_readers]
+            expected = iter(_outlines(contour_masks, trusted))
+            if all(outline in expected for outline in _outlines(published, trusted)):  # `in` consumes all before it
+                return "; ".join(f"mask-{k} is not reader {k + 1}'s contours" for k in wrong_readers) or None
     raise AssertionError("the last choice leaves nothing that could disagree")
 
 
@@ -305,8 +305,8 @@ def _outlines(slices: Sequence[np.ndarray], places: list[int]) -> list[tuple[tup
     outlines = []
     for masks in slices:
         masks = masks[places]
-        marked = masks.any(axis=0)
-        rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+        marked_pixels = masks.any(axis=0)
+        rows, columns = np.flatnonzero(marked_pixels.any(axis=1)), np.flatnonzero(marked_pixels.any(axis=0))
         if len(rows):
             masks = masks[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             outlines.append((masks.shape, masks.tobytes()))

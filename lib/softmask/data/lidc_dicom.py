@@ -45,17 +45,17 @@ class LidcDicom(Dataset):
         super().__init__(name, folder)
         self._database = annotations.load()
         stacks = self._stacks()
-        extra = self._from_xml(stacks)
+        xml_nodules = self._from_xml(stacks)
         self._rows: list[tuple[Nodule, float, CtSlice]] = []
-        rows, absent = [], 0
+        rows, n_absent = [], 0
         for series, slices in stacks.items():
             positions = np.array([ct.z_mm for ct in slices])
-            nodules = self._database.of_series(series) or extra.get(series, [])
-            for nodule, z in ((marked, z) for marked in nodules for z in marked.slices()):
+            nodules = self._database.of_series(series) or xml_nodules.get(series, [])
+            for nodule, z in ((candidate, z) for candidate in nodules for z in candidate.slices()):
                 ct = slices[np.abs(positions - z).argmin()]
                 where = f"{self.name}/{nodule.patient}/{nodule.name}/z{z:+.2f}"
                 if abs(ct.z_mm - z) >= SAME_Z:
-                    absent += 1
+                    n_absent += 1
                     why = "readers marked this slice and its DICOM file is not there"
                     self.left_out.append(Problem(where, why))
                     continue
@@ -65,8 +65,8 @@ class LidcDicom(Dataset):
                     continue
                 self._rows.append((nodule, z, ct))
                 key = nodule.patient, nodule.name, f"z{z:+.2f}"
-                sizes = area_of(readers, present), ct.spacing_mm[0], nodule, long_axis(readers[present][0])
-                rows.append((key, present.sum(), *sizes))
+                attributes = area_of(readers, present), ct.spacing_mm[0], nodule, long_axis(readers[present][0])
+                rows.append((key, present.sum(), *attributes))
         if not rows:
             raise self.none_usable(
                 self.path,
@@ -75,8 +75,8 @@ class LidcDicom(Dataset):
             )
         self.index = index_frame(*zip(*rows, strict=True))
         self.origin = (
-            f"{self.path.name}: {len(stacks)} DICOM series in HU (left out: {absent} marked slices whose DICOM file "
-            f"is not there, {len(self.left_out) - absent} whose contours enclose no pixel)"
+            f"{self.path.name}: {len(stacks)} DICOM series in HU (left out: {n_absent} marked slices whose DICOM file "
+            f"is not there, {len(self.left_out) - n_absent} whose contours enclose no pixel)"
         )
 
     def read(self, i: int) -> Sample:
@@ -108,48 +108,48 @@ class LidcDicom(Dataset):
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
         """Return the CT slices of each series, one for each position, sorted by position; series sorted by UID."""
-        listed, _ = sort_files(self.path, bad=self.add_problem)
+        all_series, _ = sort_files(self.path, bad=self.add_problem)
         stacks: dict[str, list[CtSlice]] = {}
-        for series in listed:
-            kept = stacks.setdefault(series[0].series_uid, [])
+        for series in all_series:
+            stack = stacks.setdefault(series[0].series_uid, [])
             for ct in series:
                 if ct.turn != Turn():  # contours refer to the pixels of LIDC's own files, none of which is turned
                     self.add_problem(ct.path, f"{ct.path}: its rows and columns are turned; get the file of LIDC-IDRI")
-                elif kept and ct.z_mm - kept[-1].z_mm < SAME_Z:
-                    why = f"lies at z = {ct.z_mm} mm as {kept[-1].path} does, in the same series; the latter is used"
+                elif stack and ct.z_mm - stack[-1].z_mm < SAME_Z:
+                    why = f"lies at z = {ct.z_mm} mm as {stack[-1].path} does, in the same series; the latter is used"
                     self.add_problem(ct.path, f"{ct.path}: {why}; remove one of them")
                 else:
-                    kept.append(ct)
+                    stack.append(ct)
         return stacks
 
     def _from_xml(self, stacks: dict[str, list[CtSlice]]) -> dict[str, list[Nodule]]:
         """Return the nodules of series that are not in the database, from XML files below the folder."""
-        unknown = {series for series in stacks if not self._database.of_series(series)}
+        unknown_series = {series for series in stacks if not self._database.of_series(series)}
         patients = [slices[0].patient for slices in stacks.values()]
         nodules_of: dict[str, list[Nodule]] = {}
-        used: dict[str, Path] = {}
-        for path in sorted(self.path.rglob("*.xml")) if unknown else []:
+        used_paths: dict[str, Path] = {}
+        for path in sorted(self.path.rglob("*.xml")) if unknown_series else []:
             try:
                 series, readings = read_xml(path)
             except DataError as error:
                 self.add_problem(path, error)
                 continue
-            if series not in unknown:
+            if series not in unknown_series:
                 continue
-            if series in used:
-                why = f"annotates series {series} as {used[series]} does; the latter is used"
+            if series in used_paths:
+                why = f"annotates series {series} as {used_paths[series]} does; the latter is used"
                 self.add_problem(path, f"{path}: {why}; remove one of them")
                 continue
-            used[series] = path
-            marked = [contour.z_mm for reading in readings for contour in reading.contours]
-            positions = np.unique([ct.z_mm for ct in stacks[series]] + marked)
+            used_paths[series] = path
+            contour_positions = [contour.z_mm for reading in readings for contour in reading.contours]
+            positions = np.unique([ct.z_mm for ct in stacks[series]] + contour_positions)
             ct = stacks[series][0]
             nodules = annotations.nodules_of_scan(
                 readings, positions, ct.patient, series, ct.spacing_mm[0], ct.thickness_mm
             )
             if patients.count(ct.patient) > 1:  # the nodules of a patient's scans need different names
-                tail = series.rpartition(".")[2][-8:]
-                nodules = [replace(nodule, name=f"{nodule.name}-series-{tail}") for nodule in nodules]
+                suffix = series.rpartition(".")[2][-8:]
+                nodules = [replace(nodule, name=f"{nodule.name}-series-{suffix}") for nodule in nodules]
             nodules_of[series] = nodules
         return nodules_of
 
@@ -180,21 +180,21 @@ def read_xml(path: Path) -> tuple[str, list[Reading]]:
     if root.tag != "LidcReadMessage":
         raise DataError(f"{path}: a {root.tag!r}, not the LIDC reading of a CT scan (LidcReadMessage); {_REMEDY}")
     readings: list[Reading] = []
-    number = ""
+    prefix = ""
     try:
         series = _text(root, "ResponseHeader/SeriesInstanceUid")
         for mark in root.findall("readingSession/unblindedReadNodule"):
             characteristics = mark.find("characteristics")
             if characteristics is None or not len(characteristics):
                 continue  # smaller than 3 mm: marked as a point, without ratings
-            number = f"nodule {mark.findtext('noduleID')!r}: "
+            prefix = f"nodule {mark.findtext('noduleID')!r}: "
             ratings = {name: int(_text(characteristics, name)) for name in RATINGS}
             contours = tuple(_contour(roi) for roi in mark.findall("roi"))
             if not contours:
                 raise ValueError("has ratings and no contour")
             readings.append(Reading(len(readings) + 1, ratings, contours))
     except ValueError as error:
-        raise DataError(f"{path}: {number}{error}; {_REMEDY}") from error
+        raise DataError(f"{path}: {prefix}{error}; {_REMEDY}") from error
     return series, readings
 
 

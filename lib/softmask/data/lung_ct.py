@@ -52,8 +52,8 @@ class Scan:
 
             return {"mask": np.packbits(lungs(hu, self.grid.spacing_mm))}
 
-        packed = cached_arrays("lungs-morph", sha256_of(self.fingerprint, _MORPH_FILE), build)["mask"]
-        return np.unpackbits(packed, count=hu.size).reshape(hu.shape).astype(bool)
+        packed_mask = cached_arrays("lungs-morph", sha256_of(self.fingerprint, _MORPH_FILE), build)["mask"]
+        return np.unpackbits(packed_mask, count=hu.size).reshape(hu.shape).astype(bool)
 
 
 class LungCt(Dataset):
@@ -86,9 +86,9 @@ class LungCt(Dataset):
             sizes = scan.grid.z_mm[z], scan.grid.spacing_mm[1]
             rows.append((scan.patient, "lungs", f"slice-{z:04d}", 1, *sizes, reference))
         self.index = pd.DataFrame(rows, columns=columns)
-        outlined = sum(scan.mask is None for scan in scans)
+        n_outlined = sum(scan.mask is None for scan in scans)
         self.origin = f"{self.path.name}: {len(scans)} CT scans in HU"
-        self.origin += f", {outlined} of them without lung contours, outlined by morph" if outlined else ""
+        self.origin += f", {n_outlined} of them without lung contours, outlined by morph" if n_outlined else ""
 
     def read(self, i: int) -> Sample:
         scan, z = self._places[i]
@@ -126,18 +126,18 @@ class LungCt(Dataset):
             try:
                 scan = self._find_scan(folder)
                 if scan.patient in scans:
-                    used = scans[scan.patient].grid.path
-                    raise DataError(f"{folder}: another scan of {scan.patient}, whose scan is {used}; keep one")
+                    used_path = scans[scan.patient].grid.path
+                    raise DataError(f"{folder}: another scan of {scan.patient}, whose scan is {used_path}; keep one")
                 scans[scan.patient] = scan
             except DataError as error:
                 self.add_problem(f"{self.name}/{folder.name}", error)
         return [scans[patient] for patient in sorted(scans)]
 
     def _find_scan(self, folder: Path) -> Scan:
-        listed, others = sort_files(folder)
+        all_series, other_files = sort_files(folder)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and is_volume_file(path))
-        if listed:
-            series = one_series(folder, listed)
+        if all_series:
+            series = one_series(folder, all_series)
             grid = grid_of_series(folder, series)
             patient = grid.patient if grid.patient != "unnamed" else folder.name
         else:
@@ -148,38 +148,38 @@ class LungCt(Dataset):
                 )
             series, grid, patient = None, grid_of_file(images[0]), folder.name
             files.remove(images[0])
-        ranked: dict[int, list[Path]] = {}  # by rank, 0 is the best
-        for path in others:
+        paths_by_rank: dict[int, list[Path]] = {}  # by rank, 0 is the best
+        for path in other_files:
             modality = modality_of(path)
             if modality in MASKS_IN_DICOM:
                 try:
                     lung_mask(grid, path, read=False)
-                    ranked.setdefault(MASKS_IN_DICOM.index(modality), []).append(path)
+                    paths_by_rank.setdefault(MASKS_IN_DICOM.index(modality), []).append(path)
                 except NoLung as error:
                     self.left_out.append(Problem(f"{self.name}/{folder.name}", str(error)))
         for path in files:
-            ranked.setdefault(2 if "lung" in path.name.lower() else 3, []).append(path)
-        best = ranked[min(ranked)] if ranked else [None]
-        if len(best) > 1:
+            paths_by_rank.setdefault(2 if "lung" in path.name.lower() else 3, []).append(path)
+        paths = paths_by_rank[min(paths_by_rank)] if paths_by_rank else [None]
+        if len(paths) > 1:
             raise DataError(
-                f"{folder}: holds {len(best)} lung masks ({', '.join(path.name for path in best)}); leave one of them"
+                f"{folder}: holds {len(paths)} lung masks ({', '.join(path.name for path in paths)}); leave one of them"
             )
-        if best[0] in files:
-            lung_mask(grid, best[0], read=False)
-        return Scan(patient, grid, series, best[0])
+        if paths[0] in files:
+            lung_mask(grid, paths[0], read=False)
+        return Scan(patient, grid, series, paths[0])
 
 
 def nodules_at(grid: Grid, z: int) -> np.ndarray | None:
     """Return the nodules in slice ``z``, (H, W) bool: for each nodule the 50 % consensus of the LIDC readers who marked
     it in that slice; None if the annotation database has no nodule of the series.
     """
-    known = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
-    if not known:
+    nodules = annotations.load().of_series(grid.series_uid) if grid.series_uid else []
+    if not nodules:
         return None
-    marked = np.zeros(grid.shape[1:], bool)
-    for nodule in known:
+    nodule_mask = np.zeros(grid.shape[1:], bool)
+    for nodule in nodules:
         for position in nodule.slices():
             if slice_at(grid, position) == z:
                 readers, present = nodule.masks(position, (0, 0, *grid.shape[1:]))
-                marked |= present.any() & (2 * readers.sum(axis=0) >= present.sum())
-    return marked
+                nodule_mask |= present.any() & (2 * readers.sum(axis=0) >= present.sum())
+    return nodule_mask

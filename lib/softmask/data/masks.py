@@ -73,8 +73,8 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
     pairs = pairwise(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
     gaps = [z for below, above in pairs if (mask[below] & mask[above]).any() for z in range(below + 1, above)]
     if gaps:
-        where = ", ".join(map(str, gaps[:9]))
-        _doubt(path, f"no mark in slices {where}, between some that mark the same pixels: of another slice distance?")
+        slices = ", ".join(map(str, gaps[:9]))
+        _doubt(path, f"no mark in slices {slices}, between some that mark the same pixels: of another slice distance?")
     return mask
 
 
@@ -110,34 +110,34 @@ def _doubt_places(path: Path, grid: Grid, beside: int, elsewhere: int, kind: str
 def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.ndarray | None:
     """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, after a check of the header. A
     file that covers only a part of the scan's voxels, as 3D Slicer saves segments, is padded."""
-    own = grid_of_file(path)
+    mask_grid = grid_of_file(path)
     voxel = np.array(grid.spacing_mm)
-    first = (np.array(own.origin[::-1]) - grid.origin[::-1]) / voxel  # in voxels of the scan
+    first = (np.array(mask_grid.origin[::-1]) - grid.origin[::-1]) / voxel  # in voxels of the scan
     start = np.rint(first).astype(int)
-    last = first + (np.array(own.shape) - 1) * (np.array(own.spacing_mm) / voxel)
-    stop = start + own.shape
-    beside = (np.abs([first - start, last - (stop - 1)]) > _SAME_VOXEL).any()
-    if beside or (start < 0).any() or (stop > grid.shape).any():
-        ours, theirs = (
+    last = first + (np.array(mask_grid.shape) - 1) * (np.array(mask_grid.spacing_mm) / voxel)
+    stop = start + mask_grid.shape
+    is_off_grid = (np.abs([first - start, last - (stop - 1)]) > _SAME_VOXEL).any()
+    if is_off_grid or (start < 0).any() or (stop > grid.shape).any():
+        extent, expected = (
             f"{g.shape} voxels of {np.round(g.spacing_mm[::-1], 3)} mm that begin at {np.round(g.origin, 3)} mm"
-            for g in (own, grid)
+            for g in (mask_grid, grid)
         )
-        raise DataError(f"{path}: {ours} are not among the {theirs} of {grid.path}; resample the mask to the scan")
+        raise DataError(f"{path}: {extent} are not among the {expected} of {grid.path}; resample the mask to the scan")
     if not read:
         return None
     values = read_turned(path)
     if values.min() < 0 or (values.dtype.kind == "f" and (values % 1).any()):
-        wrong = values[(values < 0) | (values % 1 != 0)][0]
+        wrong_value = values[(values < 0) | (values % 1 != 0)][0]
         remedy = "; of probabilities, threshold it at 0.5" if values.min() >= 0 and values.max() <= 1 else ""
-        why = f"has the value {wrong:.9g}, which is no label; whole numbers from 0 up are expected{remedy}"
+        why = f"has the value {wrong_value:.9g}, which is no label; whole numbers from 0 up are expected{remedy}"
         raise DataError(f"{path}: {why}")
     labels = [int(value) for value in np.unique(values) if value]
     if not labels:
         raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
     names = label_names(path)
-    chosen = choose({label: names.get(label, "") for label in labels}, path, "its voxels")
+    chosen_labels = choose({label: names.get(label, "") for label in labels}, path, "its voxels")
     mask = np.zeros(grid.shape, bool)
-    mask[tuple(map(slice, start, stop))] = np.isin(values, chosen)
+    mask[tuple(map(slice, start, stop))] = np.isin(values, chosen_labels)
     return mask
 
 
@@ -152,11 +152,11 @@ def _need_unbroken(grid: Grid, marked: Iterable[int], path: Path, tag: str) -> N
     slices = set(marked)
     if not slices:
         raise DataError(f"{path}: no plane of {tag} lies on a slice of {grid.path}; get the mask of this series")
-    missing = sorted(set(range(min(slices), max(slices))) - slices)
-    if missing:
+    missing_slices = sorted(set(range(min(slices), max(slices))) - slices)
+    if missing_slices:
         raise DataError(
-            f"{path}: {tag} marks nothing in {len(missing)} slices between those it marks, such as z = "
-            f"{grid.z_mm[missing[0]]:g} mm; get the mask of this series"
+            f"{path}: {tag} marks nothing in {len(missing_slices)} slices between those it marks, such as z = "
+            f"{grid.z_mm[missing_slices[0]]:g} mm; get the mask of this series"
         )
 
 
@@ -182,58 +182,58 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         structures = dataset.get("StructureSetROISequence") or ()
         names = {int(item.ROINumber): str(item.get("ROIName") or "") for item in structures}
         frames = {int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "") for item in structures}
-    chosen = choose(names, path, named("ROIName"))
+    chosen_rois = choose(names, path, named("ROIName"))
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
-    for number in chosen:
+    for number in chosen_rois:
         _need_frame(grid, frames[number], path, f"{named('ReferencedFrameOfReferenceUID')} of {names[number]}")
     if not read:
         return None
     with decoding(path, "the contours cannot be read"):
         for roi in dataset.get("ROIContourSequence") or ():
-            if (number := int(roi.ReferencedROINumber)) in chosen:
-                drawn = contours.setdefault(number, [])
+            if (number := int(roi.ReferencedROINumber)) in chosen_rois:
+                entries = contours.setdefault(number, [])
                 for item in roi.get("ContourSequence") or ():
                     if any(item.get("ContourOffsetVector") or ()):
-                        moved = f"{named('ContourOffsetVector')}, which is retired, moves its contours"
-                        raise DataError(f"{path}: {moved}; save it with the contours where they belong")
+                        offset_text = f"{named('ContourOffsetVector')}, which is retired, moves its contours"
+                        raise DataError(f"{path}: {offset_text}; save it with the contours where they belong")
                     images = [str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence") or ()]
-                    drawn.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
-    mask, beside, points_alone, open_ones, elsewhere = np.zeros(grid.shape, bool), 0, 0, 0, 0
+                    entries.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
+    mask, n_beside, n_lone_points, n_open, n_elsewhere = np.zeros(grid.shape, bool), 0, 0, 0, 0
     drawn_px = kept_px = 0.0  # areas of the contours, and of their parts inside the image
-    for number in chosen:
+    for number in chosen_rois:
         name = names[number]
         if not contours.get(number):
             raise DataError(f"{path}: {named('ROIContourSequence')} has no contour of {name}; choose one that has")
-        filled: dict[int, list[tuple[str, np.ndarray]]] = {}  # by slice
-        closed = any(kind in _CLOSED for kind, *_ in contours[number])
+        planes_by_slice: dict[int, list[tuple[str, np.ndarray]]] = {}
+        has_closed = any(kind in _CLOSED for kind, *_ in contours[number])
         for kind, values, images in contours[number]:
-            if kind == "POINT" and closed and len(values) == 3:  # a point of interest; more are a misnamed outline
-                points_alone += 1
+            if kind == "POINT" and has_closed and len(values) == 3:  # a point of interest; more are a misnamed outline
+                n_lone_points += 1
                 continue
             z, points = _in_pixels(path, name, kind, values, grid)
-            place = slice_at(grid, z)
-            if place is None:
-                beside += 1
+            slice_number = slice_at(grid, z)
+            if slice_number is None:
+                n_beside += 1
             else:
-                filled.setdefault(place, []).append((kind, fill(points, grid.shape[1:])))
-                open_ones += len(points) < 3
-                elsewhere += _elsewhere(grid, place, images)
+                planes_by_slice.setdefault(slice_number, []).append((kind, fill(points, grid.shape[1:])))
+                n_open += len(points) < 3
+                n_elsewhere += _elsewhere(grid, slice_number, images)
                 drawn_px, kept_px = drawn_px + area(points), kept_px + area_inside(points, grid.shape[1:])
         if unbroken:
-            _need_unbroken(grid, filled, path, f"{named('ContourData')} of {name}")
-        for place, planes in filled.items():
-            mask[place] |= _joined(planes)
+            _need_unbroken(grid, planes_by_slice, path, f"{named('ContourData')} of {name}")
+        for slice_number, planes in planes_by_slice.items():
+            mask[slice_number] |= _joined(planes)
     if not mask.any():
-        listed = ", ".join(names[number] for number in chosen)
-        why = "enclose no pixel" if not beside else "lie between the slices or beyond them, and enclose no pixel"
-        raise DataError(f"{path}: the contours of {listed} {why} of {grid.path}; get those drawn on it")
-    _doubt_places(path, grid, beside, elsewhere, "contours", unbroken)
-    if points_alone:
-        _doubt(path, f"{points_alone} POINTs beside the closed contours were passed over")
-    if open_ones:
-        _doubt(path, f"{open_ones} of its contours have one or two points, which enclose nothing; redraw them")
-    if (cut := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
-        _doubt(path, f"{cut:.1%} of its area lies beside {grid.path} in x or y, and is cut off")
+        roi_names = ", ".join(names[number] for number in chosen_rois)
+        why = "enclose no pixel" if not n_beside else "lie between the slices or beyond them, and enclose no pixel"
+        raise DataError(f"{path}: the contours of {roi_names} {why} of {grid.path}; get those drawn on it")
+    _doubt_places(path, grid, n_beside, n_elsewhere, "contours", unbroken)
+    if n_lone_points:
+        _doubt(path, f"{n_lone_points} POINTs beside the closed contours were passed over")
+    if n_open:
+        _doubt(path, f"{n_open} of its contours have one or two points, which enclose nothing; redraw them")
+    if (cut_share := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
+        _doubt(path, f"{cut_share:.1%} of its area lies beside {grid.path} in x or y, and is cut off")
     return mask
 
 
@@ -241,15 +241,15 @@ def _joined(planes: list[tuple[str, np.ndarray]]) -> np.ndarray:
     """Return the mask (H, W) bool of a structure in a slice from its filled contours, each with its type. CLOSED_PLANAR
     contours inside an odd number of other contours are holes in them (an island in a hole lies inside two); all others
     are joined, whether they overlap or not. For CLOSEDPLANAR_XOR, pixels inside an odd number of contours count."""
-    exclusive = [plane for kind, plane in planes if "XOR" in kind]
-    planar = sorted((plane for kind, plane in planes if "XOR" not in kind), key=np.count_nonzero, reverse=True)
+    xor_planes = [plane for kind, plane in planes if "XOR" in kind]
+    plain_planes = sorted((plane for kind, plane in planes if "XOR" not in kind), key=np.count_nonzero, reverse=True)
     mask = np.zeros_like(planes[0][1])
-    for i, plane in enumerate(planar):
-        if any(np.array_equal(plane, larger) for larger in planar[:i]):  # drawn twice
+    for i, plane in enumerate(plain_planes):
+        if any(np.array_equal(plane, larger) for larger in plain_planes[:i]):  # drawn twice
             continue
-        depth = sum(not (plane & ~larger).any() for larger in planar[:i])
+        depth = sum(not (plane & ~larger).any() for larger in plain_planes[:i])
         mask = mask & ~plane if depth % 2 else mask | plane
-    return mask | np.logical_xor.reduce(exclusive) if exclusive else mask
+    return mask | np.logical_xor.reduce(xor_planes) if xor_planes else mask
 
 
 def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
@@ -272,66 +272,66 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
     with decoding(path, "damaged, or a frame's place is missing"):
         kind = str(dataset.get("SegmentationType"))
         segments = {int(item.SegmentNumber): str(item.SegmentLabel) for item in dataset.get("SegmentSequence") or ()}
-        shape, count = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
+        shape, n_frames = (int(dataset.Rows), int(dataset.Columns)), int(dataset.get("NumberOfFrames") or 1)
         frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
-        most = int(dataset.get("MaximumFractionalValue") or 255)
-        half = most / 2 if kind == "FRACTIONAL" else 1
-        shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-        frames = [_frame(item, shared, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
+        scale = int(dataset.get("MaximumFractionalValue") or 255)
+        threshold = scale / 2 if kind == "FRACTIONAL" else 1
+        shared_groups = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+        frames = [_frame(item, shared_groups, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise DataError(f"{path}: {named('SegmentationType')} = {kind}; BINARY, FRACTIONAL or LABELMAP was expected")
-    if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < count * shape[0] * shape[1] <= LARGEST_VOLUME:
-        raise DataError(f"{path}: declares {count} frames of {shape} pixels, none or more than is read; {AGAIN}")
-    if count != len(frames):
-        raise DataError(f"{path}: {named('NumberOfFrames')} = {count}, but {len(frames)} are placed; {AGAIN}")
+    if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < n_frames * shape[0] * shape[1] <= LARGEST_VOLUME:
+        raise DataError(f"{path}: declares {n_frames} frames of {shape} pixels, none or more than is read; {AGAIN}")
+    if n_frames != len(frames):
+        raise DataError(f"{path}: {named('NumberOfFrames')} = {n_frames}, but {len(frames)} are placed; {AGAIN}")
     if kind == "LABELMAP":
         segments.pop(0, None)  # the background, where it is described
-    chosen = choose(segments, path, named("SegmentLabel"))
+    chosen_segments = choose(segments, path, named("SegmentLabel"))
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     _need_frame(grid, frame_of_reference, path, named("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
-    places: dict[int, tuple[int | None, Plane]] = {}  # slice and plane of each frame that may show a chosen segment
+    placements: dict[int, tuple[int | None, Plane]] = {}  # slice and plane of each frame that may show a chosen segment
     for number, (segment, plane, _) in enumerate(frames):
-        if segment not in (*chosen, None):
+        if segment not in (*chosen_segments, None):
             continue
         if plane is None:
             raise DataError(f"{path}: {named('ImageOrientationPatient')} is not axial; resample the mask")
-        for tag, values, expected, allowed in (
+        for tag, values, expected, atol in (
             ("Rows", plane.shape, grid.shape[1:], 0),
             ("PixelSpacing", plane.spacing_mm, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
             ("ImagePositionPatient", plane.corner_mm, grid.origin[:2], tolerance),
         ):
-            if not np.allclose(values, expected, rtol=0, atol=allowed):
+            if not np.allclose(values, expected, rtol=0, atol=atol):
                 raise DataError(f"{path}: {named(tag)} = {list(values)}, not {list(expected)}; resample the mask")
-        places[number] = slice_at(grid, plane.z_mm), plane
+        placements[number] = slice_at(grid, plane.z_mm), plane
     if unbroken:
-        on_slices = {z for z, _ in places.values() if z is not None}
-        _need_unbroken(grid, on_slices, path, f"{named('SegmentLabel')} of lungs")
+        marked_slices = {z for z, _ in placements.values() if z is not None}
+        _need_unbroken(grid, marked_slices, path, f"{named('SegmentLabel')} of lungs")
     if not read:
         return None
     stored = pixels_of(path, dataset).reshape(-1, *shape)
-    if kind == "FRACTIONAL" and (largest := stored.max(initial=0)) > most:
-        raise DataError(f"{path}: holds {largest}, above {named('MaximumFractionalValue')} = {most}; export it again")
-    mask, beside, elsewhere = np.zeros(grid.shape, bool), 0, 0
+    if kind == "FRACTIONAL" and (largest := stored.max(initial=0)) > scale:
+        raise DataError(f"{path}: holds {largest}, above {named('MaximumFractionalValue')} = {scale}; export it again")
+    mask, n_beside, n_elsewhere = np.zeros(grid.shape, bool), 0, 0
     marks: dict[tuple[int, int | None], np.ndarray] = {}  # by slice and segment
-    for number, (z, plane) in places.items():
+    for number, (z, plane) in placements.items():
         pixels = plane.turn.turn(stored[number])
-        mark = np.isin(pixels, chosen) if kind == "LABELMAP" else pixels >= half
+        mark = np.isin(pixels, chosen_segments) if kind == "LABELMAP" else pixels >= threshold
         if z is None:
-            beside += bool(mark.any())
+            n_beside += bool(mark.any())
             continue
-        earlier = marks.setdefault((z, frames[number][0]), mark)
-        if not np.array_equal(earlier, mark):
+        earlier_mark = marks.setdefault((z, frames[number][0]), mark)
+        if not np.array_equal(earlier_mark, mark):
             _doubt(path, f"two frames of a segment lie on slice {z} and differ; they are joined")
         mask[z] |= mark
-        elsewhere += _elsewhere(grid, z, frames[number][2])
+        n_elsewhere += _elsewhere(grid, z, frames[number][2])
     if not mask.any():
-        if kind == "FRACTIONAL" and (faint := stored[list(places)].max(initial=0)):
-            raise DataError(f"{path}: no pixel reaches 0.5; the largest value is {faint / half / 2:.2f}")
-        if not beside and len(places) == len(frames):
+        if kind == "FRACTIONAL" and (peak := stored[list(placements)].max(initial=0)):
+            raise DataError(f"{path}: no pixel reaches 0.5; the largest value is {peak / threshold / 2:.2f}")
+        if not n_beside and len(placements) == len(frames):
             raise DataError(f"{path}: marks no pixel; get one that is not empty")
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
-    _doubt_places(path, grid, beside, elsewhere, "frames", unbroken)
+    _doubt_places(path, grid, n_beside, n_elsewhere, "frames", unbroken)
     return mask
 
 

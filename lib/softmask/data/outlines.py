@@ -35,11 +35,11 @@ def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float]
     points = np.asarray(points, float) - np.asarray(origin, float)
     mask = np.zeros(shape, bool)
     height, width = shape
-    after = np.roll(points, -1, axis=0)
-    up = points[:, 0] > after[:, 0]
+    next_points = np.roll(points, -1, axis=0)
+    is_upward = points[:, 0] > next_points[:, 0]
     # each edge runs downwards: rows ceil(first) .. ceil(last) - 1 are crossed, so a vertex on a row counts once
-    start = np.where(up[:, None], after, points)
-    stop = np.where(up[:, None], points, after)
+    start = np.where(is_upward[:, None], next_points, points)
+    stop = np.where(is_upward[:, None], points, next_points)
     first = np.clip(np.ceil(start[:, 0]), 0, height).astype(int)
     last = np.clip(np.ceil(stop[:, 0]), 0, height).astype(int)
     edge, row = _steps(np.maximum(last - first, 0))
@@ -71,8 +71,8 @@ def area_inside(points: np.ndarray, shape: tuple[int, int]) -> float:
     from matplotlib.path import Path  # slow to import
     from matplotlib.transforms import Bbox
 
-    edges = Bbox([[-0.5, -0.5], np.array(shape) - 0.5])
-    return area(Path(points).clip_to_bbox(edges).vertices)
+    bbox = Bbox([[-0.5, -0.5], np.array(shape) - 0.5])
+    return area(Path(points).clip_to_bbox(bbox).vertices)
 
 
 def contour_mask(
@@ -91,14 +91,14 @@ def contour_mask(
     lesion = np.zeros(shape, bool)
     outside = np.zeros(shape, bool)
     for inclusion, points in contours:
-        inner = lesion if inclusion else outside
-        inner |= fill(points, shape, origin)
+        target = lesion if inclusion else outside
+        target |= fill(points, shape, origin)
         # all pixels exactly on the closed polygon: an edge has gcd(rows, columns) of them
         step = np.roll(points, -1, axis=0) - points
         count = np.maximum(np.gcd(step[:, 0], step[:, 1]), 1)
-        edge, place = _steps(count)
-        on_it = points[edge] + place[:, None] * (step // count[:, None])[edge] - np.asarray(origin)
-        rows, columns = on_it[((on_it >= 0) & (on_it < shape)).all(axis=1)].T
+        edge, number = _steps(count)
+        contour_pixels = points[edge] + number[:, None] * (step // count[:, None])[edge] - np.asarray(origin)
+        rows, columns = contour_pixels[((contour_pixels >= 0) & (contour_pixels < shape)).all(axis=1)].T
         outside[rows, columns] = True
     return lesion & ~outside
 
@@ -135,8 +135,8 @@ def recist_axes(mask: np.ndarray) -> np.ndarray:
 
     # every pixel belongs to the few lines (strips) that pass within half a width of its centre
     reach = int(_STRIP_WIDTH / 2 / _STRIP_STEP)
-    nearest = np.rint(u / _STRIP_STEP).astype(int)
-    strip = (nearest[:, None] + np.arange(-reach, reach + 1)).ravel()
+    nearest_strip = np.rint(u / _STRIP_STEP).astype(int)
+    strip = (nearest_strip[:, None] + np.arange(-reach, reach + 1)).ravel()
     u, v = np.repeat(u, 2 * reach + 1), np.repeat(v, 2 * reach + 1)
     owned = (np.abs(strip * _STRIP_STEP - u) <= _STRIP_WIDTH / 2 + 1e-9) & (np.abs(strip * _STRIP_STEP) <= length / 2)
     order = np.lexsort((v[owned], strip[owned]))
@@ -145,11 +145,11 @@ def recist_axes(mask: np.ndarray) -> np.ndarray:
     breaks = np.flatnonzero((np.diff(strip) != 0) | (np.diff(v) > _GAP)) + 1
     start = np.concatenate([[0], breaks])
     end = np.append(breaks, len(v)) - 1
-    runs = v[end] - v[start]
-    candidates = np.flatnonzero(runs >= runs.max() - 1e-9)
-    best = candidates[np.argmin(np.abs(strip[start[candidates]]))]
-    base = middle + strip[start[best]] * _STRIP_STEP * along
-    ends = base + np.array([v[start[best]], v[end[best]]])[:, None] * across
+    run_lengths = v[end] - v[start]
+    candidates = np.flatnonzero(run_lengths >= run_lengths.max() - 1e-9)
+    best_run = candidates[np.argmin(np.abs(strip[start[candidates]]))]
+    base = middle + strip[start[best_run]] * _STRIP_STEP * along
+    ends = base + np.array([v[start[best_run]], v[end[best_run]]])[:, None] * across
     return np.stack([long_axis, ends[np.lexsort((ends[:, 1], ends[:, 0]))]])
 
 
@@ -164,8 +164,8 @@ def _lesion(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         raise DataError("RECIST axes of an empty mask do not exist; leave this sample out")
-    cut = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)  # only its box, for speed
-    parts, _ = ndimage.label(cut, np.ones((3, 3), bool))
+    box_mask = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], 1)  # only its box, for speed
+    parts, _ = ndimage.label(box_mask, np.ones((3, 3), bool))
     lesion = ndimage.binary_fill_holes(parts == 1 + np.argmax(np.bincount(parts.ravel())[1:]))
     corner = np.array([rows[0], columns[0]]) - 1
     boundary = np.argwhere(lesion & ~ndimage.binary_erosion(lesion)) + corner
@@ -173,6 +173,6 @@ def _lesion(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = np.unique(boundary[:, 0], return_index=True)[1]
     last = np.append(first[1:], len(boundary)) - 1
     ends = boundary[np.unique(np.concatenate([first, last]))].astype(float)
-    squared = ((ends[:, None] - ends[None]) ** 2).sum(axis=-1)
-    i, j = np.unravel_index(np.argmax(squared), squared.shape)
+    squared_distances = ((ends[:, None] - ends[None]) ** 2).sum(axis=-1)
+    i, j = np.unravel_index(np.argmax(squared_distances), squared_distances.shape)
     return (np.argwhere(lesion) + corner).astype(float), ends[[min(i, j), max(i, j)]]

@@ -66,8 +66,8 @@ class Promise12(Dataset):
                 self.path, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
             )
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
-        tested = self.index["patient"].str.startswith(TEST).any()
-        self.origin = f"PROMISE12 training {'and test ' if tested else ''}cases (promise12)"
+        has_test_cases = self.index["patient"].str.startswith(TEST).any()
+        self.origin = f"PROMISE12 training {'and test ' if has_test_cases else ''}cases (promise12)"
 
     def read(self, i: int) -> Sample:
         case, z = self.index.patient.iloc[i], int(self.index.slice.iloc[i])
@@ -91,15 +91,15 @@ class Promise12(Dataset):
     def _case_files(self) -> dict[str, list[Path]]:
         cases: dict[str, list[Path]] = {}
         for path in sorted(self.path.rglob("Case*.mhd")):
-            name = re.fullmatch(r"(Case\d+)(_segmentation)?", path.stem)
-            if name is None:
+            match = re.fullmatch(r"(Case\d+)(_segmentation)?", path.stem)
+            if match is None:
                 self.add_problem(path, "is neither CaseNN.mhd nor CaseNN_segmentation.mhd; left out")
-            elif name[2] is None:
+            elif match[2] is None:
                 # test cases without a segmentation are not used: a training case of the same name is preferred
                 folders = path.relative_to(self.path).parts[:-1]
-                tested = any("test" in part.lower() for part in folders) and _segmentation_of(path).is_file()
-                cases.setdefault(f"{TEST if tested else ''}{path.stem}", []).append(path)
-            elif not path.with_name(f"{name[1]}.mhd").exists():
+                is_test_case = any("test" in part.lower() for part in folders) and _segmentation_of(path).is_file()
+                cases.setdefault(f"{TEST if is_test_case else ''}{path.stem}", []).append(path)
+            elif not path.with_name(f"{match[1]}.mhd").exists():
                 self.add_problem(path, "its image is not there; left out")
         for case, paths in cases.items():
             cases[case] = [path for path in paths if _segmentation_of(path).is_file()] or paths
@@ -112,9 +112,9 @@ class Promise12(Dataset):
             raise DataError(
                 f"{path}: {segmentation.name} is missing from the same folder; test cases without a mask are not used"
             )
-        image, mask = read_header(path), read_header(segmentation)
-        if image != mask:
-            raise DataError(f"{segmentation}: a mask of size {mask} on an image of size {image}; {_REMEDY}")
+        image_shape, mask_shape = read_header(path), read_header(segmentation)
+        if image_shape != mask_shape:
+            raise DataError(f"{segmentation}: a mask of size {mask_shape} on an image of size {image_shape}; {_REMEDY}")
         areas = np.count_nonzero(_voxels(segmentation)[0], axis=(1, 2))
         if not areas.any():
             raise DataError(f"{segmentation}: the segmentation is empty; {_REMEDY}")
@@ -155,17 +155,17 @@ def read_header(path: Path) -> tuple[int, int, int]:
         value = fields.get(key, _FIXED.get(key, "missing"))
         if value != expected and (key == "ElementDataFile" or value.lower() != expected.lower()):
             raise DataError(f"{path}: {key} = {value} is refused, {expected} was expected; {_REMEDY}")
-    kind, sizes = fields.get("ElementType"), fields.get("DimSize", "")
-    three = re.fullmatch(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})", sizes)
-    shape = tuple(int(size) for size in three.groups()[::-1]) if three else (0, 0, 0)
-    if not 0 < math.prod(shape) <= MAX_VOXELS or kind not in _TYPE_BYTES:
+    element_type, sizes = fields.get("ElementType"), fields.get("DimSize", "")
+    match = re.fullmatch(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})", sizes)
+    shape = tuple(int(size) for size in match.groups()[::-1]) if match else (0, 0, 0)
+    if not 0 < math.prod(shape) <= MAX_VOXELS or element_type not in _TYPE_BYTES:
         raise DataError(
-            f"{path}: DimSize = {sizes[:40]}, ElementType = {kind} is refused; three sizes of 1 to {MAX_VOXELS} voxels "
-            f"and one number a voxel are expected; {_REMEDY}"
+            f"{path}: DimSize = {sizes[:40]}, ElementType = {element_type} is refused; three sizes of 1 to "
+            f"{MAX_VOXELS} voxels and one number a voxel are expected; {_REMEDY}"
         )
     if data_file.resolve().parent != path.parent.resolve() or not data_file.is_file():
         raise DataError(f"{data_file}: there is no such file beside {path.name}, or it leads elsewhere; {_REMEDY}")
-    expected_size, size = math.prod(shape) * _TYPE_BYTES[kind], data_file.stat().st_size
+    expected_size, size = math.prod(shape) * _TYPE_BYTES[element_type], data_file.stat().st_size
     if not expected_size <= size <= expected_size + _HEADER_BYTES:
         raise DataError(f"{data_file}: {size} bytes where {path.name} declares {expected_size}; {_REMEDY}")
     return shape

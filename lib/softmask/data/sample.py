@@ -101,20 +101,20 @@ class Sample:
             f"readers must be bool masks (R, H, W) of size {shape}, not {readers.dtype} {readers.shape}",
         )
         need(present.shape == readers.shape[:1] and present.dtype == bool, "present must be (R,) bool")
-        marked = readers.any(axis=(1, 2))
-        need(self.blank or not (present & ~marked).any(), "a reader marked as present has an empty mask")
-        need(not (~present & marked).any(), "a reader marked as absent has a mask")
+        has_mask = readers.any(axis=(1, 2))
+        need(self.blank or not (present & ~has_mask).any(), "a reader marked as present has an empty mask")
+        need(not (~present & has_mask).any(), "a reader marked as absent has a mask")
         need(present.any() or self.recist is not None, "no reader present and no RECIST mark")
-        others = {"hu": self.hu, "alpha": self.alpha, "nodules": self.nodules, **self.soft}
-        for name, array in others.items():
+        other_arrays = {"hu": self.hu, "alpha": self.alpha, "nodules": self.nodules, **self.soft}
+        for name, array in other_arrays.items():
             kind = "bool" if name == "nodules" else "float32"
             need(array is None or (array.shape, array.dtype) == (shape, kind), f"{name} must be {kind} of size {shape}")
         need(self.source in ("real", "embedded"), f"source must be real or embedded, not {self.source!r}")
         need(self.hu is None or np.isfinite(self.hu).all(), "hu must be finite")
         need(self.alpha is None or (self.alpha.min() >= 0 and self.alpha.max() <= 1), "alpha must lie in [0, 1]")
         recist = self.recist
-        fits = recist is None or (recist.shape == (2, 2, 2) and np.isfinite(recist).all())
-        need(fits, "recist must be finite (axis, end, row/column)")
+        recist_fits = recist is None or (recist.shape == (2, 2, 2) and np.isfinite(recist).all())
+        need(recist_fits, "recist must be finite (axis, end, row/column)")
         need(self.spacing is None or min(self.spacing) > 0, f"spacing must be above 0 mm, not {self.spacing}")
 
 
@@ -209,5 +209,5 @@ class Dataset:
     def none_usable(self, path: object, expected: str) -> DataError:
         """Return the error of a data set without usable samples, with ``path``, ``expected`` and the first problem."""
         problems = self.problems + self.left_out
-        first = f". First of {len(problems)} problems: {problems[0].why}" if problems else ""
-        return DataError(f"{path}: {expected}{first}")
+        first_problem = f". First of {len(problems)} problems: {problems[0].why}" if problems else ""
+        return DataError(f"{path}: {expected}{first_problem}")

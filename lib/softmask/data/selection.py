@@ -67,8 +67,8 @@ def lidc_rows(index: pd.DataFrame, count: int | None = LIDC_SLICES) -> np.ndarra
     the largest consensus area of each nodule first, then the second, and so on. Raises DataError when no row fits.
     """
     rows = four_reader_rows(index)
-    own = (index["patient"].iloc[rows].map(role) == "lidc").to_numpy(bool)
-    return _rounds(index, rows[own], "lidc slices that four readers marked")[:count]
+    is_lidc = (index["patient"].iloc[rows].map(role) == "lidc").to_numpy(bool)
+    return _rounds(index, rows[is_lidc], "lidc slices that four readers marked")[:count]
 
 
 def all_rows(index: pd.DataFrame) -> np.ndarray:
@@ -81,9 +81,9 @@ def lnsm_rows(index: pd.DataFrame) -> np.ndarray:
     the role ``lnsm``, and all patients without a slice that four readers marked (in DeepLesion, all patients).
     """
     patients = index["patient"]
-    own = patients.map(role) == "lnsm"
-    own |= ~patients.isin(patients.iloc[four_reader_rows(index)])
-    return _rounds(index, np.flatnonzero(own), "slices of lnsm patients")
+    is_lnsm = patients.map(role) == "lnsm"
+    is_lnsm |= ~patients.isin(patients.iloc[four_reader_rows(index)])
+    return _rounds(index, np.flatnonzero(is_lnsm), "slices of lnsm patients")
 
 
 def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -98,15 +98,15 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, np.nd
     """
     pool = lnsm_rows(index)
     patients = index["patient"].to_numpy()[pool].astype(str)
-    largest = pd.Series(_bins(index, pool)).groupby(patients).max()
-    need_patients(len(largest), sizes)
-    order = sorted(largest.index, key=lambda patient: (largest[patient], _hash("part", patient)))
-    owned: dict[str, list[str]] = {part: [] for part in sizes}
+    largest_bins = pd.Series(_bins(index, pool)).groupby(patients).max()
+    need_patients(len(largest_bins), sizes)
+    order = sorted(largest_bins.index, key=lambda patient: (largest_bins[patient], _hash("part", patient)))
+    members: dict[str, list[str]] = {part: [] for part in sizes}
     for number, patient in enumerate(order, 1):
-        empty = [part for part in owned if not owned[part]]
-        open_to = empty if len(order) - number < len(empty) else list(owned)
-        owned[max(open_to, key=lambda part: _SHARES[part] * number - len(owned[part]))].append(patient)
-    return {part: drawn(index, pool[np.isin(patients, owned[part])], size) for part, size in sizes.items()}
+        empty_parts = [part for part in members if not members[part]]
+        open_parts = empty_parts if len(order) - number < len(empty_parts) else list(members)
+        members[max(open_parts, key=lambda part: _SHARES[part] * number - len(members[part]))].append(patient)
+    return {part: drawn(index, pool[np.isin(patients, members[part])], size) for part, size in sizes.items()}
 
 
 def need_patients(count: int, sizes: Mapping[str, int]) -> None:
@@ -127,20 +127,20 @@ def drawn(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
     """
     ordered = _rounds(index, rows, "slices to draw from")
     bins = _bins(index, ordered)
-    available = np.bincount(bins, minlength=len(LONG_AXES) + 1).tolist()
-    wanted = np.diff(np.rint(count * np.array([*LONG_AXES, 1])).astype(int), prepend=0)
-    taken, short = [0] * len(available), 0
-    for place in reversed(range(len(available))):
-        taken[place] = min(available[place], wanted[place] + short)
-        short += wanted[place] - taken[place]
-    for place in reversed(range(len(available))):
-        more = min(available[place] - taken[place], short)
-        taken[place] += more
-        short -= more
-    phases = (np.arange(len(taken)) + 1) * GOLDEN % 1  # so that short and long lesions take turns
-    chosen = np.concatenate([ordered[bins == place][:n] for place, n in enumerate(taken)])
-    turns = np.concatenate([(np.arange(n) + phases[place]) / max(n, 1) for place, n in enumerate(taken)])
-    return chosen[np.argsort(turns, kind="stable")]
+    available_counts = np.bincount(bins, minlength=len(LONG_AXES) + 1).tolist()
+    wanted_counts = np.diff(np.rint(count * np.array([*LONG_AXES, 1])).astype(int), prepend=0)
+    taken_counts, n_missing = [0] * len(available_counts), 0
+    for interval in reversed(range(len(available_counts))):
+        taken_counts[interval] = min(available_counts[interval], wanted_counts[interval] + n_missing)
+        n_missing += wanted_counts[interval] - taken_counts[interval]
+    for interval in reversed(range(len(available_counts))):
+        n_more = min(available_counts[interval] - taken_counts[interval], n_missing)
+        taken_counts[interval] += n_more
+        n_missing -= n_more
+    phases = (np.arange(len(taken_counts)) + 1) * GOLDEN % 1  # so that short and long lesions take turns
+    chosen_rows = np.concatenate([ordered[bins == interval][:n] for interval, n in enumerate(taken_counts)])
+    turns = np.concatenate([(np.arange(n) + phases[interval]) / max(n, 1) for interval, n in enumerate(taken_counts)])
+    return chosen_rows[np.argsort(turns, kind="stable")]
 
 
 def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
@@ -174,8 +174,8 @@ def _rounds(index: pd.DataFrame, rows: np.ndarray, description: str) -> np.ndarr
     if not len(rows):
         raise DataError(f"there are no {description} in this data set; it is too small for the experiments")
     names = _nodule_names(index, rows)
-    places = {name: _hash("order", name) for name in set(names)}
-    order = np.array([places[name] for name in names], np.uint64)
+    hashes = {name: _hash("order", name) for name in set(names)}
+    order = np.array([hashes[name] for name in names], np.uint64)
     return rows[np.lexsort((order, _rank_in_nodule(index, rows)))]
 
 

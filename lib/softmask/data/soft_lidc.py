@@ -73,8 +73,8 @@ _REMEDY = "get the folder again, or export it again"
 def split_of(patient: str) -> str:
     """Return the part of a patient from a digest of the name, independent of other patients: of ten patients about
     seven ``train``, one ``validation`` and two ``test``."""
-    place = int(sha256_of(NAME, patient)[:8], 16) % 10
-    return "validation" if place == 0 else "test" if place < 3 else "train"
+    digit = int(sha256_of(NAME, patient)[:8], 16) % 10
+    return "validation" if digit == 0 else "test" if digit < 3 else "train"
 
 
 class SoftLidc(Dataset):
@@ -95,8 +95,8 @@ class SoftLidc(Dataset):
         except ValueError as error:
             raise DataError(f"{self.path / TABLE}: is no table ({brief(error)}); {_REMEDY}") from error
         simulated = (self.path / TRUE).is_dir()
-        wanted = [name for name in COLUMNS if simulated or name != "area_true"]
-        if list(table) != wanted or table.empty or set(table["source"]) != {"simulated" if simulated else "real"}:
+        columns = [name for name in COLUMNS if simulated or name != "area_true"]
+        if list(table) != columns or table.empty or set(table["source"]) != {"simulated" if simulated else "real"}:
             raise DataError(f"{self.path / TABLE}: does not fit what lies beside it; {_REMEDY}")
         self.source = "embedded" if simulated else "real"
         self.index = table.rename(columns={"area_consensus": "area"})
@@ -104,16 +104,16 @@ class SoftLidc(Dataset):
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
-        eight, sixteen = np.uint8, np.uint16
-        soft = {name: self._png(f"soft-{name}", i, sixteen) for name in PRIORS if pd.notna(row[f"area_{name}"])}
+        depth8, depth16 = np.uint8, np.uint16
+        soft = {name: self._png(f"soft-{name}", i, depth16) for name in PRIORS if pd.notna(row[f"area_{name}"])}
         return self.sample(
             i,
-            image=self._png("image", i, eight),
-            readers=np.stack([self._png(f"reader-{k}", i, eight) > 0 for k in READERS]),
+            image=self._png("image", i, depth8),
+            readers=np.stack([self._png(f"reader-{k}", i, depth8) > 0 for k in READERS]),
             present=np.array([row[f"reader_{k}"] == 1 for k in READERS]),
             spacing=None if pd.isna(row["row_mm"]) else (float(row["row_mm"]), float(row["column_mm"])),
             recist=row[list(AXES)].to_numpy(float).reshape(2, 2, 2),
-            alpha=self._png(TRUE, i, sixteen) if self.source == "embedded" else None,
+            alpha=self._png(TRUE, i, depth16) if self.source == "embedded" else None,
             soft=soft,
         )
 

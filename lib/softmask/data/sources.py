@@ -111,12 +111,12 @@ class Source:
 
     def how_to_get(self, root: Path) -> str:
         """Return one sentence: the command or the address, and the folder the files go to."""
-        where = f"{root / self.folder} ({self.layout})"
+        destination = f"{root / self.folder} ({self.layout})"
         if self.public:
-            return f"run `softmask data fetch {self.name}` (from {self.place}); it goes to {where}"
+            return f"run `softmask data fetch {self.name}` (from {self.place}); it goes to {destination}"
         if not self.place:
-            return f"put your own into {where}"
-        return f"{self.steps}, from {self.place}; it goes to {where}"
+            return f"put your own into {destination}"
+        return f"{self.steps}, from {self.place}; it goes to {destination}"
 
 
 _GITHUB = "https://github.com/"
@@ -284,8 +284,8 @@ def located(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | 
 
 def real_paths(root: str | Path) -> dict[str, Path]:
     """Return the folder or archive of each data set with real data under ``root``."""
-    places = {name: located(name, Path(root), "real") for name in (*NAMES, *REAL_ONLY)}
-    return {name: place[1] for name, place in places.items() if place}
+    locations = {name: located(name, Path(root), "real") for name in (*NAMES, *REAL_ONLY)}
+    return {name: location[1] for name, location in locations.items() if location}
 
 
 def register(name: str, dataset: Callable[[str], Dataset]) -> None:

@@ -152,11 +152,11 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
     if name in ("isbi2012", *SECTION_FOLDS):  # a block for testing, the next (cyclic) for validation
         if len(dataset) < len(SECTION_FOLDS):
             raise DataError(f"{len(dataset)} sections cannot be divided into {len(SECTION_FOLDS)} blocks; use more")
-        number = SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0
+        test_block = SECTION_FOLDS.index(name) if name in SECTION_FOLDS else 0
         blocks = np.array_split(np.arange(len(dataset)), len(SECTION_FOLDS))
-        following = (number + 1) % len(blocks)
-        train = [block for place, block in enumerate(blocks) if place not in (number, following)]
-        return {"train": np.concatenate(train), "validation": blocks[following], "test": blocks[number]}
+        validation_block = (test_block + 1) % len(blocks)
+        train = [block for i, block in enumerate(blocks) if i not in (test_block, validation_block)]
+        return {"train": np.concatenate(train), "validation": blocks[validation_block], "test": blocks[test_block]}
     if name in FOLDS:  # the training and validation rows of ``lidc``, divided again by patient
         parts, rows = split_rows("lidc", dataset), experiment_rows("lidc", dataset)
         pool = rows[~np.isin(rows, parts["test"]) & np.isin(rows, np.concatenate(list(parts.values())))]
@@ -165,14 +165,14 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
         return {"train": train, "validation": folds[name], "test": parts["test"]}
     rows = experiment_rows(name, dataset)
     sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
-    tested = dataset.index["patient"].iloc[rows].str.startswith(TEST).to_numpy(bool)
-    if name != "promise12" or not tested.any():
+    is_test_case = dataset.index["patient"].iloc[rows].str.startswith(TEST).to_numpy(bool)
+    if name != "promise12" or not is_test_case.any():
         return _divide(dataset, rows, sizes)
     # the test part from test cases, filled up from training cases, which also give the other parts
-    first = _divide(dataset, rows[tested], {"test": sizes["test"]})["test"]
-    sizes["test"] -= len(first)
-    parts = _divide(dataset, rows[~tested], {part: size for part, size in sizes.items() if size})
-    return {**parts, "test": np.concatenate([first, parts.get("test", first[:0])])}
+    test_rows = _divide(dataset, rows[is_test_case], {"test": sizes["test"]})["test"]
+    sizes["test"] -= len(test_rows)
+    parts = _divide(dataset, rows[~is_test_case], {part: size for part, size in sizes.items() if size})
+    return {**parts, "test": np.concatenate([test_rows, parts.get("test", test_rows[:0])])}
 
 
 def _divide(dataset: Dataset, rows: np.ndarray, sizes: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -195,17 +195,17 @@ def scan_rows(name: str, dataset: Dataset, cap: int | None) -> dict[str, np.ndar
     for part, chosen in split_by_patient(scans, SCANS[name], BASE_SEED).items():
         order = np.random.default_rng(BASE_SEED).permutation(scans[chosen])
         taken = TAKEN[part]
-        total, each = None, taken.each
+        total, per_scan = None, taken.each
         if cap is not None:
             total = max(1, min(int(taken.share * cap), taken.most))
             order = order[: -(-total // taken.few)]
-            each = -(-total // len(order))
+            per_scan = -(-total // len(order))
         rows = []
         for number, patient in enumerate(order):
-            own = rows_of[patient]
+            patient_rows = rows_of[patient]
             phase = (0.5 + number * selection.GOLDEN) % 1 if part == "train" else 0.5
-            count = min(each, len(own))
-            rows.append(own[((np.arange(count) + phase) * len(own) / count).astype(int)])
+            count = min(per_scan, len(patient_rows))
+            rows.append(patient_rows[((np.arange(count) + phase) * len(patient_rows) / count).astype(int)])
         parts[part] = np.concatenate(rows)[:total]
     return parts
 
@@ -233,38 +233,38 @@ def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: in
         rows_of.setdefault(str(patient), []).append(row)
     selection.need_patients(len(rows_of), sizes)
     total = max(sum(sizes.values()), len(patients))
-    wanted = {name: max(1, size * len(patients) // total) for name, size in sizes.items()}
+    target_sizes = {name: max(1, size * len(patients) // total) for name, size in sizes.items()}
     if sum(sizes.values()) <= len(patients):
-        wanted = dict(sizes)
-    short = dict(wanted)
-    chosen: dict[str, list[int]] = {name: [] for name in sizes}
-    waiting: list[str] = []
+        target_sizes = dict(sizes)
+    n_missing = dict(target_sizes)
+    set_rows: dict[str, list[int]] = {name: [] for name in sizes}
+    waiting_patients: list[str] = []
     order = np.random.default_rng(seed).permutation(sorted(rows_of)).tolist()
     for number, patient in enumerate(order):
         rows = rows_of[patient]
-        empty = [name for name in wanted if not chosen[name]]
-        left = len(order) - number + len(waiting)
-        room = [name for name in (empty if left <= len(empty) else short) if short[name] >= len(rows)]
-        if not room:
-            waiting.append(patient)
+        empty = [name for name in target_sizes if not set_rows[name]]
+        n_left = len(order) - number + len(waiting_patients)
+        open_sets = [name for name in (empty if n_left <= len(empty) else n_missing) if n_missing[name] >= len(rows)]
+        if not open_sets:
+            waiting_patients.append(patient)
             continue
-        name = max(room, key=lambda name: short[name] / wanted[name])
-        short[name] -= len(rows)
-        chosen[name] += rows
-    for patient in waiting:
-        name = max(short, key=lambda name: (not chosen[name], short[name]))
-        rows = rows_of[patient][: short[name]]
-        short[name] -= len(rows)
-        chosen[name] += rows
-    split = {name: np.array(sorted(rows), int) for name, rows in chosen.items()}
+        name = max(open_sets, key=lambda name: n_missing[name] / target_sizes[name])
+        n_missing[name] -= len(rows)
+        set_rows[name] += rows
+    for patient in waiting_patients:
+        name = max(n_missing, key=lambda name: (not set_rows[name], n_missing[name]))
+        rows = rows_of[patient][: n_missing[name]]
+        n_missing[name] -= len(rows)
+        set_rows[name] += rows
+    split = {name: np.array(sorted(rows), int) for name, rows in set_rows.items()}
     _warn_if_short(f"{len(patients)} rows of {len(rows_of)} patients do not fill the sets", split, sizes)
     return split
 
 
 def _warn_if_short(message: str, parts: Mapping[str, np.ndarray], sizes: Mapping[str, int]) -> None:
     if any(len(parts[name]) < size for name, size in sizes.items()):
-        reached = ", ".join(f"{name} {len(parts[name])} (of {size})" for name, size in sizes.items())
-        _LOG.warning("%s: %s", message, reached)
+        counts = ", ".join(f"{name} {len(parts[name])} (of {size})" for name, size in sizes.items())
+        _LOG.warning("%s: %s", message, counts)
 
 
 class Crop(NamedTuple):
@@ -316,8 +316,8 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
         )
     if dataset in CROPS:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
-        places = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
-        return [Crop(*place, *window) for place in places.tolist()]
+        corners = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)
+        return [Crop(*corner, *window) for corner in corners.tolist()]
     top, left = (shape[0] - height) / 2, (shape[1] - width) / 2
     if dataset == "promise12" or dataset in LUNGS:
         return [Crop(top, left, height, width)]
@@ -328,5 +328,5 @@ def _shares(n: int, start: float, length: float, size: int) -> np.ndarray:
     """Return (size, n), the share of each cell that each pixel covers; equal cells span ``length`` from ``start``."""
     edges = start + np.arange(size + 1)[:, None] * (length / size)
     pixels = np.arange(n)
-    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return covered.clip(min=0) * (size / length)
+    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return overlap.clip(min=0) * (size / length)

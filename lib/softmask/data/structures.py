@@ -55,12 +55,12 @@ def choose_lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 def choose_label(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
     """Return the number of the structure with the number ``label``, else with that name; without a label, of the only
     structure."""
-    numbered = [number for number in names if label in (f"{number}", f"{number}.0")]
-    meant = [number for number, name in names.items() if label == name]
-    if numbered and meant not in ([], numbered):
+    number_matches = [number for number in names if label in (f"{number}", f"{number}.0")]
+    name_matches = [number for number, name in names.items() if label == name]
+    if number_matches and name_matches not in ([], number_matches):
         text = f"number {label} was taken, and not that named {label} ({_listed(names)})"
         warnings.warn(Doubt(f"{path}: {text}"), stacklevel=2)
-    chosen = numbered or meant if label else list(names)
+    chosen = number_matches or name_matches if label else list(names)
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
         if not label and len(names) > _MANY and not any(names.values()):

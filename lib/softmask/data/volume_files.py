@@ -102,16 +102,16 @@ def grid_of_file(path: Path) -> Grid:
     if not _LEAST_MM <= spacing.min() <= spacing.max() <= _MOST_MM:
         sides = " x ".join(f"{side:g}" for side in spacing)
         warnings.warn(Doubt(f"{path}: its voxels are {sides} mm; check the units of the header"), stacklevel=2)
-    turned = np.rint(direction)
-    if not np.allclose(direction, turned, atol=1e-3) or not (np.abs(turned).sum(axis=0) == 1).all():
+    signs = np.rint(direction)
+    if not np.allclose(direction, signs, atol=1e-3) or not (np.abs(signs).sum(axis=0) == 1).all():
         raise DataError(
             f"{path}: the image axes are not aligned with the patient axes (direction "
             f"{np.round(direction, 4).tolist()}; gantry tilt or oblique acquisition); resample it to axial slices"
         )
-    order = np.abs(turned).argmax(axis=1)  # the image axis of each world axis
-    backwards = turned[np.arange(3), order] < 0
+    order = np.abs(signs).argmax(axis=1)  # the image axis of each world axis
+    flips = signs[np.arange(3), order] < 0
     sizes, steps = np.array(size)[order], spacing[order]
-    origin = (origin - np.where(backwards, steps * (sizes - 1), 0)).tolist()
+    origin = (origin - np.where(flips, steps * (sizes - 1), 0)).tolist()
     shape, spacing_mm = tuple(sizes[::-1].tolist()), tuple(steps[::-1].tolist())
     z = origin[2] + spacing_mm[0] * np.arange(shape[0])
     return Grid(shape=shape, spacing_mm=spacing_mm, z_mm=z, origin=tuple(origin), patient=name_of(path), path=path)
@@ -129,8 +129,8 @@ def header(path: Path) -> SimpleITK.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        sheared = "direction" in str(error)
-        remedy = "its sform shears the voxels (gantry tilt?): resample it to axial slices" if sheared else AGAIN
+        is_sheared = "direction" in str(error)
+        remedy = "its sform shears the voxels (gantry tilt?): resample it to axial slices" if is_sheared else AGAIN
         raise DataError(f"{path}: not a readable volume ({brief(error)}); {remedy}") from error
     return reader
 
@@ -158,10 +158,10 @@ def orientation(path: Path) -> str:
     front, slices to the feet; ``LPS`` for a 2D file."""
     import SimpleITK
 
-    own = header(path)
-    if own.GetDimension() != 3:
+    reader = header(path)
+    if reader.GetDimension() != 3:
         return "LPS"
-    return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(own.GetDirection())
+    return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
 
 
 def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
@@ -173,11 +173,11 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
         image.SetOrigin(grid.origin)
         image.SetSpacing(grid.spacing_mm[::-1])
         return image
-    own = header(grid.path)
+    reader = header(grid.path)
     image = SimpleITK.DICOMOrient(image, orientation(grid.path))
-    image.SetOrigin(own.GetOrigin())
-    image.SetSpacing(own.GetSpacing())
-    image.SetDirection(own.GetDirection())
+    image.SetOrigin(reader.GetOrigin())
+    image.SetSpacing(reader.GetSpacing())
+    image.SetDirection(reader.GetDirection())
     return image
 
 

@@ -103,17 +103,17 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
     head, _ = _unpacked(path, 0, _is_packed(path), 0)
     if head.startswith(b"\x1f\x8b"):
         raise DataError(f"{path}: is compressed, and its name does not say so; rename it to end with .nii.gz")
-    order = "<" if int.from_bytes(head[:4], "little") in (_NIFTI_1, _NIFTI_2) else ">"
-    size = int.from_bytes(head[:4], "little" if order == "<" else "big")
+    byte_order = "<" if int.from_bytes(head[:4], "little") in (_NIFTI_1, _NIFTI_2) else ">"
+    size = int.from_bytes(head[:4], "little" if byte_order == "<" else "big")
     if size == _NIFTI_2:
         raise DataError(f"{path}: is NIfTI-2, which is not read; save as NIfTI-1")
     if size != _NIFTI_1:
         raise DataError(f"{path}: damaged, its header does not begin as one of NIfTI; {AGAIN}")
     try:
-        parts = [struct.unpack_from(order + kind, head, place) for kind, place in _NIFTI]
+        parts = [struct.unpack_from(byte_order + kind, head, offset) for kind, offset in _NIFTI]
     except struct.error as error:
         raise DataError(f"{path}: damaged ({brief(error)}); {AGAIN}") from error
-    dims, (kind, bits), (hand, *spacing), (start,), (slope, intercept), codes, quaternion, rows = parts
+    dims, (kind, bits), (hand, *spacing), (start,), (slope, intercept), codes, quaternion, sform = parts
     if not np.isfinite(spacing).all():
         raise DataError(f"{path}: spacing {spacing} cannot be right; {AGAIN}")
     if slope == 0 and intercept != 0:  # the format says no scale; SimpleITK adds the intercept
@@ -122,42 +122,42 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
         raise DataError(f"{path}: scl_inter is {intercept:g} beside scl_slope {slope:g}; correct the scale")
     if head[344:348] == b"n+1\0" and not start >= _FIRST:  # 352 by the format; programs take it as it is
         raise DataError(f"{path}: vox_offset is {start:g}, within the header; save the file again, or set {_FIRST}")
-    lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
+    lengths = np.linalg.norm(np.reshape(sform, (3, 4))[:, :3], axis=0)
     if codes[1] > 0 and not np.allclose(lengths, spacing, rtol=_SAME_PLACE, atol=0):
-        sides, others = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
-        raise DataError(f"{path}: voxels are {sides} by its sform, and {others} by pixdim; correct the wrong one")
+        sform_mm, pixdim_mm = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
+        raise DataError(f"{path}: voxels are {sform_mm} by its sform, and {pixdim_mm} by pixdim; correct the wrong one")
     if max(codes) <= 0:
         text = "has neither sform nor qform, so which way its axes run is not known"
         warnings.warn(Doubt(f"{path}: {text}; check that left is left"), stacklevel=2)
     if min(codes) > 0:
-        scaled = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
-        apart = np.reshape(rows, (3, 4)) - np.column_stack([scaled, quaternion[3:]])
+        qform_axes = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
+        difference = np.reshape(sform, (3, 4)) - np.column_stack([qform_axes, quaternion[3:]])
         corners = np.array([*np.ndindex(2, 2, 2)]) * (np.maximum(dims[1:4], 1) - 1)
-        if not np.abs(corners @ apart[:, :3].T + apart[:, 3]).max() <= _SAME_PLACE * min(spacing):
+        if not np.abs(corners @ difference[:, :3].T + difference[:, 3]).max() <= _SAME_PLACE * min(spacing):
             raise DataError(
                 f"{path}: its sform and its qform lay the voxels on different places; remove the wrong one (nibabel: "
                 "image.set_qform(image.affine))"
             )
     end = start + np.prod(dims[1 : 1 + dims[0]], dtype=float) * bits / 8
-    return start, end, order + _NIFTI_REAL[kind] if kind in _NIFTI_REAL else ""
+    return start, end, byte_order + _NIFTI_REAL[kind] if kind in _NIFTI_REAL else ""
 
 
 def _check_nifti(path: Path) -> None:
     """Raise DataError unless the file holds as many voxels as its header declares, and only finite ones."""
-    start, end, real = _nifti_header(path)
+    start, end, real_type = _nifti_header(path)
     _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
     if length > _LARGEST_FILE:
         raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
     if not length >= end:
         raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
-    if real:  # SimpleITK's reader replaces NaN and infinity by 0
+    if real_type:  # SimpleITK's reader replaces NaN and infinity by 0
         with path.open("rb") as file:
             content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
             content.seek(int(start))
-            left = int(end - start)
-            while left and (piece := content.read(min(_CHUNK, left))):
-                need_finite(path, np.frombuffer(piece, real))
-                left -= len(piece)
+            bytes_left = int(end - start)
+            while bytes_left and (piece := content.read(min(_CHUNK, bytes_left))):
+                need_finite(path, np.frombuffer(piece, real_type))
+                bytes_left -= len(piece)
 
 
 def _rotation(quaternion: Sequence[float]) -> np.ndarray:
@@ -189,21 +189,21 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
     _file_size(path)
     try:
         with path.open("rb") as file:
-            start = file.read(_NRRD_HEADER)
+            content = file.read(_NRRD_HEADER)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
-    ends = [start.find(blank) + len(blank) for blank in (b"\n\n", b"\n\r\n") if blank in start]
-    if start.startswith(b"NRRD000") and not ends and b"data file:" in start.lower():
+    ends = [content.find(blank) + len(blank) for blank in (b"\n\n", b"\n\r\n") if blank in content]
+    if content.startswith(b"NRRD000") and not ends and b"data file:" in content.lower():
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
-    if not start.startswith(b"NRRD000") or not ends:
+    if not content.startswith(b"NRRD000") or not ends:
         raise DataError(f"{path}: not a readable nrrd file, its header does not begin or end as one; {AGAIN}")
-    head = start[: min(ends)]  # in UTF-8, as 3D Slicer writes names, or in Latin-1, as other programs do
+    head = content[: min(ends)]  # in UTF-8, as 3D Slicer writes names, or in Latin-1, as other programs do
     lines = head.decode("latin-1" if "\ufffd" in head.decode(errors="replace") else "utf-8").splitlines()[1:]
     pairs = [line.partition(":") for line in lines if not line.startswith("#")]
     # "key:=value" is not a field of the format but of a program; "data file: a:=b" is a field
-    names = {key.strip().lower(): value[1:].strip() for key, _, value in pairs if _SEGMENT.match(key.lower())}
+    segment_fields = {key.strip().lower(): value[1:].strip() for key, _, value in pairs if _SEGMENT.match(key.lower())}
     pairs = [(key, colon, value) for key, colon, value in pairs if colon and not value.startswith("=")]
-    fields = names | {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
+    fields = segment_fields | {key.strip().lower(): value.strip().lower() for key, _, value in pairs}
     if "data file" in fields or "datafile" in fields:
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
     if fields.get("encoding") not in ("raw", "gzip", "gz"):
@@ -227,8 +227,8 @@ def _left_open(fields: dict[str, str]) -> str:
     if not {"spacings", "space directions"} & fields.keys():
         return "states no size of its voxels; 1 mm is taken"
     if (space := fields.get("space", "")) not in _SPACES:
-        named = f"names the space {space!r}, which is none of the patient's" if space else "names no space"
-        return f"{named}, so which way its axes run is not known; check it"
+        statement = f"names the space {space!r}, which is none of the patient's" if space else "names no space"
+        return f"{statement}, so which way its axes run is not known; check it"
     return "" if "space origin" in fields else "states no place (space origin); 0 0 0 mm is taken"
 
 
