@@ -151,7 +151,7 @@ def test_a_list_in_batches_goes_on_where_it_was_interrupted(segment, many, made,
             raise KeyboardInterrupt
         return whole(crop, *arguments)
 
-    whole = lesions._lay_back
+    whole = lesions._paste_crop
     monkeypatch.setattr(lesions, "_lay_back", interrupted)
     assert segment("--list", many) == 130
     done = [name for name, row in made.read_manifest(out).items() if row["status"] == "done"]

@@ -27,7 +27,7 @@ SLICE = np.random.default_rng(1).random((64, 64), dtype=np.float32)
 
 def test_a_slice_is_answered_as_a_run_is_measured(lgan):
     model = models.load(lgan)
-    assert (model.target, model.least, model.spec.of_lungs) == ("lung", 32, True)
+    assert (model.target, model.min_size, model.spec.of_lungs) == ("lung", 32, True)
     result = model.segment(SLICE)
     means = SLICE.reshape(32, 2, 32, 2).mean(axis=(1, 3))[None, None]
     probabilities, _ = inputs.read(model.spec, predict(model.network, means))
@@ -52,11 +52,11 @@ def test_a_slice_that_is_not_square_lies_in_a_square_of_air(lgan, shape):
 def test_a_slice_is_shown_with_its_place_and_its_share():
     mask = np.zeros((512, 512), bool)
     mask[128:256, 64:192] = True
-    small = models.shown(mask, 32)
+    small = models.fit_square(mask, 32)
     assert small.dtype == bool
     np.testing.assert_array_equal(np.argwhere(small).min(0), (8, 4))
     np.testing.assert_array_equal(np.argwhere(small).max(0), (15, 11))
-    assert models.shown(mask.astype(np.float32), 32).mean() == pytest.approx(mask.mean())
+    assert models.fit_square(mask.astype(np.float32), 32).mean() == pytest.approx(mask.mean())
 
 
 def test_slices_that_are_too_small_are_refused(lgan):

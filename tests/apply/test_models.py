@@ -185,7 +185,7 @@ def test_channels_are_those_that_runs_are_fed(shipped, run):
 
 def test_an_image_is_segmented_as_a_run_does_and_its_padding_cut_off(shipped):
     model = models.load(shipped)
-    assert (model.multiple, model.least) == (16, 16)
+    assert (model.multiple, model.min_size) == (16, 16)
     result = model.segment(NOISE)  # 40 x 52, padded to 48 x 64
     assert result.probability.shape == result.alpha.shape == result.mask.shape == NOISE.shape
     assert result.mask.dtype == bool

@@ -129,10 +129,12 @@ def test_a_draw_takes_each_nodule_s_largest_slice_that_fits_and_fills_up_with_wh
     keys = [("A", "n0", "0"), ("A", "n0", "1"), ("A", "n1", "0"), ("B", "n0", "0"), ("B", "n1", "0"), ("B", "n1", "1")]
     index = index_frame(keys, np.ones(6), np.square(axes), np.ones(6), long_axis=np.array(axes))
     rows = np.arange(6)
-    assert sorted(selection.drawn(index, rows, 99)) == rows.tolist()
-    drawn = selection.drawn(index, rows, 4)  # one each of 5.0 to 7.1, 9.9 to 13.1, 20.4 to 26.5 and above 35.6 pixels
+    assert sorted(selection.draw_rows(index, rows, 99)) == rows.tolist()
+    drawn = selection.draw_rows(
+        index, rows, 4
+    )  # one each of 5.0 to 7.1, 9.9 to 13.1, 20.4 to 26.5 and above 35.6 pixels
     assert sorted(drawn) == [1, 2, 3, 5], "the largest slice of each nodule, and the next shorter for what is missing"
-    assert selection.drawn(index, rows, 1).size == 1
+    assert selection.draw_rows(index, rows, 1).size == 1
 
 
 def test_largest_per_nodule(index):

@@ -11,7 +11,7 @@ from softmask.config import Config
 from softmask.data import NAMES, REAL_ONLY, open_dataset, real_paths, sources, status
 from softmask.data.isbi2012 import Isbi2012
 from softmask.data.sample import Problem
-from softmask.data.sources import SOURCES, located, sources_of
+from softmask.data.sources import SOURCES, locate_source, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 
 
@@ -58,10 +58,10 @@ def test_what_is_found_is_told_by_its_layout(tmp_path, file, expected):
 def test_deeplesion_comes_before_lidc_for_lnsm_only_when_it_is_whole(tmp_path):
     touch(tmp_path / "LIDC-IDRI-slices.zip")
     touch(tmp_path / "deeplesion/DL_info.csv")
-    assert located("lnsm", tmp_path)[0].name == "lidc"
+    assert locate_source("lnsm", tmp_path)[0].name == "lidc"
     touch(tmp_path / "deeplesion/Images_png/x")
-    assert located("lnsm", tmp_path) == (SOURCES["deeplesion"], tmp_path / "deeplesion")
-    assert located("lidc", tmp_path)[0].name == "lidc"
+    assert locate_source("lnsm", tmp_path) == (SOURCES["deeplesion"], tmp_path / "deeplesion")
+    assert locate_source("lidc", tmp_path)[0].name == "lidc"
     touch(tmp_path / "LIDC-IDRI/x")
     assert real_paths(tmp_path)["lidc"].name == "LIDC-IDRI-slices.zip"
     touch(tmp_path / "LIDC-IDRI-slices/x")

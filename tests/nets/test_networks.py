@@ -49,7 +49,7 @@ FULL_WIDTH_PARAMETERS = {
 }
 """Numbers of parameters of our networks."""
 
-SEVERAL = sorted(name for name in NETWORKS if NETWORKS[name].several)
+SEVERAL = sorted(name for name in NETWORKS if NETWORKS[name].multichannel)
 """Networks of images with several channels."""
 
 every_network = pytest.mark.parametrize("name", sorted(NETWORKS))

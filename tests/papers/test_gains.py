@@ -42,7 +42,7 @@ def paper_of(rows, *pairs, columns=COLUMNS, units="percent", unit="points"):
 
 
 def one(better, worse, *pairs, **more):
-    [gain] = gains.every(paper_of({"medt": [better, None], "unet": [worse, None]}, *pairs, **more))
+    [gain] = gains.printed_gains(paper_of({"medt": [better, None], "unet": [worse, None]}, *pairs, **more))
     return gain
 
 
@@ -98,7 +98,7 @@ def test_the_spread_of_dice_where_none_is_printed():
 def test_the_spread_of_an_accuracy_is_that_of_right_and_wrong():
     rows = {"lidc": {"svm": {"binary": [0.8, 0.5], "soft": [0.9, 0.5]}}}
     asked = pair(better="soft_roi", over={"binary_roi": 1}, metric="acc_svm")
-    [gain] = gains.every(paper_of(rows, asked, columns=["acc", "auc"], units="fraction"))
+    [gain] = gains.printed_gains(paper_of(rows, asked, columns=["acc", "auc"], units="fraction"))
     assert gain.spreads == pytest.approx((30, 40))
     assert (gain.n, gain.source) == (60, DERIVED)
     assert gain.half_width == pytest.approx(t.ppf(0.975, 59) * 50 / math.sqrt(60))
@@ -109,7 +109,7 @@ def test_the_spread_of_an_accuracy_is_that_of_right_and_wrong():
 )
 def test_other_measures_have_no_spread_to_derive(metric, column):
     rows = {"medt": [82.0, 82.0], "unet": [80.0, 80.0]}
-    [gain] = gains.every(paper_of(rows, pair(metric=metric), columns=["dice", column]))
+    [gain] = gains.printed_gains(paper_of(rows, pair(metric=metric), columns=["dice", column]))
     assert (gain.source, gain.seen) == ("", "not known: spread")
     assert math.isnan(gain.half_width)
     assert math.isnan(gain.correlation)
@@ -118,7 +118,7 @@ def test_other_measures_have_no_spread_to_derive(metric, column):
 def test_distances_are_compared_in_their_unit_where_their_spread_is_printed():
     asked = pair(over={"unet": 0.5}, metric="hausdorff")
     rows = {"medt": [[5.0, 3.0]], "unet": [[4.5, 4.0]]}
-    [gain] = gains.every(paper_of(rows, asked, columns=["mean_hausdorff"], units="pixels", unit="pixels"))
+    [gain] = gains.printed_gains(paper_of(rows, asked, columns=["mean_hausdorff"], units="pixels", unit="pixels"))
     assert (gain.spreads, gain.source) == ((3, 4), PRINTED)
     assert gain.half_width == pytest.approx(t.ppf(0.975, 399) * 5 / 20)
 
@@ -140,9 +140,9 @@ def test_a_spread_in_another_unit_than_the_mean_is_not_used():
     more = {"columns": ["mean_dice3d"], "units": "fraction"}
     asked = pair(metric="dice3d")
     rows = {"medt": [[0.985, 0.03]], "unet": [[0.970, 0.05]]}
-    [usual] = gains.every(paper_of(rows, asked, **more))
+    [usual] = gains.printed_gains(paper_of(rows, asked, **more))
     assert (usual.spreads, usual.source) == (pytest.approx((3, 5)), PRINTED)
-    [other] = gains.every(paper_of(rows | {"morph": [[0.862, 2.93]]}, asked, **more))
+    [other] = gains.printed_gains(paper_of(rows | {"morph": [[0.862, 2.93]]}, asked, **more))
     assert other.spreads == pytest.approx((124 * 0.985 * 0.015, 124 * 0.97 * 0.03))
     assert other.source == DERIVED
 
@@ -153,7 +153,7 @@ def test_pairs_without_two_printed_means_are_left_out_and_repeated_ones_count_on
     [paper] = paper_of(rows, pair(), bound, pair(over={"cenet": 1})).values()
     [claim] = paper.claims
     little = replace(claim, pairs=(replace(claim.pairs[0], kind="adds_little"),))
-    found = gains.every({"softgan": replace(paper, claims=(claim, claim, little))})
+    found = gains.printed_gains({"softgan": replace(paper, claims=(claim, claim, little))})
     assert [gain.pair.kind for gain in found] == ["better", "adds_little"]
     counted = gains.counts(found)  # what adds little is no claimed gain
     assert counted["printed"] == {"gains": 1, "yes": 1, "paired": 0, "no": 0}
@@ -166,7 +166,7 @@ def test_the_sentence_names_the_shares():
         "medt": [[82.0, 6.0], 90.0], "unet": [[80.0, 6.0], 80.0], "infnet": [[81.5, 6.0], 80.0],
         "segnet": [[81.5, 26.0], 80.0], "cenet": [None, 80.0],
     }  # fmt: skip
-    words = gains.sentence(gains.every(paper_of(rows, *pairs)))
+    words = gains.sentence(gains.printed_gains(paper_of(rows, *pairs)))
     assert words.startswith(
         "Of 4 printed gains, 3 have printed spreads: 2 of these (67 %) would not be significant at the 5 % level"
     )

@@ -176,7 +176,7 @@ def test_the_runs_beside_are_those_with_tables_that_are_results(config):
     for name in ("cpu-embedded", "cpu-real", "full-real", "smoke-real", "notes"):
         (config.results.parent / name / "tables").mkdir(parents=True)
     (config.results.parent / "cpu-real-3seeds").mkdir()
-    assert contents.others("cpu-embedded") == ["cpu-real", "full-real"]
+    assert contents.other_run_names("cpu-embedded") == ["cpu-real", "full-real"]
 
 
 def test_claims_are_written_for_people():

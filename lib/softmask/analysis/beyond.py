@@ -81,8 +81,8 @@ def wanted(config: Config) -> Wanted:
         for dataset in NODULES:
             rows = list(labels_compared(network, dataset))
             if not config.profile.long:
-                shown = ILLUSTRATED if dataset == "lidc" else ()
-                rows = [row for row in rows if row in (*shown, *IN_THE_PAPERS)]
+                illustrated_rows = ILLUSTRATED if dataset == "lidc" else ()
+                rows = [row for row in rows if row in (*illustrated_rows, *IN_THE_PAPERS)]
             runs |= rows_of(rows, dataset, config)
     return runs
 
@@ -115,7 +115,7 @@ class AgainstReaders:
 
     def table(self, fitted: Fitted) -> pd.DataFrame:
         """Return the long table (:data:`softmask.analysis.table.COLUMNS`) of all runs and measures of ``fitted``."""
-        return of_runs(fitted, [(*place, metric) for place in fitted for metric in measures.MEASURES], self)
+        return of_runs(fitted, [(*key, metric) for key in fitted for metric in measures.MEASURES], self)
 
     def reliability(self, runs: Sequence[Run]) -> Calibration:
         """Return the calibration against the readers' votes, over all kept images of all ``runs`` together."""
@@ -141,18 +141,18 @@ class AgainstReaders:
         """Return names, soft masks (S, S) and readers' masks (R, S, S) of the images with a prediction and readers."""
         from softmask.data import open_dataset
 
-        spec, kept = run.spec, recorded_soft_masks(run.record)
-        known = self._readers.setdefault((spec.dataset, spec.source, spec.size), {})
-        if unknown := [name for name in kept if name not in known]:
+        spec, soft_masks = run.spec, recorded_soft_masks(run.record)
+        reader_masks = self._readers.setdefault((spec.dataset, spec.source, spec.size), {})
+        if unread_names := [name for name in soft_masks if name not in reader_masks]:
             dataset = open_dataset(dataset_name(spec.dataset), replace(self.config, data=spec.source))
-            for row in rows_named(dataset, unknown):
+            for row in rows_named(dataset, unread_names):
                 sample = dataset[row]
-                [place] = crops(spec.dataset, sample, spec.size)
-                known[sample.id] = np.array([place.of(mask, spec.size) for mask in sample.masks], bool)
-        names = [name for name in kept if len(known[name])]
+                [crop] = crops(spec.dataset, sample, spec.size)
+                reader_masks[sample.id] = np.array([crop.of(mask, spec.size) for mask in sample.masks], bool)
+        names = [name for name in soft_masks if len(reader_masks[name])]
         if not names:
             raise DataError(f"{spec.name}: no reader marked an image whose prediction its record keeps")
-        return names, [kept[name] for name in names], [known[name] for name in names]
+        return names, [soft_masks[name] for name in names], [reader_masks[name] for name in names]
 
 
 def _measures(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
@@ -161,8 +161,8 @@ def _measures(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
 
 def judged_by_readers(fitted: Fitted) -> Fitted:
     """Return the finished runs whose test images have readers."""
-    known = {place: runs for place, runs in fitted.items() if _consensus(place[1]) in runs[0].record.measures}
-    return Fitted(known, fitted.wanted)
+    runs_with_readers = {key: runs for key, runs in fitted.items() if _consensus(key[1]) in runs[0].record.measures}
+    return Fitted(runs_with_readers, fitted.wanted)
 
 
 def _consensus(dataset: str) -> str:
@@ -174,31 +174,31 @@ def run_cells(fitted: Fitted) -> list[Cell]:
     table: list[Cell] = []
     for (row, dataset), specs in fitted.wanted.items():
         runs = fitted.get((row, dataset), [])
-        words = (note_of(fitted, row, dataset) or f"{len(runs)} of {len(specs)} finished") if runs else NOT_FINISHED
+        status = (note_of(fitted, row, dataset) or f"{len(runs)} of {len(specs)} finished") if runs else NOT_FINISHED
         source = kind_of(runs[0]) if runs else specs[0].source
-        table += numbers(row, dataset, {"runs": words}, 0, len(runs), source)
+        table += numbers(row, dataset, {"runs": status}, 0, len(runs), source)
     return table
 
 
 def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
     """Return the cells of the measures against readers and, for simulated images, the error against the true alpha."""
-    alphas = [(*place, "mae_alpha") for place, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
-    readable = judged_by_readers(fitted)
-    parts = [with_consensus(readable), against.table(readable), of_runs(fitted, alphas)]
+    alpha_keys = [(*key, "mae_alpha") for key, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
+    runs_with_readers = judged_by_readers(fitted)
+    parts = [with_consensus(runs_with_readers), against.table(runs_with_readers), of_runs(fitted, alpha_keys)]
     result = summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
     return sorted(result, key=lambda cell: NODULES.index(cell.dataset))  # the columns of a data set side by side
 
 
 def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     """Return the scores by the measures of :data:`LOWER_IS_BETTER`, times 100."""
-    by_key = {}
-    places = list(judged_by_readers(fitted).items())
-    for (row, dataset), runs in progress(places, "against readers", unit="row"):
+    scores_by_key = {}
+    items = list(judged_by_readers(fitted).items())
+    for (row, dataset), runs in progress(items, "against readers", unit="row"):
         for metric in LOWER_IS_BETTER:
-            name, source = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
-            measured = scores_of(runs, name, [fitted], source)
-            by_key[row, dataset, metric] = replace(measured, values=100 * measured.values)
-    return by_key
+            name, get_values = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
+            row_scores = scores_of(runs, name, [fitted], get_values)
+            scores_by_key[row, dataset, metric] = replace(row_scores, values=100 * row_scores.values)
+    return scores_by_key
 
 
 def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
@@ -207,9 +207,9 @@ def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
     Positive differences are in favour of the soft mask; intervals are over patients and seeds. ``p_holm`` of an outcome
     is two-sided and corrected for all of these pairs together; it is NaN for pairs that are not judged.
     """
-    rows = [(better, worse) for by_row in PAIRS.values() for better, rivals in by_row.items() for worse in rivals]
+    row_pairs = [(better, worse) for by_row in PAIRS.values() for better, rivals in by_row.items() for worse in rivals]
     judged, p = [], []
-    for metric, dataset, (better, worse) in product(LOWER_IS_BETTER, NODULES, rows):
+    for metric, dataset, (better, worse) in product(LOWER_IS_BETTER, NODULES, row_pairs):
         pair = Pair(better, worse, dataset, metric)
         if not scores.keys() >= set(pair.keys):
             continue
@@ -218,9 +218,9 @@ def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
         judged.append(Judged(pair, outcome))
         p.append(np.nan if np.isnan(outcome.p) else min(1.0, 2 * min(difference.p_below(0), difference.p_above(0))))
     return [
-        replace(each, outcome=replace(each.outcome, p_holm=float(adjusted)))
-        for each, adjusted in zip(judged, holm(p), strict=True)
-        if each.outcome.difference is not None
+        replace(entry, outcome=replace(entry.outcome, p_holm=float(p_holm)))
+        for entry, p_holm in zip(judged, holm(p), strict=True)
+        if entry.outcome.difference is not None
     ]
 
 
@@ -229,18 +229,18 @@ def shown(judged: Judged) -> str:
     is not judged."""
     p, difference = judged.outcome.p_holm, judged.outcome.difference
     if np.isnan(p):
-        few = judged.outcome.verdict == INCONCLUSIVE
-        return f"not judged: fewer than {LEAST_PATIENTS} patients" if few else judged.outcome.verdict
+        too_few_patients = judged.outcome.verdict == INCONCLUSIVE
+        return f"not judged: fewer than {LEAST_PATIENTS} patients" if too_few_patients else judged.outcome.verdict
     return OPEN if p > 1 - LEVEL else BETTER if difference.mean > 0 else WORSE
 
 
 def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
     """Return one row for each comparison and measure."""
     table: list[Cell] = []
-    for each in judged:
-        pair, difference = each.pair, each.outcome.difference
+    for entry in judged:
+        pair, difference = entry.pair, entry.outcome.difference
         values = {"difference": difference.mean, "low": difference.low, "high": difference.high}
-        values |= {"shown": shown(each)} | ({} if np.isnan(each.outcome.p_holm) else {"p_holm": each.outcome.p_holm})
+        values |= {"shown": shown(entry)} | ({} if np.isnan(entry.outcome.p_holm) else {"p_holm": entry.outcome.p_holm})
         counts = difference.images, min(difference.seeds), kind_of(fitted[pair.better, pair.dataset][0])
         table += numbers(str(pair), pair.dataset, values, *counts)
     return table
@@ -252,14 +252,14 @@ def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
 
     points = [
         Interval(
-            display("metrics", each.pair.metric),
-            f"{display('rows', each.pair.better)} vs {display('rows', each.pair.worse)}",
-            shown(each),
-            each.outcome.difference.mean,
-            (each.outcome.difference.low, each.outcome.difference.high),
+            display("metrics", entry.pair.metric),
+            f"{display('rows', entry.pair.better)} vs {display('rows', entry.pair.worse)}",
+            shown(entry),
+            entry.outcome.difference.mean,
+            (entry.outcome.difference.low, entry.outcome.difference.high),
         )
-        for each in judged
-        if each.pair.dataset == dataset
+        for entry in judged
+        if entry.pair.dataset == dataset
     ]
     if not points:
         return None
@@ -287,30 +287,30 @@ def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
     """Return sentences on the soft mask compared with each of :data:`QUESTIONS`: the number of comparisons with each
     outcome; for each data set, network and measure, the row that is best against the soft mask; and the comparisons
     that are not finished."""
-    sentences, waiting = [], []
+    sentences, unfinished_comparisons = [], []
     for question, rows in QUESTIONS.items():
-        places = []
+        details = []
         counts: Counter[str] = Counter()
         for network in NETWORKS:
             names = {_row(row, network) for row in rows}
             for dataset in NODULES:
                 where = f"{display('datasets', dataset)} with the {display('rows', network)}"
-                if own := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
-                    by_metric = ([each for each in own if each.pair.metric == metric] for metric in LOWER_IS_BETTER)
-                    hardest = [min(some, key=lambda each: each.outcome.difference.mean) for some in by_metric if some]
-                    told = "; ".join(map(_words, hardest))
-                    places.append(f"On {where} ({own[0].outcome.data}), the soft mask against {question}: {told}.")
-                    counts.update(map(shown, own))
+                if entries := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
+                    by_metric = ([each for each in entries if each.pair.metric == metric] for metric in LOWER_IS_BETTER)
+                    rivals = [min(group, key=lambda each: each.outcome.difference.mean) for group in by_metric if group]
+                    text = "; ".join(map(_words, rivals))
+                    details.append(f"On {where} ({entries[0].outcome.data}), the soft mask against {question}: {text}.")
+                    counts.update(map(shown, entries))
                 elif {(row, dataset) for row in names} & fitted.wanted.keys():
-                    waiting.append(f"{question} on {where}")
-        if places:
-            others = counts.total() - sum(counts[way] for way in (BETTER, WORSE, OPEN))
+                    unfinished_comparisons.append(f"{question} on {where}")
+        if details:
+            n_unjudged = counts.total() - sum(counts[outcome] for outcome in (BETTER, WORSE, OPEN))
             sentences.append(
                 f"Against {question}, in {counts.total()} comparisons: the soft mask is better in {counts[BETTER]} and "
-                f"worse in {counts[WORSE]}; {counts[OPEN]} show no difference; {others} are not judged."
+                f"worse in {counts[WORSE]}; {counts[OPEN]} show no difference; {n_unjudged} are not judged."
             )
-        sentences += places
-    return [*sentences, *([f"Not finished: {'; '.join(waiting)}."] if waiting else [])]
+        sentences += details
+    return [*sentences, *([f"Not finished: {'; '.join(unfinished_comparisons)}."] if unfinished_comparisons else [])]
 
 
 def _row(row: str, network: str) -> str:

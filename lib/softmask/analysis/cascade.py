@@ -62,22 +62,22 @@ class Example:
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
     """Return the first training images of a run; without a trained super-resolution network, they are interpolated."""
     data = example_of(spec, config)
-    whole = data.train
-    labels = {name: label[:4] for name, label in whole.soft.items()}
-    four = Part(whole.ids[:4], whole.groups[:4], whole.images[:4], whole.masks[:4], labels)
-    trained = needs_of(spec, fitted)
-    needs = trained or [_Interpolating(need) for need in spec.needs]
-    fed = feed(spec, replace(data, train=four, validation=four), needs).train
-    images, soft = torch.tensor(fed.images), fed.soft[spec.label]
+    train = data.train
+    labels = {name: label[:4] for name, label in train.soft.items()}
+    first_four = Part(train.ids[:4], train.groups[:4], train.images[:4], train.masks[:4], labels)
+    trained_runs = needs_of(spec, fitted)
+    needs = trained_runs or [_Interpolating(need) for need in spec.needs]
+    inputs = feed(spec, replace(data, train=first_four, validation=first_four), needs).train
+    images, soft = torch.tensor(inputs.images), inputs.soft[spec.label]
     if spec.on_the_fly:
         generator = next(need for need in needs if need.spec == spec.sr).network()
         with torch.no_grad():
             images = transferred(generator, images, spec.scale)
     note = "super-resolved by the trained network"
-    if not trained:
+    if not trained_runs:
         note = "recorded: interpolated in place of super-resolved, features of a network that has learnt nothing"
-    batch = Batch(images, torch.tensor(fed.masks), torch.tensor(soft))
-    return Example(fed.ids[0], data, whole.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
+    batch = Batch(images, torch.tensor(inputs.masks), torch.tensor(soft))
+    return Example(inputs.ids[0], data, train.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
 
 
 class _Interpolating(nn.Module):
@@ -122,14 +122,14 @@ class Cascade(nn.Module):
 def prior_diagram(spec: RunSpec) -> Figure:
     """Draw CasGAN figure 5: the soft mask of ``spec.prior`` becomes an input channel."""
     prior, size, network = spec.prior, spec.size, display("rows", spec.network)
-    large, seen = size * prior.scale, size * spec.scale
+    large_size, input_size = size * prior.scale, size * spec.scale
     boxes = [
         diagrams.Box("image", 1, size, diagrams.INPUT),
-        diagrams.Box("SRGAN", 1, large, diagrams.GROWS, (0,)),
-        diagrams.Box("interpolation", 1, large, diagrams.GROWS, (0,)),
-        diagrams.Box("CasGAN's segmentor:\nsoft mask", 1, large, diagrams.KEEPS, (1, 2)),
+        diagrams.Box("SRGAN", 1, large_size, diagrams.GROWS, (0,)),
+        diagrams.Box("interpolation", 1, large_size, diagrams.GROWS, (0,)),
+        diagrams.Box("CasGAN's segmentor:\nsoft mask", 1, large_size, diagrams.KEEPS, (1, 2)),
         diagrams.Box("mean over\nthe image's pixels", 1, size, diagrams.SHRINKS, (3,)),
-        diagrams.Box(f"{network}:\nimage and prior,\nenlarged", len(spec.channels), seen, diagrams.GROWS, (0, 4)),
+        diagrams.Box(f"{network}:\nimage and prior,\nenlarged", len(spec.channels), input_size, diagrams.GROWS, (0, 4)),
     ]
     losses = " + ".join(name.replace("_", " ") for name, _ in spec.losses)
     return diagrams.diagram(boxes, [("sigmoid → binary mask", losses)], size=(11, 6))
@@ -149,11 +149,11 @@ def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None
     runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    by_row = {network: scores_of(runs, "dice", [fitted, known or {}])}
+    scores_by_row = {network: scores_of(runs, "dice", [fitted, known or {}])}
     for doctor in DOCTORS:
-        same = scores_of(runs[:1], f"truth_{doctor}")  # for every seed
-        by_row[doctor] = replace(same, curves=(), fixed=True)
-    return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in by_row.items()}
+        doctor_scores = scores_of(runs[:1], f"truth_{doctor}")  # for every seed
+        scores_by_row[doctor] = replace(doctor_scores, curves=(), fixed=True)
+    return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in scores_by_row.items()}
 
 
 def pictured(run: Run, config: Config) -> list[list[Panel]]:
@@ -197,8 +197,8 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
     block = (network.backbone if isinstance(network, OnEnlarged) else network).first
     hook = block.spatial_attention.register_forward_hook(keep)
     try:
-        whole = with_channels(run.spec, network, run.needs)
-        evaluate(whole, whole, channels(run.spec, images, run.needs), batch_size=16)
+        wrapped_network = with_channels(run.spec, network, run.needs)
+        evaluate(wrapped_network, wrapped_network, channels(run.spec, images, run.needs), batch_size=16)
     finally:
         hook.remove()
     return torch.cat(weights)[:, 0].cpu().numpy()
@@ -210,12 +210,12 @@ def views(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -
     data = data_of(runs[1].spec, config) if len(runs) == len(rows) else None
     if data is None:
         return []
-    having = runs[1]
-    images = data.test.images[[data.test.ids.index(name) for name in list(having.record.shown())[:3]]]
-    generator = next(need for need in having.needs if need.spec == having.spec.sr)
-    seen = super_resolved(generator, images, having.spec.scale)[:, 0].astype(np.float32)
+    transfer_run = runs[1]
+    images = data.test.images[[data.test.ids.index(name) for name in list(transfer_run.record.shown())[:3]]]
+    generator = next(need for need in transfer_run.needs if need.spec == transfer_run.spec.sr)
+    sr_images = super_resolved(generator, images, transfer_run.spec.scale)[:, 0].astype(np.float32)
     weights = (attention(run, images) for run in runs)
-    return [Look(*arrays) for arrays in zip(images[:, 0], seen, *weights, strict=True)]
+    return [Look(*arrays) for arrays in zip(images[:, 0], sr_images, *weights, strict=True)]
 
 
 class Step(nn.Module):
@@ -293,11 +293,11 @@ def drawn_transfer(transfer: Transfer) -> Drawn:
 def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
     """Draw DSNet's figure 3 (both versions) at full width; ``module`` is the name of the transfer."""
     with torch.device("meta"):  # shapes are enough: at full width, computing values would take seconds
-        built = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
-        built.module.label = module
+        segmentor = build(network, inputs=PICTURES + Generator.FULL_WIDTH, reduction=SCALE)
+        segmentor.module.label = module
         parts = {"generator": PARTS["generator"], "network": PARTS["segmentor"]}
-        drawn = Transferring(build("srgan"), built)
-        boxes = diagrams.trace(drawn, [torch.zeros(1, 1, SIZE, SIZE)], ["image"], parts=parts)
+        cascade = Transferring(build("srgan"), segmentor)
+        boxes = diagrams.trace(cascade, [torch.zeros(1, 1, SIZE, SIZE)], ["image"], parts=parts)
     return diagrams.diagram(boxes, heads, size=(WIDEST, 6))
 
 
@@ -316,7 +316,7 @@ def transfer(module: Callable[[int], nn.Module]) -> Figure:
     with torch.device("meta"):
         built = module(Generator.FULL_WIDTH)
         inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, Generator.FULL_WIDTH)]
-        steps = isinstance(built, Transfer)
-        drawn = drawn_transfer(built) if steps else Drawn(built, lambda built, _, *x: built(torch.cat(x, dim=1)), {})
+        in_steps = isinstance(built, Transfer)
+        drawn = drawn_transfer(built) if in_steps else Drawn(built, lambda built, _, *x: built(torch.cat(x, dim=1)), {})
         boxes = diagrams.trace(drawn, inputs, names, layers=True)
-    return diagrams.diagram(boxes, size=(13, 5) if steps else (8, 4.5))
+    return diagrams.diagram(boxes, size=(13, 5) if in_steps else (8, 4.5))

@@ -70,11 +70,11 @@ def compared(
 
 def read_slices(dataset: Dataset, rows: Iterable[int]) -> pd.DataFrame:
     """Return the measures for :func:`reader_choices`, a line for each slice that :func:`of_four_readers` reads."""
-    measured = of_four_readers(_slice, dataset, rows, "choices about a consensus need", "readers' masks")
-    about = dataset.index.iloc[list(measured)].reset_index(drop=True)
-    nodules = about["patient"] + "/" + about["nodule"]
-    slices = pd.DataFrame({"patient": about["patient"], "nodule": nodules, "area": about["area"]})
-    return slices.join(pd.DataFrame(list(measured.values())))
+    measures_by_row = of_four_readers(_slice, dataset, rows, "choices about a consensus need", "readers' masks")
+    index = dataset.index.iloc[list(measures_by_row)].reset_index(drop=True)
+    nodules = index["patient"] + "/" + index["nodule"]
+    slices = pd.DataFrame({"patient": index["patient"], "nodule": nodules, "area": index["area"]})
+    return slices.join(pd.DataFrame(list(measures_by_row.values())))
 
 
 def _slice(masks: np.ndarray) -> dict[str, float]:
@@ -82,31 +82,31 @@ def _slice(masks: np.ndarray) -> dict[str, float]:
     votes, sizes = masks.sum(axis=0), masks.sum(axis=(1, 2))
     matrix = dice_of_pairs(np.stack([*masks, votes >= 2, votes >= 3]))  # (6, 6)
     box = tuple(slice(max(0, (side - CROP) // 2), (side - CROP) // 2 + CROP) for side in masks.shape[1:])
-    wider = np.stack([binary_dilation(mask) for mask in masks])  # LIDC's contour is the first pixel outside
-    of_both = sizes[PAIRS[0]] + sizes[PAIRS[1]]
+    wider_masks = np.stack([binary_dilation(mask) for mask in masks])  # LIDC's contour is the first pixel outside
+    area_sums = sizes[PAIRS[0]] + sizes[PAIRS[1]]
     return {
         "pairs": float(matrix[PAIRS].mean()),
-        "pairs_size": float(np.mean(of_both)),
-        "pairs_pooled": float(np.mean(matrix[PAIRS] * of_both)) / np.mean(of_both),  # 2 |A and B| over the pairs
+        "pairs_size": float(np.mean(area_sums)),
+        "pairs_pooled": float(np.mean(matrix[PAIRS] * area_sums)) / np.mean(area_sums),  # 2 |A and B| over the pairs
         "pairs_seen": float(dice_of_pairs(masks[:, *box])[PAIRS].mean()),
-        "pairs_with_contour": float(dice_of_pairs(wider)[PAIRS].mean()),
+        "pairs_with_contour": float(dice_of_pairs(wider_masks)[PAIRS].mean()),
         "two_votes": float(matrix[:4, 4].mean()),
         "three_votes": float(matrix[:4, 5].mean()),
         "doctor1": float(matrix[0, 4]),
         "no_common_pixel": float(votes.max() < 4),
         "all_agree": float(votes[votes > 0].min() == 4),
         "mean_area": float(sizes.mean()),
-        "mean_area_with_contour": float(wider.sum(axis=(1, 2)).mean()),
+        "mean_area_with_contour": float(wider_masks.sum(axis=(1, 2)).mean()),
     }
 
 
 def by_nodule(slices: pd.DataFrame) -> pd.DataFrame:
     """Return, for each nodule, Dice of two doctors on its largest, middle and worst slice, and the mean over slices."""
     lines = []
-    for nodule, lines_of in slices.groupby("nodule", sort=False):
-        pairs = lines_of["pairs"].to_numpy()
-        line = {"nodule": nodule, "patient": lines_of["patient"].iloc[0]}
-        largest = int(np.argmax(lines_of["area"].to_numpy()))
+    for nodule, nodule_lines in slices.groupby("nodule", sort=False):
+        pairs = nodule_lines["pairs"].to_numpy()
+        line = {"nodule": nodule, "patient": nodule_lines["patient"].iloc[0]}
+        largest = int(np.argmax(nodule_lines["area"].to_numpy()))
         line |= {"largest": pairs[largest], "middle": pairs[(len(pairs) - 1) // 2]}
         lines.append(line | {"every": pairs.mean(), "least": pairs.min()})
     return pd.DataFrame(lines)
@@ -124,10 +124,10 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
     database = ("who is doctor 1", "the first of the database", "any, mean over all orders")
     core = ("readers who share no pixel", "the core of most votes is sure lesion", "any other")
     band = ("readers who agree on every pixel", "a band of one pixel is unknown", "any other")
-    each = slices.groupby("patient")["pairs"].transform("size")
-    slices = slices.assign(zero=0.0, share_of_patient=1 / each)
+    slices_per_patient = slices.groupby("patient")["pairs"].transform("size")
+    slices = slices.assign(zero=0.0, share_of_patient=1 / slices_per_patient)
     nodules = by_nodule(slices)
-    asked = [  # where, choice, instead, measure, columns of choice and alternative, weights of the alternative
+    comparisons = [  # where, choice, instead, measure, columns of choice and alternative, weights of the alternative
         (*votes, reference, "two_votes", "three_votes", ""),
         (*database, "Dice of doctor 1 with the consensus", "doctor1", "two_votes", ""),
         (*largest, "the middle one", doctors, "largest", "middle", ""),
@@ -142,10 +142,10 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
         (*band, share, "zero", "all_agree", ""),
     ]
     choices = []
-    for *words, a, b, weights in asked:
+    for *texts, a, b, weights in comparisons:
         frame = slices if a in slices else nodules
-        weighted = frame[weights].to_numpy() if weights else None
-        choices.append(compared(words, frame[a], frame[b], frame["patient"], source, weighted))
+        weight_values = frame[weights].to_numpy() if weights else None
+        choices.append(compared(texts, frame[a], frame[b], frame["patient"], source, weight_values))
     return choices
 
 
@@ -157,38 +157,38 @@ def label_lines(sample: Sample) -> list[dict]:
     """
     mask, image = first_mask(sample), sample.image
     axes = recist.axes_from_mask(mask)
-    others = consensus.leave_one_out(sample.masks)[0]
-    edge = None if sample.alpha is None else soft.edge_band(sample.alpha)
+    consensus_others = consensus.leave_one_out(sample.masks)[0]
+    edge_band = None if sample.alpha is None else soft.edge_band(sample.alpha)
 
     def cut(label: np.ndarray, at: float = 0.5) -> float:
-        return float(segmentation.dice(label >= at, others))
+        return float(segmentation.dice(label >= at, consensus_others))
 
     def error(label: np.ndarray) -> float:
-        return cut(label) if edge is None else float(soft.mae(label, sample.alpha, edge))
+        return cut(label) if edge_band is None else float(soft.mae(label, sample.alpha, edge_band))
 
-    def band(share: float) -> np.ndarray:
+    def band_alpha(share: float) -> np.ndarray:
         return closed_form_alpha(image, trimap.from_mask(mask, max(1, round(share * trimap.radius_of(mask)))))
 
     alpha = closed_form_alpha(image, trimap.from_mask(mask))
     rough = recist.grabcut_mask(image, axes)
-    marked = closed_form_alpha(image, trimap.from_mask_and_axes(rough, axes))
+    marked_alpha = closed_form_alpha(image, trimap.from_mask_and_axes(rough, axes))
     dilated, resampled = soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)
-    stretched = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
-    of_stretched = closed_form_alpha(stretched, trimap.from_mask(mask))
-    grey, trimaps = "as the data set has them", f"{trimap.BAND:g} of the mask's radius"
-    of_label = [  # where, choice, instead, label with the choice, label with the alternative
-        *(("trimap from a mask", trimaps, f"{share:g} of it", alpha, band(share)) for share in (0.1, 0.2, 0.3)),
+    stretched_image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
+    stretched_alpha = closed_form_alpha(stretched_image, trimap.from_mask(mask))
+    grey_text, band_text = "as the data set has them", f"{trimap.BAND:g} of the mask's radius"
+    comparisons = [  # where, choice, instead, label with the choice, label with the alternative
+        *(("trimap from a mask", band_text, f"{share:g} of it", alpha, band_alpha(share)) for share in (0.1, 0.2, 0.3)),
         ("Kats, radius of the band", "1 pixel", "2 pixels", dilated, soft_labels.kats_dilation(mask, radius=2)),
         ("Kats, probability of the band", "0.3", "0.5", dilated, soft_labels.kats_dilation(mask, probability=0.5)),
         ("Gros, factor", "2", "4", resampled, soft_labels.gros_interpolation(mask, 4)),
-        ("grey levels", grey, "stretched from minimum to maximum", alpha, of_stretched),
+        ("grey levels", grey_text, "stretched from minimum to maximum", alpha, stretched_alpha),
     ]
     dice = "Dice with the consensus of the other readers"
-    by_error = dice if edge is None else "mean absolute error of alpha in the edge band"
-    lines = [(*words, by_error, error(a), error(b)) for *words, a, b in of_label]
+    measure = dice if edge_band is None else "mean absolute error of alpha in the edge band"
+    lines = [(*texts, measure, error(a), error(b)) for *texts, a, b in comparisons]
     cuts = (128 / 255, 0.3, 0.7, 0.9)
-    chosen = cut(marked)
-    lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, chosen, cut(marked, at)) for at in cuts]
+    chosen = cut(marked_alpha)
+    lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, chosen, cut(marked_alpha, at)) for at in cuts]
     lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(recist.grabcut_mask(image, axes, 1))))
     names = ("where", "choice", "instead", "measure", "a", "b")
     return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, line, strict=True)) for line in lines]
@@ -197,18 +197,18 @@ def label_lines(sample: Sample) -> list[dict]:
 def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
     """Return the choices from the records of :func:`label_lines`."""
     return [
-        compared(words, records["a"], records["b"], records["patient"], source)
-        for words, records in lines.groupby(["where", "choice", "instead", "measure"], sort=False)
+        compared(texts, records["a"], records["b"], records["patient"], source)
+        for texts, records in lines.groupby(["where", "choice", "instead", "measure"], sort=False)
     ]
 
 
 def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
     """Return Dice between the truth as the networks see it and the truth sampled at the pixel centres."""
     mask, lines = first_mask(sample), []
-    places = (np.arange(size) + 0.5) / size
+    pixel_centres = (np.arange(size) + 0.5) / size
     for crop in crops(dataset, sample, size):
-        rows = np.clip((crop.top + places * crop.height).astype(int), 0, mask.shape[0] - 1)
-        columns = np.clip((crop.left + places * crop.width).astype(int), 0, mask.shape[1] - 1)
+        rows = np.clip((crop.top + pixel_centres * crop.height).astype(int), 0, mask.shape[0] - 1)
+        columns = np.clip((crop.left + pixel_centres * crop.width).astype(int), 0, mask.shape[1] - 1)
         dice = segmentation.dice(mask[np.ix_(rows, columns)], crop.of(mask, size))
         lines.append({"patient": sample.patient, "dice": float(dice)})
     return lines
@@ -226,9 +226,9 @@ def cells(choices: Iterable[Choice]) -> list[Cell]:
 
 def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice]:
     """Return every choice that needs no training; ``slices`` come from :func:`read_slices`."""
-    four = selection.four_reader_rows(lidc.index)
-    few = spread(selection.largest_per_nodule(lidc.index, four), 2 * config.profile.cap("matting"))
-    lines = pd.DataFrame(map_samples(label_lines, lidc, few, title="choices about labels"))
+    four_reader_rows = selection.four_reader_rows(lidc.index)
+    label_rows = spread(selection.largest_per_nodule(lidc.index, four_reader_rows), 2 * config.profile.cap("matting"))
+    lines = pd.DataFrame(map_samples(label_lines, lidc, label_rows, title="choices about labels"))
     choices = reader_choices(slices, lidc.source) + label_choices(lines, lidc.source)
     for name in ("isbi2012", "promise12"):  # shown with fewer pixels than are stored
         try:
@@ -236,28 +236,28 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
         except MissingData:
             continue
         rows = spread(range(len(dataset)), 20)
-        shrunk = pd.DataFrame(map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name))
+        frame = pd.DataFrame(map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name))
         where, instead = f"images shown with fewer pixels, {name}", "the value at the pixel's centre"
-        words = (where, "lesion where half of a pixel is", instead, "Dice with the choice's mask")
-        choices.append(compared(words, np.ones(len(shrunk)), shrunk["dice"], shrunk["patient"], dataset.source))
+        texts = (where, "lesion where half of a pixel is", instead, "Dice with the choice's mask")
+        choices.append(compared(texts, np.ones(len(frame)), frame["dice"], frame["patient"], dataset.source))
     records = read_records(config, ("lidc", "lnsm", "lidc-lung"))
     choices += [choice for name in ("lidc", "lnsm") for choice in lesion_choices(records[name], name)]
-    kept = [record for record in records["lidc"] if set(record.predictions) == set(records["lidc"][0].predictions)]
-    if kept:
-        rows = rows_named(lidc, kept[0].predictions)
-        lines = map_samples(partial(kept_lines, records=kept), lidc, rows, title="kept predictions")
+    networks = [record for record in records["lidc"] if set(record.predictions) == set(records["lidc"][0].predictions)]
+    if networks:
+        rows = rows_named(lidc, networks[0].predictions)
+        lines = map_samples(partial(kept_lines, records=networks), lidc, rows, title="kept predictions")
         choices += kept_choices(lines, "lidc", lidc.source)
     return choices + lung_choices(records["lidc-lung"], "lidc-lung")
 
 
 def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
     """Return the run's records that contain Dice, by data set, without failed training runs."""
-    kept: dict[str, list[Record]] = {}
+    records_by_dataset: dict[str, list[Record]] = {}
     for name in datasets:
         records = map(Record.read, sorted(records_folder(config).glob(f"{name}-*.json")))
-        own = (record for record in records if record.spec.dataset == name and not record.failed)
-        kept[name] = [record for record in own if "dice" in record.measures]
-    return kept
+        dataset_records = (record for record in records if record.spec.dataset == name and not record.failed)
+        records_by_dataset[name] = [record for record in dataset_records if "dice" in record.measures]
+    return records_by_dataset
 
 
 def _values(records: Sequence[Record], metric: str) -> np.ndarray:
@@ -271,33 +271,33 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
     choices: list[Choice] = []
     first, patients = records[0], [group for record in records for group in record.groups]
     source = data_kind(dataset, first.spec.source, first.provenance.origin)
-    on = f"{dataset}, {len(records)} networks"
+    scope = f"{dataset}, {len(records)} networks"
 
     def add(where: str, choice: str, instead: str, measure: str, a: np.ndarray, b: np.ndarray, weights=None) -> None:
-        choices.append(compared((where, choice, instead, f"{measure} ({on})"), a, b, patients, source, weights))
+        choices.append(compared((where, choice, instead, f"{measure} ({scope})"), a, b, patients, source, weights))
 
-    dice, ppv, farthest, hd95 = (_values(records, name) for name in ("dice", "ppv", "hausdorff", "hd95"))
-    finite = np.isfinite(farthest)
-    seen, seen95 = np.where(finite, farthest, np.nan), np.where(finite, hd95, np.nan)
-    with_diagonal = np.where(finite, farthest, math.hypot(first.spec.size, first.spec.size))
-    each = 1 / pd.Series(patients).groupby(patients).transform("size").to_numpy()
-    nothing, something = "where nothing was found", "mean in pixels, where something was found"
-    farthest_words = ("left out and counted", "the image's diagonal", "mean in pixels")
-    add(f"Dice {nothing}", "0", "left out", "mean Dice", dice, np.where(np.isnan(ppv), np.nan, dice))
-    add(f"PPV {nothing}", "left out", "0", "mean PPV", ppv, np.nan_to_num(ppv))
-    add("Hausdorff distance", "largest distance, both ways", "its 95th percentile", something, seen, seen95)
-    add(f"Hausdorff distance {nothing}", *farthest_words, seen, with_diagonal)
-    of_patients = "over patients, of each the mean of its images"
-    add("mean of Dice", "over images", of_patients, "mean Dice", dice, dice, each)
+    dice, ppv, hd, hd95 = (_values(records, name) for name in ("dice", "ppv", "hausdorff", "hd95"))
+    finite = np.isfinite(hd)
+    finite_hd, finite_hd95 = np.where(finite, hd, np.nan), np.where(finite, hd95, np.nan)
+    hd_with_diagonal = np.where(finite, hd, math.hypot(first.spec.size, first.spec.size))
+    image_weights = 1 / pd.Series(patients).groupby(patients).transform("size").to_numpy()
+    on_empty, found_mean = "where nothing was found", "mean in pixels, where something was found"
+    hd_texts = ("left out and counted", "the image's diagonal", "mean in pixels")
+    add(f"Dice {on_empty}", "0", "left out", "mean Dice", dice, np.where(np.isnan(ppv), np.nan, dice))
+    add(f"PPV {on_empty}", "left out", "0", "mean PPV", ppv, np.nan_to_num(ppv))
+    add("Hausdorff distance", "largest distance, both ways", "its 95th percentile", found_mean, finite_hd, finite_hd95)
+    add(f"Hausdorff distance {on_empty}", *hd_texts, finite_hd, hd_with_diagonal)
+    over_patients = "over patients, of each the mean of its images"
+    add("mean of Dice", "over images", over_patients, "mean Dice", dice, dice, image_weights)
     if all("dice_consensus" in record.measures for record in records):
-        words = ("the label from the RECIST mark", "the readers' 50 % consensus", "mean Dice")
-        add(f"truth of {dataset}'s test images", *words, dice, _values(records, "dice_consensus"))
+        texts = ("the label from the RECIST mark", "the readers' 50 % consensus", "mean Dice")
+        add(f"truth of {dataset}'s test images", *texts, dice, _values(records, "dice_consensus"))
     curves = [record.curves["validation_dice"] for record in records if record.curves.get("validation_dice")]
     if curves:
-        measure = f"validation Dice, mean over networks ({on})"
-        words, names = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(curves)))
+        measure = f"validation Dice, mean over networks ({scope})"
+        texts, groups = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(curves)))
         best, last = [max(curve) for curve in curves], [curve[-1] for curve in curves]
-        choices.append(compared(words, best, last, list(names), source))
+        choices.append(compared(texts, best, last, list(groups), source))
     return choices
 
 
@@ -306,10 +306,10 @@ def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
     if not records:
         return []
     patients = [group for record in records for group in record.groups]
-    iou, holds = _values(records, "iou"), _values(records, "pixels_true") > 0
+    iou, holds_lung = _values(records, "iou"), _values(records, "pixels_true") > 0
     measure = f"mean IoU of slices ({dataset}, {len(records)} networks)"
-    words = ("slices without lung", "left out of the mean", "counted: 1 where none is found, else 0", measure)
-    return [compared(words, np.where(holds, iou, np.nan), iou, patients, records[0].spec.source)]
+    texts = ("slices without lung", "left out of the mean", "counted: 1 where none is found, else 0", measure)
+    return [compared(texts, np.where(holds_lung, iou, np.nan), iou, patients, records[0].spec.source)]
 
 
 def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
@@ -320,13 +320,13 @@ def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
     for record in records:
         [crop] = crops(record.spec.dataset, sample, record.spec.size)
         top, left = int(crop.top), int(crop.left)
-        seen = slice(top, top + int(crop.height)), slice(left, left + int(crop.width))
-        probabilities, band = record.predictions[sample.id] / 255, soft.edge_band(alpha[seen])
+        window = slice(top, top + int(crop.height)), slice(left, left + int(crop.width))
+        probabilities, band = record.predictions[sample.id] / 255, soft.edge_band(alpha[window])
         line: dict = {"patient": sample.patient, "network": record.spec.name, "learnt": uses_tanh(record.spec.losses)}
-        for at in (0.5, 0.3, 0.7, 0.9):
-            line[f"{at:g}"] = float(segmentation.dice(probabilities >= at, truth[seen]))
+        for threshold in (0.5, 0.3, 0.7, 0.9):
+            line[f"{threshold:g}"] = float(segmentation.dice(probabilities >= threshold, truth[window]))
         heads = {"sigmoid": probabilities, "tanh": soft.soft_head(probabilities)}
-        lines.append(line | {name: float(soft.mae(values, alpha[seen], band)) for name, values in heads.items()})
+        lines.append(line | {name: float(soft.mae(values, alpha[window], band)) for name, values in heads.items()})
     return lines
 
 
@@ -335,17 +335,17 @@ def kept_choices(lines: Sequence[dict], dataset: str, source: str) -> list[Choic
     if not lines:
         return []
     frame = pd.DataFrame(lines)
-    learnt, networks = frame[frame["learnt"]], frame["network"].nunique()
-    images = len(lines) // networks
-    cut, on = "where a network's output is cut", f"{dataset}, {networks} networks on {images} images"
-    dice = f"Dice with the consensus ({on})"
+    learnt, n_networks = frame[frame["learnt"]], frame["network"].nunique()
+    n_images = len(lines) // n_networks
+    cut, scope = "where a network's output is cut", f"{dataset}, {n_networks} networks on {n_images} images"
+    dice = f"Dice with the consensus ({scope})"
     choices = [
-        compared((cut, "0.5", f"{at:g}", dice), frame["0.5"], frame[f"{at:g}"], frame["patient"], source)
-        for at in (0.3, 0.7, 0.9)
+        compared((cut, "0.5", f"{threshold:g}", dice), frame["0.5"], frame[f"{threshold:g}"], frame["patient"], source)
+        for threshold in (0.3, 0.7, 0.9)
     ]
     if len(learnt):
-        on = f"{dataset}, {learnt['network'].nunique()} networks on {images} images"
-        words = ("soft mask of a network that learnt one", "its tanh head", "the probabilities of its sigmoid head")
-        measure = f"mean absolute error in the edge band ({on})"
-        choices.append(compared((*words, measure), learnt["tanh"], learnt["sigmoid"], learnt["patient"], source))
+        scope = f"{dataset}, {learnt['network'].nunique()} networks on {n_images} images"
+        texts = ("soft mask of a network that learnt one", "its tanh head", "the probabilities of its sigmoid head")
+        measure = f"mean absolute error in the edge band ({scope})"
+        choices.append(compared((*texts, measure), learnt["tanh"], learnt["sigmoid"], learnt["patient"], source))
     return choices

@@ -73,8 +73,8 @@ def _outcome(pair: Pair, claim: Claim, scores: Mapping[Key, Scores]) -> Outcome:
 
 def metrics(paper: str, *questions: Claim) -> list[str]:
     """Return the metrics of the paper's claims and of further ``questions``, and Dice with the readers' consensus."""
-    asked = [*papers.load(paper).claims, *questions]
-    return list(dict.fromkeys([*(pair.metric for claim in asked for pair in claim.pairs), CONSENSUS]))
+    claims = [*papers.load(paper).claims, *questions]
+    return list(dict.fromkeys([*(pair.metric for claim in claims for pair in claim.pairs), CONSENSUS]))
 
 
 def judge_paper(
@@ -85,12 +85,12 @@ def judge_paper(
     Returns:
         Verdicts, followed by the ``reported`` ones; and the verdicts by the readers' consensus on LNSM.
     """
-    asked = [claim for claim in papers.load(paper).claims if claim.judged and claim.pairs[0].better not in ELSEWHERE]
-    judged = [*(judge(claim, scores) for claim in asked), *reported]
-    readers = [against_readers(claim) for claim in asked]
-    by_readers = [judge(claim, scores) for claim in readers] if any(claim.pairs for claim in readers) else []
-    verdicts.write(paper, judged, config, by_readers)
-    return judged, by_readers
+    claims = [claim for claim in papers.load(paper).claims if claim.judged and claim.pairs[0].better not in ELSEWHERE]
+    all_verdicts = [*(judge(claim, scores) for claim in claims), *reported]
+    dice_claims = [against_readers(claim) for claim in claims]
+    by_readers = [judge(claim, scores) for claim in dice_claims] if any(claim.pairs for claim in dice_claims) else []
+    verdicts.write(paper, all_verdicts, config, by_readers)
+    return all_verdicts, by_readers
 
 
 def find(paper: str, words: str) -> Claim:
@@ -140,27 +140,27 @@ def check_doctors(nodules: pd.DataFrame) -> Check:
     low, high = bootstrap_interval(largest, BASE_SEED, groups=nodules["patient"].tolist())
     least, worst = np.sort(largest)[:NODULES].mean(), nodules["least"].mean()
     matrices = (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6"))
-    printed = {"/".join(place): float(printed_matrix(*place)[PAIRS].mean()) for place in matrices}
-    apart = {place: value for place, value in printed.items() if not low <= value <= high}
+    printed_means = {"/".join(table): float(printed_matrix(*table)[PAIRS].mean()) for table in matrices}
+    outliers = {table: value for table, value in printed_means.items() if not low <= value <= high}
     findings = ()
-    if apart:
-        value = next(iter(apart.values()))
-        words = (
+    if outliers:
+        value = next(iter(outliers.values()))
+        inequality = (
             f"mean Dice of two doctors {value:.3f}; over the largest slices of {len(nodules)} nodules annotations give "
             f"{largest.mean():.3f} ({low:.3f} to {high:.3f}), over the {min(NODULES, len(nodules))} of these on which "
             f"doctors agree least {least:.3f}; on the slice of each nodule on which they agree least {worst:.3f}"
         )
         explanation = "other slices than the largest, on which doctors agree less, or masks drawn in another way"
-        findings = (Finding(tuple(apart), words, 100 * max(low - value, value - high), POINTS, explanation),)
+        findings = (Finding(tuple(outliers), inequality, 100 * max(low - value, value - high), POINTS, explanation),)
     rule = "the printed agreement of doctors is inside the 95 % interval (patients drawn) of what the annotations give"
-    return Check(DOCTORS, rule, TO_EXPLAIN, len({round(value, 2) for value in printed.values()}), findings)
+    return Check(DOCTORS, rule, TO_EXPLAIN, len({round(value, 2) for value in printed_means.values()}), findings)
 
 
 def counts(checks: Sequence[Check]) -> dict[str, int]:
     """Return how many sets of numbers were checked, how many fail, and how many fail a rule that must hold."""
-    hard = [check for check in checks if check.level == MUST_HOLD]
+    hard_checks = [check for check in checks if check.level == MUST_HOLD]
     total, failing = sum(check.checked for check in checks), sum(len(check.findings) for check in checks)
-    return {"total": total, "failing": failing, "hard": sum(len(check.findings) for check in hard)}
+    return {"total": total, "failing": failing, "hard": sum(len(check.findings) for check in hard_checks)}
 
 
 def check_cells(checks: Sequence[Check], source: str, nodules: int) -> list[Cell]:
@@ -208,8 +208,8 @@ def gain_cells(gains: Sequence[Gain]) -> list[Cell]:
             "printed_gain": gain.pair.printed,
             "could_be_seen": gain.seen,
         }
-        known = {name: value for name, value in values.items() if isinstance(value, str) or not np.isnan(value)}
-        cells += numbers(f"{number}. {gain.pair}", "", known, 0, 1, PRINTED)
+        known_values = {name: value for name, value in values.items() if isinstance(value, str) or not np.isnan(value)}
+        cells += numbers(f"{number}. {gain.pair}", "", known_values, 0, 1, PRINTED)
     return cells
 
 

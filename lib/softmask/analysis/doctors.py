@@ -71,18 +71,18 @@ def of_four_readers(
     A row that cannot be read or measured, or that not all four readers marked, is left out and listed in
     ``dataset.problems``.
     """
-    measured = {}
+    results = {}
     for row in progress([int(row) for row in rows], title):
         try:
-            readers, present = dataset.read_masks(row)
+            reader_masks, present = dataset.read_masks(row)
             if present.sum() != 4:
                 raise DataError(f"marked by {present.sum()} readers; {purpose} four")
-            measured[row] = measure(readers[present])
+            results[row] = measure(reader_masks[present])
         except (DataError, LabelError) as error:
             dataset.add_problem(dataset.name_of(row), str(error))
-    if not measured:
+    if not results:
         raise DataError(f"{dataset.name}: no image that all four readers marked could be read from {dataset.origin}")
-    return measured
+    return results
 
 
 def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreement:
@@ -95,9 +95,9 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
             segmentation.dice(masks, consensus.staple(masks) >= 0.5),  # (4,)
         )
 
-    images = of_four_readers(measure, dataset, rows, "the comparison of doctors needs", title or dataset.name)
-    values, others, staple = (np.stack(arrays) for arrays in zip(*images.values(), strict=True))
-    return Agreement([dataset.name_of(row) for row in images], summary(values), others, staple)
+    results = of_four_readers(measure, dataset, rows, "the comparison of doctors needs", title or dataset.name)
+    values, others, staple = (np.stack(arrays) for arrays in zip(*results.values(), strict=True))
+    return Agreement([dataset.name_of(row) for row in results], summary(values), others, staple)
 
 
 def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
@@ -156,8 +156,8 @@ def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.Dat
     for name, runs in networks.items():
         if runs:
             values = with_network(agreed, runs).values[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
-            nearer = [f"{share:.0%}" for share in (values[:, 4:] > values).mean(axis=0)[:4]]
-            columns = {"Dice with the 50 % consensus": values.mean(axis=0).round(3), "network nearer": [*nearer, ""]}
+            shares = [f"{share:.0%}" for share in (values[:, 4:] > values).mean(axis=0)[:4]]
+            columns = {"Dice with the 50 % consensus": values.mean(axis=0).round(3), "network nearer": [*shares, ""]}
             frames[name] = pd.DataFrame(columns, index=[display("rows", row) for row in (*DOCTORS, name)])
     return pd.concat(frames, names=["compared with"]) if frames else pd.DataFrame()
 
@@ -166,12 +166,12 @@ def network_masks(runs: Sequence[Run], samples: Iterable[Sample]) -> dict[str, n
     """Return the kept soft masks (H, W) of the first run; 0 outside the network's crop."""
     masks = {}
     for run in runs[:1]:
-        size, kept = run.spec.size, run.record.predictions
-        for sample in (sample for sample in samples if sample.id in kept):
-            [seen] = crops(run.spec.dataset, sample, size)
+        size, predictions = run.spec.size, run.record.predictions
+        for sample in (sample for sample in samples if sample.id in predictions):
+            [crop] = crops(run.spec.dataset, sample, size)
             masks[sample.id] = mask = np.zeros(sample.image.shape)
-            top, left = int(seen.top), int(seen.left)
-            mask[top : top + size, left : left + size] = kept[sample.id] / 255
+            top, left = int(crop.top), int(crop.left)
+            mask[top : top + size, left : left + size] = predictions[sample.id] / 255
     return masks
 
 
@@ -212,19 +212,19 @@ def groups(dataset: Dataset, rows: Sequence[int]) -> dict[str, np.ndarray]:
     """
     index = dataset.index.iloc[list(rows)]
     database = load_annotations()
-    known = [database.find(*key) for key in index[["patient", "nodule"]].itertuples(index=False, name=None)]
-    texture, place = np.full(len(known), np.nan), np.full(len(known), np.nan)
-    for i, nodule in enumerate(known):
+    nodules = [database.find(*key) for key in index[["patient", "nodule"]].itertuples(index=False, name=None)]
+    texture, place_radius = np.full(len(nodules), np.nan), np.full(len(nodules), np.nan)
+    for i, nodule in enumerate(nodules):
         if nodule is not None:
             texture[i] = np.median([reading.ratings["texture"] for reading in nodule.readers])
-            place[i] = place_of_nodule(nodule).radius
+            place_radius[i] = place_of_nodule(nodule).radius
     kind, diameter = index["kind"].to_numpy(), index["diameter_mm"].to_numpy()
     return {
-        "all": np.ones(len(known), bool),
+        "all": np.ones(len(nodules), bool),
         "solid": texture >= 4,
         "part_solid": (texture > 2) & (texture < 4),
         "ground_glass": texture <= 2,
-        "juxtapleural": place >= PLEURAL_PLACE,
+        "juxtapleural": place_radius >= PLEURAL_PLACE,
         "cavitary": kind == "cavitary",
         "calcific": kind == "calcific",
         "up_to_5_mm": diameter <= TINY_MM,
@@ -252,10 +252,10 @@ def doctors_and_networks(networks: Mapping[str, Sequence[Run]]) -> dict[str, dic
     values = {name: of_network(runs) for name, runs in networks.items() if runs}
     if not values:
         return {}
-    first = networks[next(iter(values))][:1]
+    first_runs = networks[next(iter(values))][:1]
     measures = dict(zip(REFERENCES[1:], ("truth", "others", "staple"), strict=True))
     any_doctor = {
-        reference: np.mean([values_of(first, f"{measure}_{doctor}")[0] for doctor in DOCTORS], axis=0)
+        reference: np.mean([values_of(first_runs, f"{measure}_{doctor}")[0] for doctor in DOCTORS], axis=0)
         for reference, measure in measures.items()
     }
     return {"any_doctor": any_doctor} | values
@@ -270,10 +270,10 @@ def group_cells(
     networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
 ) -> list[Cell]:
     """Return the number of nodules and the Dice with ``reference``, for each group."""
-    values = {f"dice_of_{name}": by[reference] for name, by in doctors_and_networks(networks).items()}
+    values = {f"dice_of_{name}": references[reference] for name, references in doctors_and_networks(networks).items()}
     cells = []
-    for group, inside in members.items():
-        if inside.any() and values:
-            cells += numbers(group, dataset, {"nodules": inside.sum()}, 1, 1, source)
-            cells += _cells({group: {name: dice[inside] for name, dice in values.items()}}, dataset, source)
+    for group, in_group in members.items():
+        if in_group.any() and values:
+            cells += numbers(group, dataset, {"nodules": in_group.sum()}, 1, 1, source)
+            cells += _cells({group: {name: dice[in_group] for name, dice in values.items()}}, dataset, source)
     return cells

@@ -55,16 +55,16 @@ class Cost(NamedTuple):
 
 def ratio(times: pd.DataFrame) -> tuple[float, float, float]:
     """Return the median ratio of times, and its 95 % interval by order statistics."""
-    having, without = (times.loc[times["row"] == row, "milliseconds"].to_numpy() for row in (HAVING, WITHOUT))
-    ratios = np.sort(having / without)
+    with_ms, without_ms = (times.loc[times["row"] == row, "milliseconds"].to_numpy() for row in (HAVING, WITHOUT))
+    ratios = np.sort(with_ms / without_ms)
     first = max(int(binom.ppf(0.025, len(ratios), 0.5)) - 1, 0)
     return float(np.median(ratios)), float(ratios[first]), float(ratios[-1 - first])
 
 
 def chosen(cost: Cost) -> pd.DataFrame:
     """Return the times that correspond to the paper's: one image, on the GPU if there is one."""
-    single = cost.times[cost.times["batch"] == 1]
-    return single[single["device"] == ("cuda" if "cuda" in set(single["device"]) else "cpu")]
+    single_times = cost.times[cost.times["batch"] == 1]
+    return single_times[single_times["device"] == ("cuda" if "cuda" in set(single_times["device"]) else "cpu")]
 
 
 def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str, nn.Module]:
@@ -73,9 +73,9 @@ def networks(without: RunSpec, having: RunSpec, full: bool = False) -> dict[str,
         generator = build(having.sr.network, None if full else having.sr.width)
         scale, reduction = (SCALE, SCALE) if full else (having.scale, having.reduction)
         channels = PICTURES + generator.last.in_channels
-        transferring = build(having.network, None if full else having.width, channels, reduction)
-        plain = build(without.network, None if full else without.width)
-    return {WITHOUT: plain.eval(), HAVING: Transferring(generator, transferring, scale).eval()}
+        segmentor = build(having.network, None if full else having.width, channels, reduction)
+        plain_network = build(without.network, None if full else without.width)
+    return {WITHOUT: plain_network.eval(), HAVING: Transferring(generator, segmentor, scale).eval()}
 
 
 def multiply_adds(call: Callable[[], object]) -> int:
@@ -90,16 +90,16 @@ def parts_of(network: nn.Module, size: int) -> dict[str, tuple[int, int]]:
     image = torch.zeros(1, 1, size, size)
     if not isinstance(network, Transferring):
         return {"backbone": (n_parameters(network), multiply_adds(lambda: network(image)))}
-    inside = network.network
+    segmentor = network.network
     with torch.no_grad():
-        seen = transferred(network.generator, image, network.scale)
-        passed_on = inside.module(seen)
-        reduced = inside.reduce(passed_on)
+        segmentor_input = transferred(network.generator, image, network.scale)
+        features = segmentor.module(segmentor_input)
+        reduced_features = segmentor.reduce(features)
     calls = {
         "super-resolution": (network.generator, lambda: transferred(network.generator, image, network.scale)),
-        "transfer": (inside.module, lambda: inside.module(seen)),
-        "reduction to the image's size": (inside.reduce, lambda: inside.reduce(passed_on)),
-        "backbone": (inside.backbone, lambda: inside.backbone(reduced)),
+        "transfer": (segmentor.module, lambda: segmentor.module(segmentor_input)),
+        "reduction to the image's size": (segmentor.reduce, lambda: segmentor.reduce(features)),
+        "backbone": (segmentor.backbone, lambda: segmentor.backbone(reduced_features)),
     }
     return {name: (n_parameters(part), multiply_adds(call)) for name, (part, call) in calls.items()}
 
@@ -118,19 +118,19 @@ def measure(
     devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
     layers = {type(layer) for network in pair.values() for layer in network.modules()}
     sources = {Path(inspect.getfile(layer)) for layer in layers if layer.__module__.startswith("softmask.")}
-    code = sha256_of(
+    code_digest = sha256_of(
         *(f"{row}: {network}" for row, network in sorted(pair.items())), *sorted({*sources, Path(__file__)})
     )
     times = []
     for device in devices:
-        where = f"{package_version('torch')}, {device_name(device)}, {cores()} cores"
+        machine = f"{package_version('torch')}, {device_name(device)}, {cores()} cores"
         for batch in batches:
-            key = sha256_of(code, where, f"{batch} x {size} x {size}, {seconds} s")
+            key = sha256_of(code_digest, machine, f"{batch} x {size} x {size}, {seconds} s")
             time = partial(_milliseconds, pair, device, batch, size, seconds)
             arrays = cached_arrays(f"dsnet-cost-{device}-{batch}", key, time)
             lines = pd.DataFrame(arrays).melt(var_name="row", value_name="milliseconds")
             times.append(lines.assign(device=device, batch=batch))
-    parts = [(row, part, *n) for row, network in pair.items() for part, n in parts_of(network, size).items()]
+    parts = [(row, part, *counts) for row, network in pair.items() for part, counts in parts_of(network, size).items()]
     return Cost(width, pd.DataFrame(parts, columns=["row", "part", "parameters", "adds"]), pd.concat(times))
 
 
@@ -140,29 +140,29 @@ def _milliseconds(
     """Return each network's milliseconds per image in every round, in turns."""
     images = torch.rand(batch, 1, size, size, generator=torch.Generator().manual_seed(BASE_SEED)).to(device)
     # the memory layout of training and testing
-    placed = {row: network.to(device, memory_format=torch.channels_last) for row, network in pair.items()}
-    times: dict[str, list[float]] = {row: [] for row in placed}
+    device_networks = {row: network.to(device, memory_format=torch.channels_last) for row, network in pair.items()}
+    times: dict[str, list[float]] = {row: [] for row in device_networks}
     wait = torch.cuda.synchronize if images.is_cuda else lambda: None
 
-    def timed(network: nn.Module) -> float:
+    def time_once(network: nn.Module) -> float:
         wait()
-        began = perf_counter()
+        start = perf_counter()
         network(images)
         wait()
-        return 1000 * (perf_counter() - began) / batch
+        return 1000 * (perf_counter() - start) / batch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=True):
-            for network in placed.values():  # the first calls choose algorithms and allocate memory
-                timed(network)
-            began = perf_counter()
+            for network in device_networks.values():  # the first calls choose algorithms and allocate memory
+                time_once(network)
+            start = perf_counter()
             for i in range(ROUNDS[1]):
-                if i >= ROUNDS[0] and perf_counter() - began > seconds:
+                if i >= ROUNDS[0] and perf_counter() - start > seconds:
                     break
-                for row in sorted(placed, reverse=bool(i % 2)):  # neither is always the first
-                    times[row].append(timed(placed[row]))
+                for row in sorted(device_networks, reverse=bool(i % 2)):  # neither is always the first
+                    times[row].append(time_once(device_networks[row]))
     finally:
         torch.set_num_threads(threads)
     for network in pair.values():
@@ -228,5 +228,5 @@ def measured(cost: Cost) -> str:
     """Return a sentence on the times of :func:`chosen`, for the paper's claim about time."""
     times = chosen(cost)
     median, low, high = ratio(times)
-    where = f"{device_name(times['device'].iloc[0])}, one image at a time, width of {cost.width}"
-    return f"Ratio of times {median:.2f} ({low:.2f} to {high:.2f}), printed {6.7 / 5.1:.2f}; {where}"
+    conditions = f"{device_name(times['device'].iloc[0])}, one image at a time, width of {cost.width}"
+    return f"Ratio of times {median:.2f} ({low:.2f} to {high:.2f}), printed {6.7 / 5.1:.2f}; {conditions}"

@@ -13,7 +13,7 @@ from softmask.analysis import cascade, claims, finished, lungs, training
 from softmask.analysis.finished import Fitted, Wanted
 from softmask.config import Config
 from softmask.data.sample import data_words
-from softmask.data.sources import located
+from softmask.data.sources import locate_source
 from softmask.data.splits import dataset_name
 from softmask.errors import DataError
 from softmask.experiments.rehearsal import steps
@@ -37,20 +37,20 @@ def collect(config: Config) -> Evidence:
     recorded = replace(config, recorded=True)
     fitted = finished.fit_tables({paper: _wanted(paper, recorded) for paper in papers.NAMES}, recorded)
     scores: dict[tuple[str, str, str, str], Scores] = {}
-    places: dict[Place, list[Run]] = {}
+    all_runs: dict[Place, list[Run]] = {}
     for paper, rows in fitted.items():
-        scores |= {(paper, *key): value for key, value in _scores(paper, rows, config).items()}
-        places |= {(paper, *place): runs for place, runs in rows.items() if not runs[0].spec.upscales}
-    first = {place: runs[0] for place, runs in ((p, finished.succeeded(runs)) for p, runs in places.items()) if runs}
-    by_dataset: dict[str, Run] = {}
-    for (_, _, dataset), run in first.items():
-        by_dataset.setdefault(dataset, run)
+        scores |= {(paper, *score_key): value for score_key, value in _scores(paper, rows, config).items()}
+        all_runs |= {(paper, *key): runs for key, runs in rows.items() if not runs[0].spec.upscales}
+    first_runs = {key: runs[0] for key, runs in ((p, finished.succeeded(runs)) for p, runs in all_runs.items()) if runs}
+    run_by_dataset: dict[str, Run] = {}
+    for (_, _, dataset), run in first_runs.items():
+        run_by_dataset.setdefault(dataset, run)
     runs = {run.spec: run for rows in fitted.values() for run in finished.distinct(rows)}
     return Evidence(
         scores,
-        {place: _trained(runs) for place, runs in places.items()},
-        {place: _masks(run) for place, run in first.items()},
-        {dataset: _pictures(run, config) for dataset, run in by_dataset.items()},
+        {key: _trained(runs) for key, runs in all_runs.items()},
+        {key: _masks(run) for key, run in first_runs.items()},
+        {dataset: _pictures(run, config) for dataset, run in run_by_dataset.items()},
         sum(run.record.provenance.seconds for run in runs.values()),
     )
 
@@ -58,37 +58,37 @@ def collect(config: Config) -> Evidence:
 def _wanted(paper: str, config: Config) -> Wanted:
     """Return the runs of a paper's tables, of its network compared with four doctors, and of lungs on real slices."""
     tables = [name for name in TABLES if name.startswith(f"{paper}/")]
-    wanted = {place: runs for name in tables for place, runs in specs(name, config).items()}
+    wanted_runs = {key: runs for name in tables for key, runs in specs(name, config).items()}
     if paper in BESIDE_DOCTORS:
-        wanted |= rows_of([BESIDE_DOCTORS[paper]], "lidc-500", config, paper)
-    return wanted | lungs.real_rows(config) if paper == "lgan" else wanted
+        wanted_runs |= rows_of([BESIDE_DOCTORS[paper]], "lidc-500", config, paper)
+    return wanted_runs | lungs.real_rows(config) if paper == "lgan" else wanted_runs
 
 
 def _scores(paper: str, fitted: Fitted, config: Config) -> dict[Key, Scores]:
     """Return the scores by every measure in a claim or a table of the paper."""
-    others: dict[Key, Scores] = {}
+    stored_scores: dict[Key, Scores] = {}
     with suppress(DataError):  # the page names the file
-        others = verdicts.read_values(config.results / "claims" / f"{paper}.json")
+        stored_scores = verdicts.read_values(config.results / "claims" / f"{paper}.json")
     if paper == "lgan":
-        return lungs.scores(fitted) | others
-    printed = [cell.metric for table in papers.load(paper).tables.values() for cell in table.cells()]
-    scores = training.scores(fitted, dict.fromkeys([*claims.metrics(paper), *printed]))
+        return lungs.scores(fitted) | stored_scores
+    printed_metrics = [cell.metric for table in papers.load(paper).tables.values() for cell in table.cells()]
+    scores = training.scores(fitted, dict.fromkeys([*claims.metrics(paper), *printed_metrics]))
     if paper in BESIDE_DOCTORS:
         scores |= cascade.doctors(fitted, BESIDE_DOCTORS[paper])
-    return scores | others
+    return scores | stored_scores
 
 
 def _trained(runs: list[Run]) -> Trained:
     record, spec = runs[0].record, runs[0].spec
-    good = finished.succeeded(runs)
+    good_runs = finished.succeeded(runs)
     return Trained(
         network=NETWORKS[spec.network].where.partition(":")[0] if spec.learns else "",
         parameters=record.n_parameters if spec.learns else 0,
         epochs=spec.settings.epochs if spec.learns else 0,
         steps=steps(spec) if spec.learns else 0,
         batch=spec.settings.batch_size if spec.learns else 0,
-        seeds=tuple(run.spec.seed for run in good),
-        failed=len(runs) - len(good),
+        seeds=tuple(run.spec.seed for run in good_runs),
+        failed=len(runs) - len(good_runs),
         seconds=sum(run.record.provenance.seconds for run in runs),
         device=record.provenance.device,
         cpu=record.provenance.cpu,
@@ -109,17 +109,17 @@ def _pictures(run: Run, config: Config) -> Pictures:
     spec, ids = run.spec, run.record.ids
     credit = SIMULATED if dataset_name(spec.dataset) in ("isbi2012", "promise12") else OUTLINES
     if spec.source == "real":
-        place = located(dataset_name(spec.dataset), config.data_root, "real")
-        if place is None:
+        location = locate_source(dataset_name(spec.dataset), config.data_root, "real")
+        if location is None:
             return Pictures(ids, missing="the real images are not on the machine that made this page")
-        credit = place[0].licence
+        credit = location[0].licence
         if not credit.startswith("CC BY"):
             return Pictures(ids, missing=f"its terms do not let a page show the images ({credit})")
-    tested = []
+    test_parts = []
     for fold in finished.folds_of(run):
         data = finished.data_of(fold.spec, config)
         if data is None or data.digest != fold.record.provenance.data:
             return Pictures(ids, missing="the images at hand are not those that the networks were tested on")
-        tested.append(data.test)
-    images = np.concatenate([np.rint(255 * test.images[:, 0]).astype(np.uint8) for test in tested])
-    return Pictures(ids, images, np.concatenate([test.masks[:, 0] > 0 for test in tested]), credit)
+        test_parts.append(data.test)
+    images = np.concatenate([np.rint(255 * test.images[:, 0]).astype(np.uint8) for test in test_parts])
+    return Pictures(ids, images, np.concatenate([test.masks[:, 0] > 0 for test in test_parts]), credit)

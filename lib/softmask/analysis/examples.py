@@ -31,14 +31,14 @@ def examples(dataset: Dataset, rows: Sequence[int], n: int, *, area: tuple[float
     """Return at most ``n`` readable samples, spread over ``rows`` of fitting area; raise DataError if there is none."""
     rows = np.asarray(rows, dtype=int)
     areas = dataset.index["area"].to_numpy()[rows]
-    fitting = rows[(areas >= area[0]) & (areas <= area[1])]
-    order = dict.fromkeys([*spread(fitting, n), *fitting])
+    fitting_rows = rows[(areas >= area[0]) & (areas <= area[1])]
+    order = dict.fromkeys([*spread(fitting_rows, n), *fitting_rows])
     samples = list(islice(dataset.samples(list(order)), n))
     if n and not samples:
-        first = "".join(f", the first {problem.where}: {problem.why}" for problem in dataset.problems[:1])
+        first_problem = "".join(f", the first {problem.where}: {problem.why}" for problem in dataset.problems[:1])
         raise DataError(
-            f"{dataset.name}: none of {len(fitting)} images of {area[0]} to {area[1]} pixels can be shown; "
-            f"{len(dataset.problems)} problems{first}; `softmask data check` lists them"
+            f"{dataset.name}: none of {len(fitting_rows)} images of {area[0]} to {area[1]} pixels can be shown; "
+            f"{len(dataset.problems)} problems{first_problem}; `softmask data check` lists them"
         )
     return samples
 
@@ -105,8 +105,8 @@ def splits(opened: Mapping[str, Dataset]) -> dict[str, dict[str, np.ndarray]]:
 def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mapping[str, Dataset]) -> list[Cell]:
     """Return the numbers of images and patients in each part, and the number of images stated in the papers."""
     cells = []
-    for name, chosen in parts.items():
-        for part, rows in chosen.items():
+    for name, rows_by_part in parts.items():
+        for part, rows in rows_by_part.items():
             counts = {"images": len(rows), "patients": opened[name].index["patient"].iloc[rows].nunique()}
             if name not in SCANS:  # LGAN states numbers of scans, not of slices
                 counts["images_in_the_papers"] = PAPER_SIZES[name][part]

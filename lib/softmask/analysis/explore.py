@@ -65,9 +65,9 @@ def crop(sample: Sample) -> Sample:
     """Return the :data:`SIZE` x :data:`SIZE` pixels around the lesion of a sample."""
     rows, columns = panels.crop(sample, SIZE)
     arrays = {name: getattr(sample, name) for name in ("image", "readers", "hu", "alpha", "nodules")}
-    inside = {name: array[..., rows, columns] for name, array in arrays.items() if array is not None}
+    cropped_arrays = {name: array[..., rows, columns] for name, array in arrays.items() if array is not None}
     recist = None if sample.recist is None else sample.recist - (rows.start, columns.start)
-    return replace(sample, **inside, recist=recist)
+    return replace(sample, **cropped_arrays, recist=recist)
 
 
 def start(sample: Sample) -> Setting:

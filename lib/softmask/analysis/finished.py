@@ -31,9 +31,9 @@ class Fitted(dict[tuple[str, str], list[Run]]):
     """Finished runs of every seed by (row, data set), and the specs that were ``wanted``."""
 
     def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: Wanted | None = None) -> None:
-        super().__init__({place: list(some) for place, some in runs.items() if some})
-        own = {place: [run.spec for run in some] for place, some in self.items()}
-        self.wanted: Wanted = own if wanted is None else wanted
+        super().__init__({key: list(row_runs) for key, row_runs in runs.items() if row_runs})
+        specs = {key: [run.spec for run in row_runs] for key, row_runs in self.items()}
+        self.wanted: Wanted = specs if wanted is None else wanted
 
 
 def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
@@ -43,12 +43,12 @@ def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
 
 def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
     """Return :func:`fit_rows` of several tables, whose missing runs are all trained together."""
-    specs = [spec for rows in wanted.values() for some in rows.values() for spec in some]
+    specs = [spec for rows in wanted.values() for row_items in rows.values() for spec in row_items]
     runs = {run.spec: run for run in fit(specs, config, title=title)}
     tables = {}
     for name, rows in wanted.items():
-        finished = {place: [runs[spec] for spec in some if spec in runs] for place, some in rows.items()}
-        tables[name] = Fitted({place: joined(some, len(rows[place])) for place, some in finished.items()}, rows)
+        fitted_runs = {key: [runs[spec] for spec in row_items if spec in runs] for key, row_items in rows.items()}
+        tables[name] = Fitted({key: joined(row_items, len(rows[key])) for key, row_items in fitted_runs.items()}, rows)
     return tables
 
 
@@ -60,25 +60,25 @@ def succeeded(runs: Sequence[Run]) -> list[Run]:
 def first_runs(fitted: Fitted, rows: Iterable[str], dataset: str) -> dict[str, Run]:
     """Return the run of the first seed that is finished and did not fail, for each of ``rows`` that has one."""
     runs = {row: succeeded(fitted.get((row, dataset), [])) for row in rows}
-    return {row: some[0] for row, some in runs.items() if some}
+    return {row: row_runs[0] for row, row_runs in runs.items() if row_runs}
 
 
 def unfinished(fitted: Fitted, rows: Iterable[str], datasets: Sequence[str]) -> str:
     """Return the rows without a finished run: ``CasGAN on PROMISE12``."""
-    places = [(row, dataset) for row in rows for dataset in datasets if (row, dataset) not in fitted]
-    return ", ".join(f"{display('rows', row)} on {display('datasets', dataset)}" for row, dataset in places)
+    keys = [(row, dataset) for row in rows for dataset in datasets if (row, dataset) not in fitted]
+    return ", ".join(f"{display('rows', row)} on {display('datasets', dataset)}" for row, dataset in keys)
 
 
 def note_of(fitted: Fitted, row: str, dataset: str) -> str:
     """Return the note on a row's unfinished and failed runs, or an empty string."""
     runs, name = fitted[row, dataset], display("datasets", dataset)
-    wanted = 0 if isinstance(runs[0], Joined) else len(getattr(fitted, "wanted", fitted)[row, dataset])
-    failed = len(runs) - len(succeeded(runs))
-    notes = [f"{len(runs)} of {wanted} runs on {name} finished"] if len(runs) < wanted else []
-    if failed == len(runs):
-        notes.append(f"training on {name} failed ({failed} of {failed})")
-    elif failed:
-        notes.append(f"{failed} of {len(runs)} training runs on {name} failed")
+    n_wanted = 0 if isinstance(runs[0], Joined) else len(getattr(fitted, "wanted", fitted)[row, dataset])
+    n_failed = len(runs) - len(succeeded(runs))
+    notes = [f"{len(runs)} of {n_wanted} runs on {name} finished"] if len(runs) < n_wanted else []
+    if n_failed == len(runs):
+        notes.append(f"training on {name} failed ({n_failed} of {n_failed})")
+    elif n_failed:
+        notes.append(f"{n_failed} of {len(runs)} training runs on {name} failed")
     return "; ".join(notes)
 
 
@@ -136,10 +136,10 @@ def calibration(runs: Sequence[Run]) -> Calibration:
     parts = [run.record.calibration for run in runs]
     counts = np.sum([part.counts for part in parts], axis=0)
 
-    def pooled(name: str) -> np.ndarray:
+    def pool(name: str) -> np.ndarray:
         return ratio(np.sum([part.counts * np.nan_to_num(getattr(part, name)) for part in parts], axis=0), counts)
 
-    mean_probability, observed = pooled("mean_probability"), pooled("observed")
+    mean_probability, observed = pool("mean_probability"), pool("observed")
     error = np.nansum(counts * np.abs(mean_probability - observed)) / counts.sum()
     return Calibration(counts, mean_probability, observed, float(error))
 
@@ -161,23 +161,23 @@ def distinct(fitted: Fitted) -> list[Run]:
 
 def provenance_of(fitted: Fitted, config: Config, started: float) -> dict[str, Any]:
     """Return the provenance of work that began at ``started`` (``perf_counter``)."""
-    datasets, trained, seeds = {}, [], set()
+    datasets, run_lines, seeds = {}, [], set()
     for run in distinct(fitted):
-        record, about = run.record, run.record.provenance
-        datasets[run.spec.dataset, about.data] = {
+        record, run_provenance = run.record, run.record.provenance
+        datasets[run.spec.dataset, run_provenance.data] = {
             "name": run.spec.dataset,
             "source": kind_of(run),
-            "origin": f"{about.origin} (test part)",
-            "fingerprint": about.data,
+            "origin": f"{run_provenance.origin} (test part)",
+            "fingerprint": run_provenance.data,
             "n": len(record.ids),
             "problems": [],
         }
         line = {"name": run.spec.name, "key": record.key, "parameters": record.n_parameters}
-        line |= {name: getattr(about, name) for name in ("seconds", "device", "commit", "dirty")}
-        trained.append(line | {"recorded": run.folder is None})
+        line |= {name: getattr(run_provenance, name) for name in ("seconds", "device", "commit", "dirty")}
+        run_lines.append(line | {"recorded": run.folder is None})
         seeds.add(run.spec.seed)
     collected = provenance.collect(config, [], started, sorted(seeds))
-    return collected | {"datasets": list(datasets.values()), "runs": trained}
+    return collected | {"datasets": list(datasets.values()), "runs": run_lines}
 
 
 def data_of(spec: RunSpec, config: Config) -> Prepared | None:
@@ -206,17 +206,17 @@ def left_out(fitted: Fitted, config: Config) -> pd.DataFrame:
 def sources_of(fitted: Fitted) -> str:
     """Return the data and the number of finished runs for captions, such as ``lidc (simulated)``."""
     runs = distinct(fitted)
-    words: dict[str, str] = {}
+    data_texts: dict[str, str] = {}
     folds = {run.spec.dataset for run in runs} & set(SECTION_FOLDS)
     for run in runs:
         name = run.spec.dataset
-        shown = data_words(name, run.spec.source, run.record.provenance.origin)
+        data_text = data_words(name, run.spec.source, run.record.provenance.origin)
         if name in folds:
             count = f"the first of {len(SECTION_FOLDS)}" if len(folds) == 1 else f"{len(folds)}"
-            name, shown = dataset_name(name), f"{shown}; one specimen, {count} folds of neighbouring sections"
-        words[name] = shown
-    wanted = {spec for specs in fitted.wanted.values() for spec in specs} if isinstance(fitted, Fitted) else runs
+            name, data_text = dataset_name(name), f"{data_text}; one specimen, {count} folds of neighbouring sections"
+        data_texts[name] = data_text
+    wanted_runs = {spec for specs in fitted.wanted.values() for spec in specs} if isinstance(fitted, Fitted) else runs
     if not runs:
-        return f"none of {len(wanted)} runs is finished" if wanted else "no run is finished"
-    counted = [f"{len(runs)} of {len(wanted)} runs finished"] if len(runs) < len(wanted) else []
-    return ", ".join([*(f"{name} ({shown})" for name, shown in words.items()), *counted])
+        return f"none of {len(wanted_runs)} runs is finished" if wanted_runs else "no run is finished"
+    notes = [f"{len(runs)} of {len(wanted_runs)} runs finished"] if len(runs) < len(wanted_runs) else []
+    return ", ".join([*(f"{name} ({data_text})" for name, data_text in data_texts.items()), *notes])

@@ -103,18 +103,18 @@ def against_readers(sample: Sample) -> list[dict]:
     not; ``mae_mean`` is the difference from the mean of all masks where the masks disagree.
     """
     labels, masks = labels_of(sample), sample.masks
-    everyone, others = consensus.fifty_percent(masks), consensus.leave_one_out(masks)[0]
-    mean = masks.mean(axis=0)
-    disputed = (mean > 0) & (mean < 1)
+    consensus_all, consensus_others = consensus.fifty_percent(masks), consensus.leave_one_out(masks)[0]
+    mean_mask = masks.mean(axis=0)
+    disputed_pixels = (mean_mask > 0) & (mean_mask < 1)
     return [
         {
             "sample": sample.id,
             "patient": sample.patient,
             "nodule": f"{sample.patient}/{sample.nodule}",
             "label": name,
-            "dice_consensus": float(segmentation.dice(values >= 0.5, everyone)),
-            "dice_others": float(segmentation.dice(values >= 0.5, others)),
-            "mae_mean": float(soft.mae(values, mean, disputed)),
+            "dice_consensus": float(segmentation.dice(values >= 0.5, consensus_all)),
+            "dice_others": float(segmentation.dice(values >= 0.5, consensus_others)),
+            "mae_mean": float(soft.mae(values, mean_mask, disputed_pixels)),
         }
         for name, values in labels.items()
     ]
@@ -123,9 +123,9 @@ def against_readers(sample: Sample) -> list[dict]:
 def halved(sample: Sample) -> list[dict]:
     """Return Dice of GrabCut's mask after all and half of its iterations, and of alpha after half (CasGAN 3.1.2)."""
     axes = recist.axes_from_mask(first_mask(sample))
-    everything, half = (recist.grabcut_mask(sample.image, axes, n) for n in (6, 3))
-    soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half, axes))
-    masks = {"grabcut_all": everything, "grabcut_half": half, "soft_half": soft_half}
+    full_mask, half_mask = (recist.grabcut_mask(sample.image, axes, n) for n in (6, 3))
+    soft_half = closed_form_alpha(sample.image, trimap.from_mask_and_axes(half_mask, axes))
+    masks = {"grabcut_all": full_mask, "grabcut_half": half_mask, "soft_half": soft_half}
     return [_score(sample, values, label=name) for name, values in masks.items()]
 
 
@@ -154,12 +154,12 @@ def compare(records: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]]
     wide = records.pivot(index=["sample", "patient"], columns="label", values=metric)
     rows = []
     for a, b in pairs:
-        both = wide[[a, b]].dropna()
-        patients = both.index.get_level_values("patient")
-        test = paired_test(both[b].to_numpy(), both[a].to_numpy(), BASE_SEED, patients)
+        pair_values = wide[[a, b]].dropna()
+        patients = pair_values.index.get_level_values("patient")
+        test = paired_test(pair_values[b].to_numpy(), pair_values[a].to_numpy(), BASE_SEED, patients)
         verdict = "lower" if test.high < 0 else "higher" if test.low > 0 else "no clear difference"
         row = {"a": display("rows", a), "b": display("rows", b)}
-        row |= {"mean of a": both[a].mean(), "mean of b": both[b].mean()}
+        row |= {"mean of a": pair_values[a].mean(), "mean of b": pair_values[b].mean()}
         row |= {"difference": test.mean_difference, "low": test.low, "high": test.high, "p": test.p, "n": test.n}
         rows.append(row | {"b is": verdict})
     frame = pd.DataFrame(rows)
@@ -179,24 +179,24 @@ def algorithms() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
         with np.errstate(divide="ignore", invalid="ignore"):  # pymatting's solver divides 0 by 0 at an exact solution
             return estimate(colour, np.asarray(known, dtype=np.float64))
 
-    others = {
+    estimators = {
         "pymatting_closed_form": pymatting.estimate_alpha_cf,
         "pymatting_knn": pymatting.estimate_alpha_knn,
         "pymatting_learning_based": pymatting.estimate_alpha_lbdm,
         "pymatting_large_kernel": pymatting.estimate_alpha_lkm,
         "pymatting_random_walk": pymatting.estimate_alpha_rw,
     }
-    return {"closed_form": closed_form_alpha} | {name: partial(on_colour, call) for name, call in others.items()}
+    return {"closed_form": closed_form_alpha} | {name: partial(on_colour, call) for name, call in estimators.items()}
 
 
 def compare_algorithms(sample: Sample) -> list[dict]:
     """Return one record per matting algorithm; ``converged`` is 0 if its solver did not converge."""
     mask = first_mask(sample)
-    known = trimap.from_mask(mask)
+    mask_trimap = trimap.from_mask(mask)
     records = [_score(sample, mask.astype(float), algorithm="binary_mask", converged=1.0)]
     for name, estimate in algorithms().items():
         try:
-            alpha = np.clip(estimate(sample.image, known), 0, 1)
+            alpha = np.clip(estimate(sample.image, mask_trimap), 0, 1)
         except ValueError as error:
             if "did not converge" not in str(error):
                 raise
@@ -209,10 +209,10 @@ def compare_algorithms(sample: Sample) -> list[dict]:
 def compare_settings(sample: Sample) -> list[dict]:
     """Return one record per regularisation, window and trimap radius."""
     mask, image = first_mask(sample), sample.image
-    known = trimap.from_mask(mask)
-    alphas = {f"epsilon={value:g}": closed_form_alpha(image, known, epsilon=value) for value in EPSILONS}
-    alphas |= {f"window_radius={value}": closed_form_alpha(image, known, radius=value) for value in WINDOW_RADII}
-    alphas["trimap_radius=automatic"] = closed_form_alpha(image, known)
+    mask_trimap = trimap.from_mask(mask)
+    alphas = {f"epsilon={value:g}": closed_form_alpha(image, mask_trimap, epsilon=value) for value in EPSILONS}
+    alphas |= {f"window_radius={value}": closed_form_alpha(image, mask_trimap, radius=value) for value in WINDOW_RADII}
+    alphas["trimap_radius=automatic"] = closed_form_alpha(image, mask_trimap)
     for value in RADII:
         alphas[f"trimap_radius={value}"] = closed_form_alpha(image, trimap.from_mask(mask, radius=value))
     return [_score(sample, alpha, choice=name) for name, alpha in alphas.items()]
@@ -237,16 +237,16 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
         for sample in samples:
             image = cv2.resize(sample.image, (size, size), interpolation=cv2.INTER_LINEAR)
             mask = cv2.resize(first_mask(sample).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST) > 0
-            known, axes = trimap.from_mask(mask), recist.axes_from_mask(mask)
+            mask_trimap, axes = trimap.from_mask(mask), recist.axes_from_mask(mask)
             calls = {
                 "trimap": partial(trimap.from_mask, mask),
                 "recist_trimap": partial(trimap.from_recist, image, axes),
-                "matting": partial(closed_form_alpha, image, known),
-                "pymatting": partial(peer, image, known),
+                "matting": partial(closed_form_alpha, image, mask_trimap),
+                "pymatting": partial(peer, image, mask_trimap),
             }
-            band = np.count_nonzero(known == 0.5)
+            n_unknown = np.count_nonzero(mask_trimap == 0.5)
             best = {name: 1000 * min(timeit.repeat(call, number=1, repeat=repeats)) for name, call in calls.items()}
-            times.append(best | {"unknown_pixels": band})
+            times.append(best | {"unknown_pixels": n_unknown})
         cv2.setNumThreads(threads)
     medians = {name: statistics.median(line[name] for line in times) for name in times[0]}
     return medians | {"total": medians["trimap"] + medians["matting"]}
@@ -254,22 +254,22 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
 
 def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
     """Return the mean Dice of each row's soft label with the truth, binarised at 0.5 and at its best threshold."""
-    rows = []
-    opened: dict[str, Prepared | None] = {}
+    table = []
+    data_by_dataset: dict[str, Prepared | None] = {}
     for row, dataset in places:
         run = fitted[row, dataset][0]
         if run.spec.label not in SOFT_LABELS:
             continue
-        if dataset not in opened:
-            opened[dataset] = data_of(run.spec, config)
-        if (data := opened[dataset]) is None:
+        if dataset not in data_by_dataset:
+            data_by_dataset[dataset] = data_of(run.spec, config)
+        if (data := data_by_dataset[dataset]) is None:
             continue
         soft_label, truth = data.test.soft[run.spec.label][:, 0], data.test.masks[:, 0] > 0
         cuts = (0.5, *(round(0.05 * i, 2) for i in range(1, 20)))
-        by_cut = {cut: segmentation.dice(soft_label >= cut, truth) for cut in cuts}
-        best = max(by_cut, key=lambda cut: by_cut[cut].mean())
-        records = pd.DataFrame({"row": row, "ceiling": by_cut[0.5], "ceiling_best": by_cut[best]})
+        dice_by_cut = {cut: segmentation.dice(soft_label >= cut, truth) for cut in cuts}
+        best_cut = max(dice_by_cut, key=lambda cut: dice_by_cut[cut].mean())
+        records = pd.DataFrame({"row": row, "ceiling": dice_by_cut[0.5], "ceiling_best": dice_by_cut[best_cut]})
         cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
-        note = f"best threshold on {display('datasets', dataset)} {best:g}"
-        rows += [cells[0], replace(cells[1], note=note)]
-    return rows
+        note = f"best threshold on {display('datasets', dataset)} {best_cut:g}"
+        table += [cells[0], replace(cells[1], note=note)]
+    return table

@@ -80,9 +80,9 @@ def _cells(keys: Iterable[Key], fitted: Fitted, extra: bool = True) -> list[Cell
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         yield note_of(fitted, row, dataset)
-        if (infinite := int(np.isinf(values).sum())) and metric.startswith("mean_"):
+        if (n_infinite := int(np.isinf(values).sum())) and metric.startswith("mean_"):
             name = f"{display('datasets', dataset)} {display('metrics', metric)}"
-            yield f"{name} is infinite on {infinite} of {len(values)} slices (one mask is empty), left out"
+            yield f"{name} is infinite on {n_infinite} of {len(values)} slices (one mask is empty), left out"
 
     return summarise(of_runs(fitted, keys, measured), np.isfinite, remarks, extra)
 
@@ -91,45 +91,45 @@ def table_cells(table: str, fitted: Fitted) -> list[Cell]:
     """Return the cells of a printed table of LGAN whose row has a finished run.
 
     Tables 2 and 3, which compare slices, are also given on :data:`REAL`."""
-    printed = papers.load("lgan").table(table).cells()
-    keys = [(cell.row, cell.dataset, cell.metric) for cell in printed if (cell.row, cell.dataset) in fitted]
-    slices = [cell for cell in printed if not cell.metric.endswith(DICE3D) and (cell.row, REAL) in fitted]
-    return _cells(keys, fitted, extra=False) + _cells([(cell.row, REAL, cell.metric) for cell in slices], fitted)
+    printed_cells = papers.load("lgan").table(table).cells()
+    keys = [(cell.row, cell.dataset, cell.metric) for cell in printed_cells if (cell.row, cell.dataset) in fitted]
+    slice_cells = [cell for cell in printed_cells if not cell.metric.endswith(DICE3D) and (cell.row, REAL) in fitted]
+    return _cells(keys, fitted, extra=False) + _cells([(cell.row, REAL, cell.metric) for cell in slice_cells], fitted)
 
 
 def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]:
     """Return cells of methods that come with the package; infinite distances are left out."""
     cells = []
     for method, by_measure in measures.items():
-        named = {f"{kind}_{name}": values for name, values in by_measure.items() for kind in ("mean", "median")}
-        records = pd.DataFrame(named).assign(row=f"shipped_{method}")
-        table = of_records(records, "row", list(named), dataset=REAL, source=data_kind(REAL, "real"))
+        columns = {f"{kind}_{name}": values for name, values in by_measure.items() for kind in ("mean", "median")}
+        records = pd.DataFrame(columns).assign(row=f"shipped_{method}")
+        table = of_records(records, "row", list(columns), dataset=REAL, source=data_kind(REAL, "real"))
         cells += summarise(table, np.isfinite)
     return cells
 
 
 def all_cells(fitted: Fitted) -> list[Cell]:
     """Return the cells of the workbook's own table: every measure of every row."""
-    of_slices = [metric for metric in BEYOND if not metric.endswith(DICE3D)]
-    metrics = {True: [*BEYOND, *SHARES], False: of_slices}
-    return _cells([(*place, metric) for place in fitted for metric in metrics[place[1] in SCANS]], fitted)
+    slice_metrics = [metric for metric in BEYOND if not metric.endswith(DICE3D)]
+    metrics = {True: [*BEYOND, *SHARES], False: slice_metrics}
+    return _cells([(*key, metric) for key in fitted for metric in metrics[key[1] in SCANS]], fitted)
 
 
 def share_cells(fitted: Fitted) -> list[Cell]:
     """Return the critics' share of the generator's gradient: first, and mean over epochs; zeros are left out."""
     cells = []
-    for (row, dataset), every in fitted.items():
-        shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(every)]
-        followed = [share[share > 0] for share in shares if np.any(share > 0)]
-        if followed:
-            values = {"share_first": [s[0] for s in followed], "share_mean": [s.mean() for s in followed]}
-            cells += seed_cells(row, dataset, values, len(every[0].record.ids), kind_of(every[0]))
+    for (row, dataset), all_runs in fitted.items():
+        shares = [np.array(run.record.curves.get("adversarial_share", ())) for run in succeeded(all_runs)]
+        nonzero_shares = [share[share > 0] for share in shares if np.any(share > 0)]
+        if nonzero_shares:
+            values = {"share_first": [s[0] for s in nonzero_shares], "share_mean": [s.mean() for s in nonzero_shares]}
+            cells += seed_cells(row, dataset, values, len(all_runs[0].record.ids), kind_of(all_runs[0]))
     return cells
 
 
 def seed_spread(fitted: Fitted) -> dict[str, object]:
     """Return mean IoU and mean 3D Dice of every seed, and their standard deviation."""
-    keys = [(*place, "iou") for place in fitted] + [(*place, DICE3D) for place in fitted if place[1] in SCANS]
+    keys = [(*key, "iou") for key in fitted] + [(*key, DICE3D) for key in fitted if key[1] in SCANS]
     return training.seed_spread(keys, fitted, measured)
 
 
@@ -137,9 +137,9 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
     """Return the scores by all metrics of LGAN's claims."""
     scores = {}
     for (row, dataset), runs in fitted.items():
-        known = {*runs[0].record.measures, *([DICE3D] if dataset in SCANS else ())}
+        metrics = {*runs[0].record.measures, *([DICE3D] if dataset in SCANS else ())}
         for metric in claims.metrics("lgan"):
-            if metric.removeprefix("median_") not in known:
+            if metric.removeprefix("median_") not in metrics:
                 continue
             score = scores_of(runs, metric, [fitted], measured)
             if metric.endswith(DICE3D):
@@ -164,10 +164,10 @@ def on_real(claim: Claim) -> Claim | None:
 def decided_on_real(judged: Sequence[Verdict], scores: Mapping[Key, Scores]) -> list[Verdict]:
     """Return ``judged``, where claims about slices that are not run on the paper's own collections are judged by the
     ``scores`` on :data:`REAL`, if there are any."""
-    asked = {claim.words: on_real(claim) for claim in papers.load("lgan").claims} if scores else {}
+    real_claims = {claim.words: on_real(claim) for claim in papers.load("lgan").claims} if scores else {}
     return [
-        replace(claims.judge(asked[verdict.claim], scores), claim=verdict.claim)
-        if verdict.verdict == NOT_RUN and asked.get(verdict.claim)
+        replace(claims.judge(real_claims[verdict.claim], scores), claim=verdict.claim)
+        if verdict.verdict == NOT_RUN and real_claims.get(verdict.claim)
         else verdict
         for verdict in judged
     ]
@@ -175,12 +175,12 @@ def decided_on_real(judged: Sequence[Verdict], scores: Mapping[Key, Scores]) -> 
 
 def against_morphology(rows: Sequence[str]) -> list[Claim]:
     """Return the claims that networks trained on real slices are better than morphology."""
-    words = "A network trained on real slices has a {} than morphology"
-    higher = claims.own_claim(words.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
-    nearer = claims.own_claim(
-        words.format("smaller Hausdorff distance"), *((row, "morph", REAL, "hausdorff") for row in rows)
+    template = "A network trained on real slices has a {} than morphology"
+    iou_claim = claims.own_claim(template.format("higher IoU"), *((row, "morph", REAL, "iou") for row in rows))
+    hausdorff_claim = claims.own_claim(
+        template.format("smaller Hausdorff distance"), *((row, "morph", REAL, "hausdorff") for row in rows)
     )
-    return [higher, replace(nearer, unit="pixels", lower=True)]
+    return [iou_claim, replace(hausdorff_claim, unit="pixels", lower=True)]
 
 
 def transfer_frame(fitted: Fitted) -> pd.DataFrame:
@@ -190,8 +190,8 @@ def transfer_frame(fitted: Fitted) -> pd.DataFrame:
         for run in runs:
             iou = measured([run], "iou")[0]
             iou = iou[~np.isnan(iou)]
-            about = {"shown": display("datasets", dataset), "method": display("rows", row)}
-            about |= {"seed": run.spec.seed if run.spec.prior else "", "slices": len(iou)}
+            line = {"shown": display("datasets", dataset), "method": display("rows", row)}
+            line |= {"seed": run.spec.seed if run.spec.prior else "", "slices": len(iou)}
             dice = np.mean(list(scans_of(run).values()))
-            lines.append(about | {"mean IoU": iou.mean(), "median IoU": np.median(iou), "3D Dice": dice})
+            lines.append(line | {"mean IoU": iou.mean(), "median IoU": np.median(iou), "3D Dice": dice})
     return pd.DataFrame(lines).round(4)

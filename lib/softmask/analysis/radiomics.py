@@ -106,9 +106,9 @@ class Nodules:
 
     def balanced(self, count: int) -> Nodules:
         """Return the first smooth and burr nodules, equally many of each, ``count`` at most in total."""
-        each = min(count // 2, int(self.burr.sum()), int((~self.burr).sum()))
-        chosen = [np.flatnonzero(self.burr == burr)[:each] for burr in (True, False)]
-        return self.rows(np.sort(np.concatenate(chosen)))
+        class_size = min(count // 2, int(self.burr.sum()), int((~self.burr).sum()))
+        indices = [np.flatnonzero(self.burr == burr)[:class_size] for burr in (True, False)]
+        return self.rows(np.sort(np.concatenate(indices)))
 
     def having(self, features: str) -> Nodules:
         """Return the nodules that have these features."""
@@ -136,11 +136,11 @@ def rated(name: str, dataset: Dataset) -> pd.DataFrame:
     index = dataset.index.iloc[rows].assign(row=rows).drop_duplicates(["patient", "nodule"])
     table = index[["row", "patient", "nodule"]].reset_index(drop=True)
     database = load_annotations()
-    known = [database.find(*key) for key in table[["patient", "nodule"]].itertuples(index=False, name=None)]
+    nodules = [database.find(*key) for key in table[["patient", "nodule"]].itertuples(index=False, name=None)]
     for rating in RATED:
         table[rating] = [
             np.nan if nodule is None else np.mean([reader.ratings[rating] for reader in nodule.readers])
-            for nodule in known
+            for nodule in nodules
         ]
     if table[RATED[0]].isna().all():
         raise DataError(f"{dataset.origin}: no nodule in it was rated; smooth and burr need LIDC's readers")
@@ -177,25 +177,25 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     table = table[table["class"] != ""]
     if cap is not None:
         table = table.groupby("class").head(cap // 2)
-    before = len(dataset.problems)
+    n_earlier = len(dataset.problems)
     work = partial(_lesions, strategy=STRATEGIES[name])
     lesions = map_samples(work, dataset, table["row"], title=f"soft masks of {name}")
     if not lesions:
         raise DataError(f"{name}: no soft mask could be made of any of {len(table)} nodules")
     features, missing = features_of(lesions, bins_of(dataset, int(table["row"].iloc[0])))
-    problems = [*dataset.problems[before:], *(Problem(lesions[i].id, why) for i, why in sorted(missing.items()))]
-    kept = [i for i in range(len(lesions)) if i not in missing]
-    if not kept:
+    problems = [*dataset.problems[n_earlier:], *(Problem(lesions[i].id, why) for i, why in sorted(missing.items()))]
+    indices = [i for i in range(len(lesions)) if i not in missing]
+    if not indices:
         raise DataError(f"{name}: no nodule has features, the first because {problems[0].why}")
     kinds = {dataset.name_of(row): kind for row, kind in table[["row", "class"]].itertuples(index=False, name=None)}
     return Nodules(
         name=name,
         source=data_kind(dataset.name, dataset.source, dataset.origin),
-        ids=tuple(lesions[i].id for i in kept),
-        patients=tuple(lesions[i].patient for i in kept),
-        burr=np.array([kinds[lesions[i].id] == BURR for i in kept]),
-        features={key: values.iloc[kept] for key, values in features.items()},
-        pixels=pd.DataFrame([[mask.sum() for mask in lesions[i].regions] for i in kept], columns=Regions._fields),
+        ids=tuple(lesions[i].id for i in indices),
+        patients=tuple(lesions[i].patient for i in indices),
+        burr=np.array([kinds[lesions[i].id] == BURR for i in indices]),
+        features={key: values.iloc[indices] for key, values in features.items()},
+        pixels=pd.DataFrame([[mask.sum() for mask in lesions[i].regions] for i in indices], columns=Regions._fields),
         left_out=tuple(problems),
     )
 
@@ -213,34 +213,34 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
         "band_roi": [lesion.regions.band for lesion in lesions],
     }
     n = len(lesions)
-    extracted, reasons = radiomics.extract(
+    features, reasons = radiomics.extract(
         [lesion.values for lesion in lesions] * len(masks),
         [mask for region in masks.values() for mask in region],
         bins,
     )
     tables = {}
     for i, region in enumerate(masks):
-        rows = extracted.reindex(range(n * i, n * (i + 1)))
+        rows = features.reindex(range(n * i, n * (i + 1)))
         tables[region] = rows.set_axis(range(n))
     missing: dict[int, str] = {}
     for position, reason in sorted(reasons.items()):
         region = list(masks)[position // n]
         if region in WHOLE:
             missing.setdefault(position % n, f"{display('rows', region)}: {reason}")
-    first = [column for column in tables["binary_roi"] if column.startswith("firstorder_")]
-    weighted = {}
+    first_order_columns = [column for column in tables["binary_roi"] if column.startswith("firstorder_")]
+    weighted_features = {}
     for i, lesion in enumerate(lesions):
         if i not in missing:
             try:
                 alpha = np.where(lesion.regions.soft, lesion.alpha, 0)
-                weighted[i] = radiomics.soft_first_order(lesion.values, alpha, bins=bins)
+                weighted_features[i] = radiomics.soft_first_order(lesion.values, alpha, bins=bins)
             except DataError as error:
                 missing[i] = f"weighted by alpha: {error}"
-    together = [tables[region].add_prefix(f"{region}_") for region in ("binary_roi", "soft_roi", "band_roi")]
-    tables["all_rois"] = pd.concat(together, axis=1)
-    tables["first_order_binary"] = tables["binary_roi"][first]
-    tables["first_order_soft"] = tables["soft_roi"][first]
-    frame = pd.DataFrame.from_dict(weighted, orient="index", columns=first)
+    roi_tables = [tables[region].add_prefix(f"{region}_") for region in ("binary_roi", "soft_roi", "band_roi")]
+    tables["all_rois"] = pd.concat(roi_tables, axis=1)
+    tables["first_order_binary"] = tables["binary_roi"][first_order_columns]
+    tables["first_order_soft"] = tables["soft_roi"][first_order_columns]
+    frame = pd.DataFrame.from_dict(weighted_features, orient="index", columns=first_order_columns)
     tables["first_order_weighted"] = frame.reindex(range(n))
     tables["area"] = pd.DataFrame({"area": [np.count_nonzero(lesion.binary) for lesion in lesions]}, dtype=float)
     return tables, missing
@@ -248,16 +248,16 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
 
 def described(nodules: Nodules) -> str:
     """Return data set, nodules, patients and burr nodules for a caption."""
-    patients, burr, words = len(set(nodules.patients)), int(nodules.burr.sum()), WORDS[nodules.source]
-    return f"{nodules.name} ({words}): {len(nodules)} nodules of {patients} patients, {burr} of them burr"
+    n_patients, n_burr, description = len(set(nodules.patients)), int(nodules.burr.sum()), WORDS[nodules.source]
+    return f"{nodules.name} ({description}): {len(nodules)} nodules of {n_patients} patients, {n_burr} of them burr"
 
 
 def overview(sets: Mapping[str, Nodules]) -> pd.DataFrame:
     """Return nodules, patients and median pixels of each region, by data set and class."""
     lines = {}
     for name, nodules in sets.items():
-        for kind, chosen in ((SMOOTH, ~nodules.burr), (BURR, nodules.burr)):
-            pixels = nodules.pixels[chosen].median().rename(lambda region: f"{region}, pixels")
-            counts = {"nodules": int(chosen.sum()), "patients": len(set(np.array(nodules.patients)[chosen]))}
+        for kind, in_class in ((SMOOTH, ~nodules.burr), (BURR, nodules.burr)):
+            pixels = nodules.pixels[in_class].median().rename(lambda region: f"{region}, pixels")
+            counts = {"nodules": int(in_class.sum()), "patients": len(set(np.array(nodules.patients)[in_class]))}
             lines[display("datasets", name), kind] = counts | dict(pixels)
     return pd.DataFrame.from_dict(lines, orient="index")

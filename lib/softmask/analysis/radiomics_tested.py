@@ -61,8 +61,8 @@ def row_of(features: str, classifier: str) -> str:
 
 def compared(words: str, better: str, worse: str) -> Claim:
     """Return the claim that classifiers are more accurate with ``better`` features than with ``worse``."""
-    places = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
-    return claims.own_claim(words, *((better, worse, *place) for place in places))
+    columns = [(dataset, f"acc_{classifier}") for dataset in PAPER_NODULES for classifier in CLASSIFIERS]
+    return claims.own_claim(words, *((better, worse, *column) for column in columns))
 
 
 CLAIM = next(claim for claim in papers.load("casgan").claims if claim.pairs and claim.pairs[0].better == "soft_roi")
@@ -105,10 +105,10 @@ def _named(nodules: Nodules) -> Iterator[None]:
 
 def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
     """Return ``work(examples, classifier)`` by (features, classifier)."""
-    places = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
+    keys = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
     with _named(nodules):
-        tables = map_items(partial(_at, work, nodules), places, title=f"{title} {nodules.name}", unit="table")
-    return dict(zip(places, tables, strict=True))
+        tables = map_items(partial(_at, work, nodules), keys, title=f"{title} {nodules.name}", unit="table")
+    return dict(zip(keys, tables, strict=True))
 
 
 def _at(work: Callable, nodules: Nodules, place: tuple[str, str]) -> Any:
@@ -118,8 +118,8 @@ def _at(work: Callable, nodules: Nodules, place: tuple[str, str]) -> Any:
 
 def _examples(nodules: Nodules, features: str) -> Examples:
     """Return the nodules that have these features."""
-    used = nodules.having(features)
-    return Examples(used.features[features].to_numpy(), used.burr, used.patients)
+    usable_nodules = nodules.having(features)
+    return Examples(usable_nodules.features[features].to_numpy(), usable_nodules.burr, usable_nodules.patients)
 
 
 def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
@@ -127,10 +127,10 @@ def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
     scores = {}
     for test in tests:
         nodules = test.nodules
-        for (features, classifier), predicted in test.predictions.items():
-            if len(predicted.labels) == len(nodules):
-                right = predicted.predicted == predicted.labels  # (seeds x repetitions, N)
-                shares = right.reshape(test.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
+        for (features, classifier), predictions in test.predictions.items():
+            if len(predictions.labels) == len(nodules):
+                is_correct = predictions.predicted == predictions.labels  # (seeds x repetitions, N)
+                shares = is_correct.reshape(test.n_seeds, -1, len(nodules)).mean(axis=1)  # (seeds, N)
                 key = (features, nodules.name, f"acc_{classifier}")
                 scores[key] = Scores(nodules.ids, nodules.patients, shares, nodules.source)
     return scores
@@ -142,8 +142,8 @@ def table_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     for test in tests:
         for classifier in CLASSIFIERS:
             for column in ("binary", "soft", "dilated"):
-                predicted = test.predictions[f"{column}_roi", classifier]
-                values = {f"acc_{column}": predicted.correct.mean(), f"auc_{column}": predicted.auc()}
+                predictions = test.predictions[f"{column}_roi", classifier]
+                values = {f"acc_{column}": predictions.correct.mean(), f"auc_{column}": predictions.auc()}
                 cells += test.cells(classifier, f"{column}_roi", classifier, values)
     return [replace(cell, extra=cell.metric.endswith("_dilated")) for cell in cells]
 
@@ -161,17 +161,17 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     return [
         cell
         for test in tests
-        for place, predicted in test.predictions.items()
-        for cell in test.cells(row_of(*place), *place, intervals(predicted))
+        for key, predictions in test.predictions.items()
+        for cell in test.cells(row_of(*key), *key, intervals(predictions))
     ]
 
 
 def intervals_by_key(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
     """Return :func:`intervals` by (data set, features, classifier)."""
     return {
-        (test.nodules.name, *place): intervals(predicted)
+        (test.nodules.name, *key): intervals(predictions)
         for test in tests
-        for place, predicted in test.predictions.items()
+        for key, predictions in test.predictions.items()
     }
 
 
@@ -188,19 +188,19 @@ def auc_cells(tests: Iterable[HeldOut], pairs: Sequence[tuple[str, str]]) -> lis
     for test in tests:
         for better, worse in pairs:
             for classifier in CLASSIFIERS:
-                both = (test.predictions[features, classifier] for features in (better, worse))
-                values = 100 * np.array(classification.auc_difference(*both, BASE_SEED))
+                predictions = (test.predictions[features, classifier] for features in (better, worse))
+                values = 100 * np.array(classification.auc_difference(*predictions, BASE_SEED))
                 row = f"{row_of(better, classifier)} over {display('rows', worse)}"
-                named = dict(zip(("difference", "low", "high"), values, strict=True))
-                cells += test.cells(row, better, classifier, named)
+                values_by_metric = dict(zip(("difference", "low", "high"), values, strict=True))
+                cells += test.cells(row, better, classifier, values_by_metric)
     return cells
 
 
 def chance_cells(nodules: Nodules, tests: Mapping[tuple[str, str], Mapping[str, float]]) -> list[Cell]:
     """Return the AUC, the mean AUC over permuted labels, and the p value."""
     cells = []
-    for place, values in tests.items():
-        cells += numbers(row_of(*place), nodules.name, values, len(nodules), 1, nodules.source)
+    for key, values in tests.items():
+        cells += numbers(row_of(*key), nodules.name, values, len(nodules), 1, nodules.source)
     return cells
 
 
@@ -218,7 +218,7 @@ def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> p
     first, second = nodules.features[a], nodules.features[b]
     values = np.stack([first.to_numpy().T, second.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
-    ranks = [spearmanr(*pair.T).statistic if known else NAN for pair, known in zip(values, varies, strict=True)]
+    ranks = [spearmanr(*pair.T).statistic if defined else NAN for pair, defined in zip(values, varies, strict=True)]
     return pd.DataFrame({"icc": icc(values), "spearman": ranks}, index=first.columns)
 
 
@@ -244,10 +244,10 @@ def most_important(falls: Mapping[str, Mapping[str, float]], n: int = 8) -> pd.D
 
 def patients_on_both_sides(tests: Iterable[HeldOut]) -> int:
     """Return the number of patients in more than one fold; above 0, the folds leak."""
-    leaking = set()
+    leaking_patients = set()
     for test in tests:
-        for predicted in test.predictions.values():
-            for folds in predicted.folds:
-                seen = pd.Series(folds).groupby(np.asarray(predicted.groups)).nunique()
-                leaking |= set(seen.index[seen > 1])
-    return len(leaking)
+        for predictions in test.predictions.values():
+            for folds in predictions.folds:
+                folds_per_patient = pd.Series(folds).groupby(np.asarray(predictions.groups)).nunique()
+                leaking_patients |= set(folds_per_patient.index[folds_per_patient > 1])
+    return len(leaking_patients)

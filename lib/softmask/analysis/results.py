@@ -84,8 +84,8 @@ class Results:
     ) -> tuple[str, str, dict[str, str]]:
         """Return the caption with its words filled in, the title or alternative text, and the units."""
         entries = _captions()[kind]
-        whole = next((known for known in entries if name.startswith(f"{known}-")), "")  # ``name`` is a part of it
-        entry = entries.get(name) or entries.get(whole)
+        parent = next((stem for stem in entries if name.startswith(f"{stem}-")), "")  # ``name`` is a part of it
+        entry = entries.get(name) or entries.get(parent)
         if entry is None:
             raise ConfigError(f"{name} has no caption: add one to {kind} in report/captions.yaml")
         entry = {"caption": entry} if isinstance(entry, str) else entry

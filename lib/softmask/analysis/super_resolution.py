@@ -52,61 +52,61 @@ class Truth:
 
 def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
     """Return the measures of test images that were reduced and upscaled, by row and measure."""
-    asked = {}
+    queries = {}
     for first, *_ in list(fitted.values())[:1]:
-        asked = {(name, metric): ([first], f"{metric}_{name}") for name, metric in product(INTERPOLATIONS, METRICS)}
-    asked |= {(row, metric): (runs, metric) for (row, _), runs in fitted.items() for metric in METRICS}
+        queries = {(name, metric): ([first], f"{metric}_{name}") for name, metric in product(INTERPOLATIONS, METRICS)}
+    queries |= {(row, metric): (runs, metric) for (row, _), runs in fitted.items() for metric in METRICS}
     return {
-        place: Scores(runs[0].record.ids, runs[0].record.groups, values_of(runs, name), kind_of(runs[0]))
-        for place, (runs, name) in asked.items()
+        key: Scores(runs[0].record.ids, runs[0].record.groups, values_of(runs, name), kind_of(runs[0]))
+        for key, (runs, name) in queries.items()
     }
 
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
     """Return test images whose super-resolved images are kept in the records; no images without data."""
     runs = {row: seeds[0] for (row, _), seeds in fitted.items()}
-    first = next(iter(runs.values()), None)
-    data = data_of(first.spec, config) if first else None
+    first_run = next(iter(runs.values()), None)
+    data = data_of(first_run.spec, config) if first_run else None
     if data is None:
         return []
-    kept, shown = list(first.record.predictions), []
-    for name in (kept[i] for i in spread(range(len(kept)), n)):
+    names, examples = list(first_run.record.predictions), []
+    for name in (names[i] for i in spread(range(len(names)), n)):
         i = data.test.ids.index(name)
         truth, mask = data.test.images[i, 0], data.test.masks[i, 0] > 0
         low = truth.reshape(len(truth) // SCALE, SCALE, -1, SCALE).mean(axis=(1, 3))
         upscaled = {method: interpolate(low[None], method)[0] for method in INTERPOLATIONS}
         upscaled |= {row: run.record.predictions[name] / 255 for row, run in runs.items()}
-        shown.append(Example(low, upscaled, truth, mask))
-    return shown
+        examples.append(Example(low, upscaled, truth, mask))
+    return examples
 
 
 def truth(fitted: Fitted, n: int) -> Truth | None:
     """Return upscaled test images compared with their truth; None without truth or networks."""
-    runs = [run for some in fitted.values() for run in some]
+    runs = [run for row_runs in fitted.values() for run in row_runs]
     if not runs or any(run.spec.source == "real" or run.folder is None for run in runs):
         return None
     record = runs[0].record
     rows = spread(range(len(record.ids)), MOST)
     ids, groups = (tuple(names[i] for i in rows) for names in (record.ids, record.groups))
     dataset = open_simulated(runs[0].spec.dataset)
-    drawn = [dataset.high_resolution(row, SIZE) for row in rows_named(dataset, ids)]
-    low, high, alpha = (np.stack([getattr(image, kind) for image in drawn]) for kind in ("low", "high", "alpha"))
+    drawn_images = [dataset.high_resolution(row, SIZE) for row in rows_named(dataset, ids)]
+    low, high, alpha = (np.stack([getattr(image, kind) for image in drawn_images]) for kind in ("low", "high", "alpha"))
 
     upscaled = {method: [interpolate(low, method)] for method in INTERPOLATIONS}  # (n, 4 SIZE, 4 SIZE) of every seed
     for (row, _), seeds in fitted.items():
         upscaled[row] = [upscale(run.network(), low[:, None])[:, 0] for run in seeds]
-    measured = {}
+    scores = {}
     for row, seeds in upscaled.items():
         values = [measure_upscaled(images, high, alpha) for images in seeds]
         for metric in METRICS:
-            measured[row, metric] = Scores(ids, groups, np.array([seed[metric] for seed in values]), "embedded")
+            scores[row, metric] = Scores(ids, groups, np.array([seed[metric] for seed in values]), "embedded")
 
     masks = alpha >= 0.5
-    shown = spread(np.flatnonzero(masks.any(axis=(1, 2))), n)
+    indices = spread(np.flatnonzero(masks.any(axis=(1, 2))), n)
     examples = [
-        Example(low[i], {row: seeds[0][i] for row, seeds in upscaled.items()}, high[i], masks[i]) for i in shown
+        Example(low[i], {row: seeds[0][i] for row, seeds in upscaled.items()}, high[i], masks[i]) for i in indices
     ]
-    return Truth(measured, examples)
+    return Truth(scores, examples)
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
@@ -141,11 +141,11 @@ def cells(measured: Measured, dataset: str) -> list[Cell]:
 def differences(measured: Measured) -> pd.DataFrame:
     """Return mean differences between :data:`PAIRS`, with intervals and p values over patients."""
     lines = []
-    for (ours, theirs), metric in product(PAIRS, METRICS):
-        if (ours, metric) in measured and (theirs, metric) in measured:
-            first, second = measured[ours, metric], measured[theirs, metric]
+    for (row, baseline), metric in product(PAIRS, METRICS):
+        if (row, metric) in measured and (baseline, metric) in measured:
+            first, second = measured[row, metric], measured[baseline, metric]
             test = paired_test(first.values.mean(axis=0), second.values.mean(axis=0), BASE_SEED, first.patients)
-            names = (f"{display('rows', ours)} less {display('rows', theirs)}", display("metrics", metric))
+            names = (f"{display('rows', row)} less {display('rows', baseline)}", display("metrics", metric))
             lines.append((*names, test.mean_difference, test.low, test.high, test.p, test.n_groups))
     frame = pd.DataFrame(lines, columns=["comparison", "measure", "difference", "low", "high", "p", "patients"])
     frame = frame.round({"difference": 4, "low": 4, "high": 4})

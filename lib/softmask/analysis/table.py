@@ -47,18 +47,18 @@ def of_runs(fitted: Fitted, keys: Iterable[Key], values: Values = values_of) -> 
     """
     parts = []
     for row, dataset, metric in keys:
-        every = fitted[row, dataset]
-        runs = succeeded(every)
+        all_runs = fitted[row, dataset]
+        runs = succeeded(all_runs)
         arrays = iter(values(runs, metric))
-        for run in every:
+        for run in all_runs:
             images, patients, array = [""], [""], [NAN]
             if not run.record.failed:
                 array = next(arrays)
-                same = len(array) == len(run.record.ids)
-                images, patients = (run.record.ids, run.record.groups) if same else (range(len(array)),) * 2
+                per_image = len(array) == len(run.record.ids)
+                images, patients = (run.record.ids, run.record.groups) if per_image else (range(len(array)),) * 2
             part = pd.DataFrame({"image": images, "patient": patients, "value": np.asarray(array, float)})
-            about = {"row": row, "dataset": dataset, "metric": metric, "run": run.spec.name, "seed": run.spec.seed}
-            parts.append(part.assign(**about, source=kind_of(run), failed=run.record.failed))
+            columns = {"row": row, "dataset": dataset, "metric": metric, "run": run.spec.name, "seed": run.spec.seed}
+            parts.append(part.assign(**columns, source=kind_of(run), failed=run.record.failed))
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS)).astype({"value": float, "failed": bool})
     return pd.concat(parts, ignore_index=True)
@@ -66,10 +66,10 @@ def of_runs(fitted: Fitted, keys: Iterable[Key], values: Values = values_of) -> 
 
 def of_records(records: pd.DataFrame, by: str, metrics: Sequence[str], *, dataset: str, source: str) -> pd.DataFrame:
     """Return the long table of records of images; the column ``by`` names the row."""
-    names = {name: i for i, name in enumerate(dict.fromkeys(records[by]))}
-    long = records[[by, *metrics]].melt(by, var_name="metric")
-    long = long.sort_values(by, key=lambda column: column.map(names), kind="stable").rename(columns={by: "row"})
-    return long.assign(dataset=dataset, source=source, run="", failed=False)
+    order = {name: i for i, name in enumerate(dict.fromkeys(records[by]))}
+    table = records[[by, *metrics]].melt(by, var_name="metric")
+    table = table.sort_values(by, key=lambda column: column.map(order), kind="stable").rename(columns={by: "row"})
+    return table.assign(dataset=dataset, source=source, run="", failed=False)
 
 
 def summarise(
@@ -90,14 +90,14 @@ def summarise(
     """
     cells = []
     for (row, dataset, metric), lines in table.groupby(["row", "dataset", "metric"], sort=False):
-        good = lines[~lines["failed"]]
-        values = good["value"].to_numpy(float)
-        kept = values[defined(values)]
-        median = metric.startswith("median_")
-        mean = float(np.median(kept) if median else np.mean(kept)) if len(kept) else NAN
-        spreads = not median and len(kept) > 1 and np.isfinite(kept).all()
-        spread = float(kept.std(ddof=1)) if spreads else NAN
-        counts = (len(kept), good["run"].nunique() or lines["run"].nunique(), lines["source"].iloc[0])
+        good_lines = lines[~lines["failed"]]
+        values = good_lines["value"].to_numpy(float)
+        kept_values = values[defined(values)]
+        is_median = metric.startswith("median_")
+        mean = float(np.median(kept_values) if is_median else np.mean(kept_values)) if len(kept_values) else NAN
+        has_spread = not is_median and len(kept_values) > 1 and np.isfinite(kept_values).all()
+        spread = float(kept_values.std(ddof=1)) if has_spread else NAN
+        counts = (len(kept_values), good_lines["run"].nunique() or lines["run"].nunique(), lines["source"].iloc[0])
         note = "; ".join(filter(None, remarks(row, dataset, metric, values)))
         cells.append(Cell(row, dataset, metric, mean, spread, *counts, note, extra))
     return cells
@@ -117,8 +117,8 @@ def numbers(
 def seed_cells(row: str, dataset: str, values: Mapping[str, Sequence[float]], n_images: int, source: str) -> list[Cell]:
     """Return the mean and spread (N - 1) of metrics with one value for each seed."""
     cells = []
-    for metric, seeds in values.items():
-        spread = float(np.std(seeds, ddof=1)) if len(seeds) > 1 else NAN
-        mean = float(np.mean(seeds))
-        cells.append(Cell(row, dataset, metric, mean, spread, n_images, len(seeds), source, extra=True))
+    for metric, seed_values in values.items():
+        spread = float(np.std(seed_values, ddof=1)) if len(seed_values) > 1 else NAN
+        mean = float(np.mean(seed_values))
+        cells.append(Cell(row, dataset, metric, mean, spread, n_images, len(seed_values), source, extra=True))
     return cells

@@ -60,21 +60,21 @@ def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) 
 
 def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), values: Values = values_of) -> Scores:
     """Return the scores of a row's runs; ``known`` has the training runs of networks that these runs only test."""
-    trained = {run.spec: run.record for fitted in known for some in fitted.values() for run in some}
+    spec_records = {run.spec: run.record for fitted in known for row_runs in fitted.values() for run in row_runs}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
-    records = [run.record if run.spec.learns else trained.get(spec) for run, spec in zip(runs, specs, strict=True)]
+    records = [run.record if run.spec.learns else spec_records.get(spec) for run, spec in zip(runs, specs, strict=True)]
     failed = [record is not None and record.failed for record in records]
-    good = [run for run, gone in zip(runs, failed, strict=True) if not gone]
-    kept = [record for record, gone in zip(records, failed, strict=True) if record is not None and not gone]
+    good_runs = [run for run, fails in zip(runs, failed, strict=True) if not fails]
+    good_records = [record for record, fails in zip(records, failed, strict=True) if record is not None and not fails]
     first = runs[0].record
     return Scores(
         first.ids,
         first.groups,
-        values(good, metric) if good else np.empty((0, len(first.ids))),
+        values(good_runs, metric) if good_runs else np.empty((0, len(first.ids))),
         runs[0].spec.source,
-        curves=tuple(record.curves["validation_dice"] for record in kept if "validation_dice" in record.curves),
+        curves=tuple(record.curves["validation_dice"] for record in good_records if "validation_dice" in record.curves),
         failed=sum(failed),
-        restarts=sum(bool(record.failures) for record in kept),
+        restarts=sum(bool(record.failures) for record in good_records),
         fixed=not any(specs),
         substitute=kind_of(runs[0]) == SUBSTITUTE,
     )
@@ -86,33 +86,33 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     Dice with the readers' consensus follows where the consensus is not the truth, and LIDC over the largest slice of
     each nodule (its first test image), because the papers do not say which slices they used.
     """
-    printed = papers.load(paper).table(table).cells()
-    keys = [
+    printed_cells = papers.load(paper).table(table).cells()
+    cell_keys = [
         (cell.row, cell.dataset, cell.metric)
-        for cell in printed
+        for cell in printed_cells
         if (cell.row, cell.dataset) in fitted and cell.metric not in besides
     ]
-    places = dict.fromkeys(key[:2] for key in keys)
-    readers = [(*place, CONSENSUS) for place in places if CONSENSUS in fitted[place][0].record.measures]
-    cells = summarise(of_runs(fitted, keys), remarks=_remarks(fitted), extra=False)
-    cells += summarise(of_runs(fitted, readers), remarks=_remarks(fitted))
-    lidc = of_runs(fitted, [key for key in [*keys, *readers] if key[1] == "lidc"])
-    nodule = lidc["image"].str.rpartition("/")[0] if len(lidc) else lidc["image"]
-    largest = lidc[~lidc.assign(nodule=nodule).duplicated(["row", "run", "metric", "nodule"])]
+    keys = dict.fromkeys(cell_key[:2] for cell_key in cell_keys)
+    consensus_keys = [(*key, CONSENSUS) for key in keys if CONSENSUS in fitted[key][0].record.measures]
+    cells = summarise(of_runs(fitted, cell_keys), remarks=_remarks(fitted), extra=False)
+    cells += summarise(of_runs(fitted, consensus_keys), remarks=_remarks(fitted))
+    lidc_lines = of_runs(fitted, [cell_key for cell_key in [*cell_keys, *consensus_keys] if cell_key[1] == "lidc"])
+    nodule = lidc_lines["image"].str.rpartition("/")[0] if len(lidc_lines) else lidc_lines["image"]
+    largest = lidc_lines[~lidc_lines.assign(nodule=nodule).duplicated(["row", "run", "metric", "nodule"])]
     return cells + [replace(cell, dataset=LARGEST_SLICE) for cell in summarise(largest, remarks=_remarks(dict(fitted)))]
 
 
 def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:
     """Return cells of rows that the paper does not print."""
-    keys = [(*place, metric) for place in places if place in fitted for metric in metrics]
+    keys = [(*key, metric) for key in places if key in fitted for metric in metrics]
     return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
 
 
 def with_consensus(fitted: Fitted) -> pd.DataFrame:
     """Return the long table of Dice with the readers' consensus, which is the truth on LIDC, as :data:`CONSENSUS`."""
-    measures = {place: "dice" if place[1] == "lidc" else CONSENSUS for place in fitted}
-    known = [(*place, name) for place, name in measures.items() if name in fitted[place][0].record.measures]
-    return of_runs(fitted, known).assign(metric=CONSENSUS)
+    measures = {key: "dice" if key[1] == "lidc" else CONSENSUS for key in fitted}
+    consensus_keys = [(*key, name) for key, name in measures.items() if name in fitted[key][0].record.measures]
+    return of_runs(fitted, consensus_keys).assign(metric=CONSENSUS)
 
 
 def beyond_cells(fitted: Fitted) -> list[Cell]:
@@ -121,16 +121,16 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
     ``hd95`` is the mean of the finite values, ``hd95_infinite`` counts the infinite ones; ``ece`` is over all pixels.
     """
     cells, order = [], list(BEYOND)
-    named: dict[RunSpec, str] = {}
-    for (row, dataset), every in fitted.items():
-        runs = succeeded(every)
-        if not runs or named.setdefault(every[0].spec, row) != row:
+    row_by_spec: dict[RunSpec, str] = {}
+    for (row, dataset), all_runs in fitted.items():
+        runs = succeeded(all_runs)
+        if not runs or row_by_spec.setdefault(all_runs[0].spec, row) != row:
             continue
         keys = [(row, dataset, metric) for metric in BEYOND if metric in runs[0].record.measures]
-        of_images = summarise(of_runs(fitted, keys), defined=np.isfinite, remarks=_remarks(fitted))
+        image_cells = summarise(of_runs(fitted, keys), defined=np.isfinite, remarks=_remarks(fitted))
         pooled = {"hd95_infinite": np.isinf(values_of(runs, "hd95")).sum(), "ece": finished.calibration(runs).error}
-        together = numbers(row, dataset, pooled, len(runs) * len(runs[0].record.ids), len(runs), kind_of(runs[0]))
-        cells += sorted([*of_images, *together], key=lambda cell: order.index(cell.metric))
+        pooled_cells = numbers(row, dataset, pooled, len(runs) * len(runs[0].record.ids), len(runs), kind_of(runs[0]))
+        cells += sorted([*image_cells, *pooled_cells], key=lambda cell: order.index(cell.metric))
     return cells
 
 
@@ -138,14 +138,14 @@ def _remarks(fitted: Fitted) -> Remarks:
     """Return remarks on runs, undefined values, and networks that predict foreground everywhere."""
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
-        name, undefined = display("datasets", dataset), int(np.isnan(values).sum())
+        name, n_undefined = display("datasets", dataset), int(np.isnan(values).sum())
         yield finished.note_of(fitted, row, dataset)
-        if undefined:
+        if n_undefined:
             where = f"{display('metrics', metric)} on {name}"
-            yield f"{where} is undefined for {undefined:,} of {len(values):,} predictions"
+            yield f"{where} is undefined for {n_undefined:,} of {len(values):,} predictions"
         runs = succeeded(fitted[row, dataset])
-        if metric == "dice" and (blind := sum(map(marks_everything, runs))):
-            yield f"{blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
+        if metric == "dice" and (n_blind := sum(map(marks_everything, runs))):
+            yield f"{n_blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
 
     return remarks
 
@@ -157,15 +157,15 @@ def seed_spread(keys: Iterable[Cell | Key], fitted: Fitted, values: Values = val
         runs = succeeded(fitted.get((row, dataset), []))
         if runs and (values is not values_of or metric in runs[0].record.measures):
             means, spread = statistics.seed_spread(values(runs, metric))
-            by_seed = {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)}
-            seeds[f"{row} / {dataset} / {metric}"] = {"means": by_seed, "spread": spread}
+            mean_by_seed = {str(run.spec.seed): float(mean) for run, mean in zip(runs, means, strict=True)}
+            seeds[f"{row} / {dataset} / {metric}"] = {"means": mean_by_seed, "spread": spread}
     return {"seeds": seeds}
 
 
 def marks_everything(run: Run) -> bool:
     """Return whether a trained network predicts foreground everywhere."""
-    kept = run.record.predictions.values()
-    return run.spec.learns and bool(kept) and all((image >= 255 * run.record.threshold).all() for image in kept)
+    images = run.record.predictions.values()
+    return run.spec.learns and bool(images) and all((image >= 255 * run.record.threshold).all() for image in images)
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
@@ -206,8 +206,8 @@ def trained_where(run: Run) -> dict[str, Any]:
 def parameters_of(fitted: Fitted, rows: Iterable[str]) -> str:
     """Return each finished row's number of parameters, without discriminators: ``MedT 1,379,905``."""
     counts = {row: runs[0].record.n_parameters for (row, _), runs in fitted.items()}
-    words = [f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts]
-    return ", ".join(words) or "no network is finished"
+    texts = [f"{display('rows', row)} {counts[row]:,}" for row in dict.fromkeys(rows) if row in counts]
+    return ", ".join(texts) or "no network is finished"
 
 
 def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[Mapping[str, Sequence[float]]]]]:
@@ -217,66 +217,66 @@ def curves_of(fitted: Fitted, rows: Sequence[str]) -> dict[str, dict[str, list[M
 
 def with_steps(record: Record) -> dict[str, Sequence[float]]:
     """Return the curves of a training run, and as ``steps`` the number of steps after each epoch."""
-    each = steps(record.spec) / record.spec.settings.epochs
+    steps_per_epoch = steps(record.spec) / record.spec.settings.epochs
     epochs = max(map(len, record.curves.values()), default=0)
-    return {**record.curves, "steps": [each * epoch for epoch in range(1, epochs + 1)]}
+    return {**record.curves, "steps": [steps_per_epoch * epoch for epoch in range(1, epochs + 1)]}
 
 
 def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]], Any]) -> dict[str, dict[str, Any]]:
     """Return the result of ``use`` for the successful runs, by data set and row."""
-    made: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(dataset for _, dataset in fitted):
-        good = {row: succeeded(fitted.get((row, name), [])) for row in rows}
-        if any(good.values()):
-            made[name] = {row: use(runs) for row, runs in good.items() if runs}
-    return made
+        runs_by_row = {row: succeeded(fitted.get((row, name), [])) for row in rows}
+        if any(runs_by_row.values()):
+            results[name] = {row: use(runs) for row, runs in runs_by_row.items() if runs}
+    return results
 
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
     """Return the first seed's kept predictions (S, S) in [0, 1] by row and image."""
-    kept = {row: run.record.shown() for row, run in finished.first_runs(fitted, rows, dataset).items()}
-    return {row: {name: image.astype(float) / 255 for name, image in kept.get(row, {}).items()} for row in rows}
+    predictions = {row: run.record.shown() for row, run in finished.first_runs(fitted, rows, dataset).items()}
+    return {row: {name: image.astype(float) / 255 for name, image in predictions.get(row, {}).items()} for row in rows}
 
 
 def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return image (S, S) and bool truth of test images by name."""
     if data is None:
         return {}
-    places = {name: i for i, name in enumerate(data.test.ids)}
+    indices = {name: i for i, name in enumerate(data.test.ids)}
     images, masks = data.test.images[:, 0], data.test.masks[:, 0] > 0
-    return {name: (images[places[name]], masks[places[name]]) for name in ids if name in places}
+    return {name: (images[indices[name]], masks[indices[name]]) for name in ids if name in indices}
 
 
 def other_rows(config: Config) -> Wanted:
     """Return the runs behind :data:`OTHER_FORMS`; none in the short profiles."""
     if not config.profile.long:
         return {}
-    return {place: runs for name in NODULES for place, runs in rows_of(OTHER_FORMS, name, config, "dsnet-v2").items()}
+    return {key: runs for name in NODULES for key, runs in rows_of(OTHER_FORMS, name, config, "dsnet-v2").items()}
 
 
 def other_forms(fitted: Fitted) -> list[Cell]:
     """Return cells of :data:`OTHER_FORMS`, with the best epoch's validation Dice."""
     cells = extra_cells(list(fitted), ["dice", "sen", "ppv"], fitted)
-    for (row, dataset), every in fitted.items():
-        records = [run.record for run in succeeded(every)]
+    for (row, dataset), all_runs in fitted.items():
+        records = [run.record for run in succeeded(all_runs)]
         if records:
-            best = [record.curves["validation_dice"][record.best_epoch - 1] for record in records]
-            cells += seed_cells(row, dataset, {"validation_dice": best}, 0, kind_of(every[0]))
+            best_dice = [record.curves["validation_dice"][record.best_epoch - 1] for record in records]
+            cells += seed_cells(row, dataset, {"validation_dice": best_dice}, 0, kind_of(all_runs[0]))
     return cells
 
 
 def longer_rows(paper: str, config: Config) -> Wanted:
     """Return the runs of rows that are trained both for their usual number of epochs and for twice as many."""
     groups = [group for group in GROUPS if config.profile.long and paper in group.rows]
-    return {place: specs for group in groups for place, specs in doubled(group, config).items()}
+    return {key: specs for group in groups for key, specs in doubled(group, config).items()}
 
 
 def longer(fitted: Fitted) -> list[Cell]:
     """Return the gain in Dice of training twice as long, with its 95 % interval."""
     cells = []
     for (row, dataset), runs in fitted.items():
-        good = {run.spec: run.record for run in succeeded(runs)}
-        once, twice = (good.get(spec) for spec in fitted.wanted[row, dataset])
+        records_by_spec = {run.spec: run.record for run in succeeded(runs)}
+        once, twice = (records_by_spec.get(spec) for spec in fitted.wanted[row, dataset])
         if once is None or twice is None:
             continue
         curve = once.curves["validation_dice"]

@@ -61,14 +61,14 @@ class Settings:
 
     command: str
     grey: Grey
-    own: str
+    command_settings: str
     formats: tuple[str, ...] | None
     code: str
 
     @property
     def text(self) -> str:
         """All settings in one line."""
-        return f"{self.grey.text}; {self.own}; {' '.join(self.formats or ('all formats',))}"
+        return f"{self.grey.text}; {self.command_settings}; {' '.join(self.formats or ('all formats',))}"
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         plane_names = " ".join(plane.where for plane in item.planes)
         content = f"{item.slice}{item.label}{plane_names}"
         digest = sha256_of(settings.code, settings.text, item.kind, content, *mark_parts, *item.masks, *files)
-        mark_slice = "" if item.mark is None else item.mark.place
+        mark_slice = "" if item.mark is None else item.mark.slice_text
         series_ids = () if image.series is None else (image.grid.series_uid, image.grid.patient)
         source_digest = sha256_of(str(item.image.resolve()), *series_ids, content, mark_slice)
     task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{source_digest[:16]}"}, frozenset())
@@ -368,8 +368,8 @@ def complete(task: Task, result: Result) -> Outcome:
         size_names += ["long_mm", "short_mm"] if size.axes is not None else []
         size_names += ["volume_mm3", "soft_volume_mm3"] if result.has_volume else []
         sizes = {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in size_names}
-    if marked := result.marked:
-        sizes |= dict(zip(("mark_long_mm", "mark_short_mm"), (f"{mm:.3f}" for mm in marked[1]), strict=True))
+    if mark_axes := result.mark_axes_mm:
+        sizes |= dict(zip(("mark_long_mm", "mark_short_mm"), (f"{mm:.3f}" for mm in mark_axes[1]), strict=True))
     for doubt in doubts:
         warnings.warn(Doubt(doubt), stacklevel=2)
     row = task.row | sizes | {

@@ -29,7 +29,7 @@ from softmask.data.ct import (
 )
 from softmask.data.dicom import is_dicom
 from softmask.data.image_files import LUNG_WINDOW, doubt_low, doubt_units, read_grey, window_hu
-from softmask.data.volume_files import Grid, grid_of_file, header, is_volume_file, read_turned, remedy_of
+from softmask.data.volume_files import Grid, grid_of_file, is_volume_file, open_reader, read_turned, remedy_of
 from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import ConfigError, DataError, Doubt, Remark
 from softmask.files import size_of
@@ -296,7 +296,7 @@ def _count_axial_slices(path: Path) -> int:
     """Return the number of axial slices that the header declares; unlike in a scan, the axes may be oblique."""
     import SimpleITK
 
-    reader = header(path)
+    reader = open_reader(path)
     size, text = reader.GetSize(), " x ".join(map(str, reader.GetSize()))
     several = reader.GetNumberOfComponents() != 1 or "complex" in SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
     if several or len(size) not in (2, 3):

@@ -81,7 +81,7 @@ class Mark:
         return " ".join(f"{value:g}" for end in self.ends for value in end) + f" {self.order} {self.units}"
 
     @property
-    def place(self) -> str:
+    def slice_text(self) -> str:
         """Slice that the mark itself names, in a few words; empty if it names no slice."""
         return "" if not self.uid and self.z_mm is None else f"{self.uid} {self.z_mm} {self.frame}"
 

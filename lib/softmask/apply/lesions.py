@@ -56,7 +56,7 @@ def around_lesions(
         segmentation = next(segmentations)
         if isinstance(segmentation, Exception):
             raise segmentation
-        return _lay_back(crop, segmentation, model)
+        return _paste_crop(crop, segmentation, model)
 
     return [
         attempt(item, settings, partial(finish, crop)) if isinstance(crop, Crop) else crop
@@ -84,7 +84,7 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     return Crop(task, z, levels, part, middle, mark_axes)
 
 
-def _lay_back(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
+def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
     """Write the segmentation of a crop, placed back on the whole image, and return the item's outcome."""
     unpadded_part = tuple(slice(0, side.stop - side.start) for side in crop.part)
     slice_segmentation = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in segmented))

@@ -149,7 +149,7 @@ class Model:
         return self.network.STRIDE // gcd(self.network.STRIDE, self.spec.scale)
 
     @property
-    def least(self) -> int:
+    def min_size(self) -> int:
         """Minimum height and width of an image."""
         if self.spec.of_lungs:
             return self.spec.size
@@ -179,7 +179,7 @@ class Model:
             self.check_size(*image.shape)
         height, width = images[0].shape
         if self.spec.of_lungs:
-            output_maps = [enlarged(values, (height, width)) for values in answer(self, images)]
+            output_maps = [enlarge_outputs(values, (height, width)) for values in predict_slices(self, images)]
         else:
             pad = ((0, -height % self.multiple), (0, -width % self.multiple))
             network_inputs = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
@@ -189,8 +189,10 @@ class Model:
 
     def check_size(self, height: int, width: int) -> None:
         """Raise DataError for an image that is too small or too large."""
-        if min(height, width) < self.least:
-            requirement = f"{self.name} takes {self.least} x {self.least} or more; give it what the scanner stored"
+        if min(height, width) < self.min_size:
+            requirement = (
+                f"{self.name} takes {self.min_size} x {self.min_size} or more; give it what the scanner stored"
+            )
             raise DataError(f"{height} x {width} pixels are too few, {requirement}")
         if height * width > MAX_PIXELS:
             raise DataError(f"{height} x {width} pixels are more than {MAX_PIXELS} at once; crop the image")
@@ -205,7 +207,7 @@ def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarr
     return cascade.channels(spec.channels, image[None, None], spec.scale, enlarged_by_sr.get)
 
 
-def shown(image: np.ndarray, size: int) -> np.ndarray:
+def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     """Return a whole slice (H, W), padded to a square with zeros (air) and reduced to (size, size) pixels by area means
     (bool: at least half True)."""
     side = max(image.shape)
@@ -214,13 +216,13 @@ def shown(image: np.ndarray, size: int) -> np.ndarray:
     return Crop(0, 0, side, side).of(square, size)
 
 
-def answer(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def predict_slices(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's input size."""
-    batch = np.stack([shown(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
+    batch = np.stack([fit_square(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
     return inputs.read(model.spec, predict(model.network, batch))
 
 
-def enlarged(answers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def enlarge_outputs(answers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return (N, H, W) float32: ``answers`` (N, S, S), interpolated bilinearly to slices of ``shape`` (H, W)."""
     side, (height, width) = max(shape), shape
     top, left = (side - height) // 2, (side - width) // 2
@@ -232,7 +234,7 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
 
 
-def listed() -> str:
+def list_models() -> str:
     """Return a line for each model of the package: name, lungs or lesions, mean Dice, and test images."""
     lines = []
     for name in names():

@@ -26,7 +26,7 @@ from scipy.ndimage import binary_erosion
 from softmask.apply import KINDS
 from softmask.apply.images import Image
 from softmask.data.dicom import dcmread
-from softmask.data.volume_files import Grid, image_of, packed
+from softmask.data.volume_files import Grid, compressed_bytes, image_of
 from softmask.errors import ConfigError, DataError, Doubt
 from softmask.files import write_atomic
 from softmask.measure.size import Size, size_of
@@ -78,7 +78,7 @@ class Result:
         return None if grid is None else size_of(self.alphas, self.masks, grid.spacing_mm)
 
     @property
-    def marked(self) -> tuple[np.ndarray, np.ndarray] | None:
+    def mark_axes_mm(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Axes of the mark, (2, 2, 2) in pixels, and their lengths in mm, (2,), the longer axis first; None without a
         mark or without positions in mm."""
         if self.mark is None or self.image.grid is None:
@@ -181,7 +181,7 @@ def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
             for key, text in _segment_of_slicer(volume.GetSize()).items():
                 volume.SetMetaData(key, text)
         folder.mkdir(parents=True, exist_ok=True)
-        content = packed(volume, folder, ending[ending.index(".") :])
+        content = compressed_bytes(volume, folder, ending[ending.index(".") :])
         write_atomic(folder / f"{result.name}-{ending}", content if image.grid else _without_place(content, ending))
 
 

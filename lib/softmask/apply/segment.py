@@ -28,12 +28,12 @@ from softmask.apply.models import (
     LIST,
     Model,
     Segmentation,
-    answer,
-    enlarged,
-    listed,
+    enlarge_outputs,
+    fit_square,
+    list_models,
     load,
     names,
-    shown,
+    predict_slices,
 )
 from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed
 from softmask.cache import code_digest
@@ -41,7 +41,7 @@ from softmask.config import Config
 from softmask.data.ct import read_volume
 from softmask.data.image_files import doubt_stack, doubt_units, window_hu
 from softmask.data.sample import Problem
-from softmask.data.volume_files import image_of, name_of, packed
+from softmask.data.volume_files import compressed_bytes, image_of, name_of
 from softmask.errors import ConfigError, Doubt, SoftmaskError, brief
 from softmask.files import sha256_of, sole_writer, whole_path, write_atomic
 from softmask.measure import segmentation
@@ -85,7 +85,7 @@ def run_segment(arguments: argparse.Namespace) -> int:
         DataError: for a list or report that cannot be read, or a folder that cannot be written to.
     """
     if arguments.model == LIST:
-        print(listed())
+        print(list_models())
         return 0
     grey = Grey(arguments.window and tuple(arguments.window), arguments.stretch)
     folder = None if arguments.out is None else whole_path(arguments.out, "--out")
@@ -179,7 +179,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         ConfigError: for an unknown model or option, or outputs that overwrite one another or an input.
     """
     if arguments.model == LIST:
-        print(f"{listed()} {MORPH} is threshold and morphology.")
+        print(f"{list_models()} {MORPH} is threshold and morphology.")
         return 0
     if not arguments.scans or arguments.out is None:
         raise ConfigError("name the scans, and with --out the folder of the results")
@@ -217,7 +217,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
             warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
         lungs_path, overlay_path = output_paths(scan)
         write_atomic(overlay_path, png(montage(volume.hu, mask), WRITER))
-        write_atomic(lungs_path, packed(signed(image_of(mask.astype(np.uint8), volume)), folder))
+        write_atomic(lungs_path, compressed_bytes(signed(image_of(mask.astype(np.uint8), volume)), folder))
         lung_ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
         if lung_ml > MAX_LUNG_ML:
             text = f"{lung_ml:.0f} ml is more than lungs hold; check that the values are HU, and the size of the voxels"
@@ -306,8 +306,8 @@ def find_lungs(
     for first in range(0, len(hu), BATCH_SIZE):
         part = hu[first : first + BATCH_SIZE]
         slices = [window_hu(morph.without_surroundings(values, spacing_mm)) for values in part]
-        for z, probability in enumerate(answer(model, slices)[0], first):  # (S, S)
-            mask[z] = enlarged(probability[None], hu.shape[1:])[0] >= model.description.threshold
+        for z, probability in enumerate(predict_slices(model, slices)[0], first):  # (S, S)
+            mask[z] = enlarge_outputs(probability[None], hu.shape[1:])[0] >= model.description.threshold
         progress(len(slices))
     return mask
 
@@ -325,7 +325,7 @@ def montage(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
     size = min(TILE, max(hu.shape[1:]))
     tiles = []
     for z in np.linspace(0, len(hu) - 1, min(len(hu), TILES)).round().astype(int).tolist():
-        tile = Image.fromarray(overlay(shown(window_hu(hu[z]), size), shown(mask[z], size), TILE))
+        tile = Image.fromarray(overlay(fit_square(window_hu(hu[z]), size), fit_square(mask[z], size), TILE))
         ImageDraw.Draw(tile).text((4, 2), str(z), fill=(255, 255, 255))
         tiles.append(np.asarray(tile))
     columns = min(COLUMNS, len(tiles))

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from softmask.config import ROOT, Config
 from softmask.data.sample import IN_PLACE, Dataset, Problem, Sample
-from softmask.data.sources import NAMES, REAL_ONLY, Source, located, open_simulated, real_paths, sources_of
+from softmask.data.sources import NAMES, REAL_ONLY, Source, locate_source, open_simulated, real_paths, sources_of
 from softmask.errors import ConfigError, DataError, MissingData
 from softmask.files import whole_path
 
@@ -44,10 +44,10 @@ def open_dataset(name: str, config: Config) -> Dataset:
         MissingData: when real data is asked for and missing; the message says where to get it and where to put it.
         DataError: when the data is there but none of it can be used.
     """
-    location = located(name, config.data_root, config.data)
+    location = locate_source(name, config.data_root, config.data)
     if location:
         return open_source(*location, name)
-    other_location = located(name, config.data_root) if name in REAL_ONLY else None
+    other_location = locate_source(name, config.data_root) if name in REAL_ONLY else None
     if other_location:
         description = (
             "real images; ask for --data real" if config.data == "embedded" else "simulated ones; ask for --data auto"
@@ -97,7 +97,7 @@ class Status:
 def status(name: str, config: Config, *, read: bool = False) -> Status:
     """Return the status of the data set that ``config`` selects; if ``read``, every sample is read."""
     root, sources = config.data_root, sources_of(name)
-    location = located(name, root, config.data)
+    location = locate_source(name, root, config.data)
     where, licence = (location[1], location[0].licence) if location else (None, "")
     preferred_sources = sources[: sources.index(location[0])] if location else sources
     missing = tuple(text for source in preferred_sources if (text := source.missing(root)))

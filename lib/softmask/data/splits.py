@@ -54,20 +54,20 @@ LUNGS = (*SCANS, "lungs-2d")
 has one slice of each scan."""
 
 
-class Taken(NamedTuple):
-    """Number of slices of a part: ``each`` per scan. If the training is limited to n images: ``few`` per scan, and
-    ``share`` x n in total, but at most ``most``."""
+class SliceLimits(NamedTuple):
+    """Number of slices of a part: ``per_scan``. If the training is limited to n images: ``per_scan_limited`` per scan,
+    and ``factor`` x n in total, but at most ``max_total``."""
 
-    each: int
-    few: int
-    share: float
-    most: int
+    per_scan: int
+    per_scan_limited: int
+    factor: float
+    max_total: int
 
 
-TAKEN: Mapping[str, Taken] = {
-    "train": Taken(each=32, few=2, share=1, most=10**9),
-    "validation": Taken(each=16, few=8, share=0.2, most=10**9),
-    "test": Taken(each=32, few=14, share=2, most=12 * 14),
+TAKEN: Mapping[str, SliceLimits] = {
+    "train": SliceLimits(each=32, few=2, share=1, most=10**9),
+    "validation": SliceLimits(each=16, few=8, share=0.2, most=10**9),
+    "test": SliceLimits(each=32, few=14, share=2, most=12 * 14),
 }
 """For 200 training images: 100 scans of 2 slices for training, 5 of 8 for validation, 12 of 14 for testing."""
 

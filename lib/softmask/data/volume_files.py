@@ -89,7 +89,7 @@ def grid_of_file(path: Path) -> Grid:
     if not is_volume_file(path):
         kinds = f"a folder with one CT series in DICOM, or a file {', '.join(ENDINGS)}"
         raise DataError(f"{path}: a scan is {kinds}{remedy_of(path)}")
-    reader = header(path)
+    reader = open_reader(path)
     size = reader.GetSize()
     if len(size) != 3 or reader.GetNumberOfComponents() != 1:
         text = f"{' x '.join(map(str, size))} voxels of {reader.GetNumberOfComponents()} numbers"
@@ -117,7 +117,7 @@ def grid_of_file(path: Path) -> Grid:
     return Grid(shape=shape, spacing_mm=spacing_mm, z_mm=z, origin=tuple(origin), patient=name_of(path), path=path)
 
 
-def header(path: Path) -> SimpleITK.ImageFileReader:
+def open_reader(path: Path) -> SimpleITK.ImageFileReader:
     """Return a SimpleITK reader of the file, whose header has been read and checked."""
     import SimpleITK
 
@@ -143,7 +143,7 @@ def read_turned(path: Path) -> np.ndarray:
 
     check_voxels(path)
     try:
-        image = header(path).Execute()
+        image = open_reader(path).Execute()
         if image.GetDimension() == 3:
             image = SimpleITK.DICOMOrient(image, "LPS")
     except RuntimeError as error:
@@ -158,7 +158,7 @@ def orientation(path: Path) -> str:
     front, slices to the feet; ``LPS`` for a 2D file."""
     import SimpleITK
 
-    reader = header(path)
+    reader = open_reader(path)
     if reader.GetDimension() != 3:
         return "LPS"
     return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
@@ -173,7 +173,7 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
         image.SetOrigin(grid.origin)
         image.SetSpacing(grid.spacing_mm[::-1])
         return image
-    reader = header(grid.path)
+    reader = open_reader(grid.path)
     image = SimpleITK.DICOMOrient(image, orientation(grid.path))
     image.SetOrigin(reader.GetOrigin())
     image.SetSpacing(reader.GetSpacing())
@@ -181,7 +181,7 @@ def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:
     return image
 
 
-def packed(image: SimpleITK.Image, folder: Path, ending: str = ".nii.gz") -> bytes:
+def compressed_bytes(image: SimpleITK.Image, folder: Path, ending: str = ".nii.gz") -> bytes:
     """Return the bytes of ``image`` as a compressed file with one of :data:`ENDINGS`; SimpleITK writes it to a
     temporary folder in ``folder``."""
     import SimpleITK

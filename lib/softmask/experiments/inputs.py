@@ -35,7 +35,7 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
     by r = ``spec.reduction``: (N, 1, s / r, s / r). The test part is unchanged."""
     scale = spec.scale // spec.reduction  # of the network's output
 
-    def part(part: Part) -> Part:
+    def feed_part(part: Part) -> Part:
         if spec.label == BINARY:
             soft_labels = {}
         elif spec.label == SOFTENED:
@@ -48,7 +48,7 @@ def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
         masks = (interpolated(part.masks, scale) >= 0.5).astype(np.float32)
         return replace(part, images=channels(spec, part.images, needs), masks=masks, soft=soft)
 
-    return replace(data, train=part(data.train), validation=part(data.validation))
+    return replace(data, train=feed_part(data.train), validation=feed_part(data.validation))
 
 
 def channels(spec: RunSpec, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:

@@ -51,13 +51,13 @@ _UNTRAINED = Outcome({}, 0, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """Base class of the kinds of runs. ``needs``: the finished runs of ``spec.needs``; ``around``: description of
-    machine and code at the start (:func:`softmask.experiments.store.surroundings`)."""
+    """Base class of the kinds of runs. ``needs``: the finished runs of ``spec.needs``; ``provenance_fields``:
+    description of machine and code at the start (:func:`softmask.experiments.store.surroundings`)."""
 
     spec: RunSpec
     data: Prepared
     needs: Sequence[Run] = ()
-    around: Mapping[str, Any] = field(default_factory=surroundings)
+    provenance_fields: Mapping[str, Any] = field(default_factory=surroundings)
 
     @property
     def keeps(self) -> int | None:
@@ -82,7 +82,7 @@ class Kind:
             weights=save_weights(folder, network) if network else None,
             seconds=round(outcome.seconds, 1),
             needs=tuple(need.key for need in self.needs),
-            **self.around,
+            **self.provenance_fields,
         )
         return Record(
             spec=spec,

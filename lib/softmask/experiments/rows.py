@@ -335,11 +335,11 @@ def source_of(dataset: str, config: Config) -> str:
     """Return ``real`` or ``embedded``, as the configuration asks. If it leaves this open, and for :data:`ON_REQUEST`,
     real data is used if it is there. Every table names the source."""
     from softmask.data import REAL_ONLY, real_paths
-    from softmask.data.sources import located
+    from softmask.data.sources import locate_source
 
     dataset = dataset_name(dataset)
     if dataset in REAL_ONLY:
-        return "embedded" if located(dataset, config.data_root, "embedded") else "real"
+        return "embedded" if locate_source(dataset, config.data_root, "embedded") else "real"
     if config.data == "embedded" or (config.data == "real" and dataset not in ON_REQUEST):
         return config.data
     return "real" if dataset in real_paths(config.data_root) else "embedded"

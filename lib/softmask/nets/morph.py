@@ -131,14 +131,14 @@ def airways(hu: np.ndarray, body: np.ndarray, factor: int, spacing: tuple[float,
     return ndimage.binary_dilation(is_airway[chains], disk(rim)[None])
 
 
-def _begins_as_trachea(chain: np.ndarray, left: int, body: np.ndarray, factor: int, pixel: float) -> bool:
+def _begins_as_trachea(chain: np.ndarray, left: int, body: np.ndarray, factor: int, pixel_mm2: float) -> bool:
     """Return whether the upper half of a chain, which begins at column ``left``, has the trachea's size and lies near
     the middle of the ``body`` (h, w) there."""
     upper = chain[len(chain) // 2 :]  # slices go from the feet up
     columns = np.flatnonzero(body.any(axis=0)) * factor
     middle, width = (columns[0] + columns[-1] + factor) / 2, columns[-1] + factor - columns[0]
     column = left + np.nonzero(upper)[2].mean()
-    if abs(column - middle) > MIDDLE * width or np.median(upper.sum(axis=(1, 2))) * pixel < TRACHEA_MM2:
+    if abs(column - middle) > MIDDLE * width or np.median(upper.sum(axis=(1, 2))) * pixel_mm2 < TRACHEA_MM2:
         return False
     height, breadth = chain.shape[1:]
     # a disc fills 79 % of its box; a sliver of lung fills less, or its box is long

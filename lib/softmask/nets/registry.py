@@ -32,7 +32,7 @@ class Entry:
         return {"smoke": self.smoke, "cpu": self.cpu}.get(profile) or self.load().FULL_WIDTH
 
     @property
-    def several(self) -> bool:
+    def multichannel(self) -> bool:
         """Whether the images may have several channels; other networks take grey images."""
         return "inputs" in signature(self.load()).parameters
 
@@ -111,14 +111,18 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
         if type(number) is not int or number < lowest:
             raise ConfigError(f"the {label} of {name} must be a whole number of at least {lowest}, not {number!r}")
     is_power = reduction >= 1 and not reduction & (reduction - 1)
-    if not is_power or (inputs > 1 and not network_entry.several) or (reduction > 1 and not network_entry.reduces):
-        kind = "images of one or several channels" if network_entry.several else "grey images"
+    if not is_power or (inputs > 1 and not network_entry.multichannel) or (reduction > 1 and not network_entry.reduces):
+        kind = "images of one or several channels" if network_entry.multichannel else "grey images"
         ratio = "at their size, a half, a quarter ..." if network_entry.reduces else "at their size"
         raise ConfigError(
             f"{name} segments {kind} {ratio}; it cannot be of width {width}, with {inputs} channels, reduced by "
             f"{reduction}"
         )
-    arguments = [width, *([inputs] if network_entry.several else []), *([reduction] if network_entry.reduces else [])]
+    arguments = [
+        width,
+        *([inputs] if network_entry.multichannel else []),
+        *([reduction] if network_entry.reduces else []),
+    ]
     return network(*arguments)
 
 

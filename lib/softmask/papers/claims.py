@@ -217,7 +217,7 @@ def _pairs(
         yield pair
 
 
-def printed_place(row: str, pair: Pair) -> tuple[str, str, str]:
+def printed_key(row: str, pair: Pair) -> tuple[str, str, str]:
     """Return (row, data set, metric) of the printed cell that a pair compares for one of its rows."""
     metric, dataset = _PRINTED_AS.get(pair.metric, pair.metric), pair.dataset
     if metric.startswith("dice_with_"):
@@ -229,7 +229,7 @@ def printed_place(row: str, pair: Pair) -> tuple[str, str, str]:
 
 def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
     """Return the printed mean of a row in the claim's unit; NaN where it is missing."""
-    value, printed_unit = cells.get(printed_place(row, pair), (math.nan, ""))
+    value, printed_unit = cells.get(printed_key(row, pair), (math.nan, ""))
     return value * (100 if unit == "points" and printed_unit == "fraction" else 1)
 
 

@@ -281,7 +281,7 @@ def frame(contents: Contents) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def others(run: str) -> list[str]:
+def other_run_names(run: str) -> list[str]:
     """Return the names of the other runs with tables, except runs of profiles that are no result."""
     names = sorted(path.parent.name for path in (output_root() / "results").glob("*/tables"))
     profiles = {name for name, profile in PROFILES.items() if profile.is_result}

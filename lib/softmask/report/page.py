@@ -57,7 +57,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     builder = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
     books = [notebook for notebook in read.notebooks if notebook["name"] != builder]  # without the builder of this page
     other_runs = {}
-    for run in contents.others(config.run):
+    for run in contents.other_run_names(config.run):
         try:
             other_runs[run] = contents.read(run)
         except DataError:  # another run must not make this page fail
@@ -89,7 +89,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "counted": [verdict for verdict, count in total.claims.items() if count or verdict in usual_verdicts],
         "total": total,
         "differences": Counter(ways),
-        "runs": [_beside(run, other) for run, other in other_runs.items()],
+        "runs": [_run_link(run, other) for run, other in other_runs.items()],
         "level": f"{100 * LEVEL:g}",
         "least_patients": rule.LEAST_PATIENTS,
         "alpha": rule.ALPHA,
@@ -150,7 +150,7 @@ def _anchor(entry: TableEntry | FigureEntry) -> str:
     return f"{entry.paper}-{'figure-' if own_figure else ''}{entry.name}"
 
 
-def _beside(run: str, read: Contents | None) -> dict[str, Any]:
+def _run_link(run: str, read: Contents | None) -> dict[str, Any]:
     has_page = (output_root() / "results" / run / "report.html").exists()
     link = f"../{run}/{'report.html' if has_page else 'tables/'}"
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": has_page}

@@ -38,7 +38,7 @@ from softmask.measure.statistics import LEVEL
 from softmask.measure.verdicts import BETTER
 from softmask.papers.audit.check import SCALES, Papers, other_unit, rows
 from softmask.papers.audit.tables import stated
-from softmask.papers.claims import Claim, Pair, printed_place
+from softmask.papers.claims import Claim, Pair, printed_key
 from softmask.papers.printed import PrintedCell
 
 DICE_SPREAD = 1.24
@@ -108,10 +108,10 @@ class Gain:
 
 def run() -> list[Gain]:
     """Return every pair of printed means behind the five papers' claims, in their order."""
-    return every({name: papers.load(name) for name in papers.NAMES})
+    return printed_gains({name: papers.load(name) for name in papers.NAMES})
 
 
-def every(loaded: Papers) -> list[Gain]:
+def printed_gains(loaded: Papers) -> list[Gain]:
     """Return every pair of printed means behind the papers' claims; pairs in several claims of a paper count once."""
     printed_rows = rows(loaded)
     gains: dict[tuple, Gain] = {}
@@ -125,7 +125,7 @@ def every(loaded: Papers) -> list[Gain]:
         for claim, pair in claimed_pairs:
             if math.isnan(pair.printed):
                 continue
-            cell_keys = [printed_place(row, pair) for row in (pair.better, pair.worse)]
+            cell_keys = [printed_key(row, pair) for row in (pair.better, pair.worse)]
             key = (paper.name, *cell_keys, pair.times, pair.kind)
             gains.setdefault(key, _gain(paper.name, claim, pair, [cells[cell_key] for cell_key in cell_keys]))
     return list(gains.values())

@@ -150,7 +150,7 @@ def _changes(papers: Papers, explanation: str, *, within: bool) -> Iterable[Find
         key = (network(first), first.dataset, *numbers)
         if not shared_metrics or key in cases:
             continue
-        gaps = {name: _apart(first.cells[name], second.cells[name]) for name in shared_metrics}
+        gaps = {name: _min_gap(first.cells[name], second.cells[name]) for name in shared_metrics}
         changed_metrics = [name for name, gap in gaps.items() if gap > 0]
         unit = POINTS if {first.cells[name].unit for name in changed_metrics} <= set(SCALES) else "as printed"
         statement = _side_by_side(first, second, changed_metrics)
@@ -200,7 +200,7 @@ def _a_digit_apart(a: str, b: str) -> bool:
     return len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1
 
 
-def _apart(a: PrintedCell, b: PrintedCell) -> float:
+def _min_gap(a: PrintedCell, b: PrintedCell) -> float:
     """Return the smallest possible distance between two printed means; shares in points."""
     first, second = (printed_range(cell.mean, SCALES.get(cell.unit, 1.0)) for cell in (a, b))
     gap = max(0.0, first.low - second.high, second.low - first.high)
