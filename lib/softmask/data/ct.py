@@ -264,8 +264,8 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
     if len(listed) > 1:
         description = ", ".join(f"{s[0].series_uid}: {len(s)} slices, such as {s[0].path}" for s in listed)
         raise DataError(
-            f"{folder}: holds {len(listed)} CT series by {tag_title('SeriesInstanceUID')} ({description}); put each into "
-            "a folder of its own"
+            f"{folder}: holds {len(listed)} CT series by {tag_title('SeriesInstanceUID')} ({description}); put each "
+            "into a folder of its own"
         )
     return listed[0]
 
@@ -294,8 +294,8 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
             value, expected = getattr(ct, name), getattr(first, name)
             if value != expected:
                 raise DataError(
-                    f"{ct.path}: {tag_title(tag)} is {value}, and {expected} in {first.path} of the same series; remove "
-                    "one"
+                    f"{ct.path}: {tag_title(tag)} is {value}, and {expected} in {first.path} of the same series; "
+                    "remove one"
                 )
         if not np.allclose(ct.corner_mm, first.corner_mm, rtol=0, atol=SAME_Z):
             raise DataError(
