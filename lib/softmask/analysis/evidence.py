@@ -82,7 +82,7 @@ def _trained(runs: list[Run]) -> Trained:
     record, spec = runs[0].record, runs[0].spec
     good_runs = finished.succeeded(runs)
     return Trained(
-        network=NETWORKS[spec.network].where.partition(":")[0] if spec.learns else "",
+        network=NETWORKS[spec.network].import_path.partition(":")[0] if spec.learns else "",
         parameters=record.n_parameters if spec.learns else 0,
         epochs=spec.settings.epochs if spec.learns else 0,
         steps=steps(spec) if spec.learns else 0,

@@ -65,9 +65,9 @@ class SliceLimits(NamedTuple):
 
 
 TAKEN: Mapping[str, SliceLimits] = {
-    "train": SliceLimits(each=32, few=2, share=1, most=10**9),
-    "validation": SliceLimits(each=16, few=8, share=0.2, most=10**9),
-    "test": SliceLimits(each=32, few=14, share=2, most=12 * 14),
+    "train": SliceLimits(per_scan=32, per_scan_limited=2, factor=1, max_total=10**9),
+    "validation": SliceLimits(per_scan=16, per_scan_limited=8, factor=0.2, max_total=10**9),
+    "test": SliceLimits(per_scan=32, per_scan_limited=14, factor=2, max_total=12 * 14),
 }
 """For 200 training images: 100 scans of 2 slices for training, 5 of 8 for validation, 12 of 14 for testing."""
 
@@ -86,7 +86,7 @@ PAPER_SIZES: Mapping[str, Mapping[str, int]] = {
     **{name: {"train": 700, "validation": 100, "test": 200} for name in REAL_ONLY},
     "lungs-2d": {"train": 129, "validation": 26, "test": 108},
     soft_lidc.NAME: {"train": 8085, "validation": 1155, "test": 2310},
-    **{name: {part: TAKEN[part].each * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
+    **{name: {part: TAKEN[part].per_scan * scans for part, scans in parts.items()} for name, parts in SCANS.items()},
 }
 """Number of images in each part, as stated by SoftGAN and DSNet (PROMISE12: after augmentation); for LGAN's scans the
 used slices (:data:`TAKEN`). ``lidc-119`` and ``isbi2012`` follow CasGAN: 60 % and 40 % of 119 lesions, 240 and 60
@@ -184,7 +184,7 @@ def scan_rows(name: str, dataset: Dataset, cap: int | None) -> dict[str, np.ndar
     """Return the rows of the parts of one of :data:`SCANS`, scan by scan, from the feet up; a patient is in one part.
 
     The slices of training scans begin at different heights, so that together they cover all heights. ``cap`` is the
-    largest number of training images; None for :attr:`Taken.each` per scan. The index has a patient's slices in order.
+    largest number of training images; None for :attr:`SliceLimits.per_scan`. The index has a patient's slices in order.
 
     Raises:
         DataError: when there are fewer scans than parts.
@@ -195,10 +195,10 @@ def scan_rows(name: str, dataset: Dataset, cap: int | None) -> dict[str, np.ndar
     for part, chosen in split_by_patient(scans, SCANS[name], BASE_SEED).items():
         order = np.random.default_rng(BASE_SEED).permutation(scans[chosen])
         taken = TAKEN[part]
-        total, per_scan = None, taken.each
+        total, per_scan = None, taken.per_scan
         if cap is not None:
-            total = max(1, min(int(taken.share * cap), taken.most))
-            order = order[: -(-total // taken.few)]
+            total = max(1, min(int(taken.factor * cap), taken.max_total))
+            order = order[: -(-total // taken.per_scan_limited)]
             per_scan = -(-total // len(order))
         rows = []
         for number, patient in enumerate(order):
