@@ -84,7 +84,7 @@ def test_other_images_than_those_tested_on_are_not_shown(published, monkeypatch)
     ],
 )
 def test_real_images_are_shown_where_their_terms_allow_it(config, record, monkeypatch, source, missing, credit):
-    monkeypatch.setattr(evidence, "located", lambda *_: (SOURCES[source], "there") if source else None)
+    monkeypatch.setattr(evidence, "locate_source", lambda *_: (SOURCES[source], "there") if source else None)
     monkeypatch.setattr(evidence.finished, "data_of", lambda spec, config: data_of_digest("d" * 8))
     spec = replace(specs("softgan/table-1", config)["unet", "lnsm"][0], source="real")
     run = SimpleNamespace(spec=spec, record=record(spec, n=N))

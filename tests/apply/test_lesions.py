@@ -152,7 +152,7 @@ def test_a_list_in_batches_goes_on_where_it_was_interrupted(segment, many, made,
         return whole(crop, *arguments)
 
     whole = lesions._paste_crop
-    monkeypatch.setattr(lesions, "_lay_back", interrupted)
+    monkeypatch.setattr(lesions, "_paste_crop", interrupted)
     assert segment("--list", many) == 130
     done = [name for name, row in made.read_manifest(out).items() if row["status"] == "done"]
     assert done == [f"l{n:02}" for n in range(16) if n % 5 != 3]  # the first batch

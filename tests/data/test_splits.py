@@ -214,7 +214,7 @@ def test_no_patient_is_in_two_parts_and_no_slice_twice(name, cap) -> None:
     if cap is None:  # all scans, and the most slices of each
         counts = {part: rows["patient"].value_counts() for part, rows in parts.items()}
         assert {part: len(count) for part, count in counts.items()} == SCANS[name]
-        assert all(set(count) == {TAKEN[part].each} for part, count in counts.items())
+        assert all(set(count) == {TAKEN[part].per_scan} for part, count in counts.items())
 
 
 @pytest.mark.parametrize("name", ["lidc-lung", "qin-lung"])
