@@ -197,7 +197,7 @@ def test_differences_are_in_favour_of_the_soft_mask_and_corrected_over_the_table
     assert len(judged) == 9
     told = {(each.pair.worse, each.pair.metric): beyond.shown(each) for each in judged}
     assert {told["label_smoothing", metric] for metric in beyond.LOWER_IS_BETTER} == {"better"}
-    assert {told["readers_mean", metric] for metric in beyond.LOWER_IS_BETTER} == {"not shown"}
+    assert {told["readers_mean", metric] for metric in beyond.LOWER_IS_BETTER} == {"not significant"}
     assert told["svls", "ged"] == "not judged: undertrained"
     by_pair = {(each.pair.worse, each.pair.metric): each.outcome for each in judged}
     for (worse, metric), outcome in by_pair.items():
@@ -222,10 +222,10 @@ def test_conclusions_name_the_hardest_row_and_what_is_not_finished(found, record
     sentences = beyond.conclusions(beyond.compared(found), Fitted(done, wanted))
     assert sentences[0] == (
         "Against other soft labels, in 6 comparisons: the soft mask is better in 3 and worse in 0; "
-        "2 show no difference; 1 are not judged."
+        "2 are not significant; 1 are not judged."
     )
     assert sentences[1].startswith("On LIDC with the improved backbone (real), the soft mask against other soft labels")
-    assert "SVLS: not shown" in sentences[1]
+    assert "SVLS: not significant" in sentences[1]
     assert "label smoothing" not in sentences[1]
     assert sentences[-1].startswith("Not finished: other soft labels on LNSM with the improved backbone; ")
     assert "the readers' mean on LIDC with the U-Net" in sentences[-1]

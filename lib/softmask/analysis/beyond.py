@@ -70,7 +70,7 @@ PAIRS: Mapping[str, Mapping[str, Sequence[str]]] = {
 """Rows of the soft mask and the rows compared with each, by network: rows with the same loss; for the soft-mask loss
 also the binary mask with the Dice loss, the temperature scaling of its network, and SoftSeg, which has its own loss."""
 
-BETTER, WORSE, OPEN = "better", "worse", "not shown"
+BETTER, WORSE, OPEN = "better", "worse", "not significant"
 
 
 def wanted(config: Config) -> Wanted:
@@ -307,7 +307,7 @@ def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
             n_unjudged = counts.total() - sum(counts[outcome] for outcome in (BETTER, WORSE, OPEN))
             sentences.append(
                 f"Against {question}, in {counts.total()} comparisons: the soft mask is better in {counts[BETTER]} and "
-                f"worse in {counts[WORSE]}; {counts[OPEN]} show no difference; {n_unjudged} are not judged."
+                f"worse in {counts[WORSE]}; {counts[OPEN]} are not significant; {n_unjudged} are not judged."
             )
         sentences += details
     return [*sentences, *([f"Not finished: {'; '.join(unfinished_comparisons)}."] if unfinished_comparisons else [])]
