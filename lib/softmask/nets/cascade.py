@@ -29,15 +29,17 @@ def interpolated(images: np.ndarray, scale: int) -> np.ndarray:
     return F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False).numpy()
 
 
-def channels(names: Sequence[str], images: np.ndarray, scale: int, made: Callable[[str], np.ndarray]) -> np.ndarray:
+def channels(
+    names: Sequence[str], images: np.ndarray, scale: int, make_channel: Callable[[str], np.ndarray]
+) -> np.ndarray:
     """Return a segmentor's input (N, C, s, s), float32, s = scale S, of ``images`` (N, 1, S, S): the channels in
-    ``names``, which are ``image``, ``bilinear``, and others, which ``made`` returns by name, (N, c, s, s) each."""
+    ``names``, which are ``image``, ``bilinear``, and others; ``make_channel`` returns these by name, (N, c, s, s)."""
     arrays = []
     for name in names:
         if name == "image":
             arrays.append(images)
         else:
-            arrays.append(interpolated(images, scale) if name == "bilinear" else made(name))
+            arrays.append(interpolated(images, scale) if name == "bilinear" else make_channel(name))
     return np.concatenate(arrays, axis=1, dtype=np.float32)
 
 

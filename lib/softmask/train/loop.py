@@ -39,7 +39,7 @@ FAILURE_WINDOW = 0.2
 """Share of all steps within which this gain must be reached."""
 MIN_STEPS = 200
 """Number of steps before the first check. Shorter runs are never counted as failed: too few steps show nothing."""
-RAMP_START = 0.1
+RAMP_FROM = 0.1
 """Share of the learning rate at the first step after the warm-up, from which it rises (:meth:`Settings.rate`)."""
 
 
@@ -85,14 +85,14 @@ class Settings:
         """Return the number of steps of the whole training on ``n`` images."""
         return self.epochs * (n // min(self.batch_size, n))
 
-    def rate(self, step: int, steps: int, since: int | None = None) -> float:
+    def rate(self, step: int, steps: int, ramp_start: int | None = None) -> float:
         """Return the learning rate at ``step`` (from 0) of ``steps``: constant in the epochs of ``hold``, then poly. If
-        the warm-up ended at step ``since``, the rate rises from a tenth of this value over ``ramp`` steps."""
+        the warm-up ended at step ``ramp_start``, the rate rises from a tenth of this value over ``ramp`` steps."""
         hold_steps = steps * self.hold // self.epochs
         rate = self.learning_rate * (1 - max(step - hold_steps, 0) / (steps - hold_steps)) ** self.power
-        if since is None or step >= since + self.ramp:
+        if ramp_start is None or step >= ramp_start + self.ramp:
             return rate
-        return rate * (RAMP_START + (1 - RAMP_START) * (step - since) / self.ramp)
+        return rate * (RAMP_FROM + (1 - RAMP_FROM) * (step - ramp_start) / self.ramp)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Task:
 
     Attributes:
         objective: object with ``modules`` by name (the network to keep is called ``network``), ``optimisers`` by name,
-            and ``step(batch, followed)``, which takes one optimiser step of each module on the losses ``followed`` and
+            and ``step(batch, active_losses)``, which takes one optimiser step of each module on these losses and
             returns scalars by name.
         losses: names and weights of the losses that the curves report.
         images: (N, C, H, W), on the training device; example i of an epoch is made from image i modulo N.
@@ -243,7 +243,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             batches = _batches(task.n, settings, generator(seed, "batches", epoch)).to(device)  # (steps, B)
             steps_done, steps = epoch * len(batches), settings.epochs * len(batches)
             ramp_start = first_epoch * len(batches) if start.ramps and first_epoch is not None else None
-            followed = start.losses if first_epoch is None else [loss for loss, _ in task.losses]
+            active_losses = start.losses if first_epoch is None else [loss for loss, _ in task.losses]
             examples = task.examples(epoch)
             for module in modules.values():
                 module.train()
@@ -253,7 +253,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
                     for step, indices in enumerate(batches, start=steps_done):
                         for optimiser in optimisers.values():
                             optimiser.param_groups[0]["lr"] = settings.rate(step, steps, ramp_start)
-                        values = task.objective.step(examples(indices), followed)
+                        values = task.objective.step(examples(indices), active_losses)
                         step_values.append(torch.stack(list(values.values())))
                 # Check all steps at once: a check after each step would synchronise the GPU every time.
                 table = torch.stack(step_values).cpu()  # (steps, values)

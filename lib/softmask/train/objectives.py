@@ -112,11 +112,11 @@ class Discriminator(Adversary):
         mask: torch.Tensor,
         outputs: Sequence[torch.Tensor],
         terms: Values,
-        followed: Collection[str],
+        active_losses: Collection[str],
     ) -> Values:
-        """Add the segmentor's side of the GAN loss to ``terms``, and backpropagate the ``followed`` terms."""
+        """Add the segmentor's side of the GAN loss to ``terms``, and backpropagate the ``active_losses`` terms."""
         terms[self.name] = self.weight * self.generator_loss(batch.images, mask)
-        sum(terms[name] for name in followed).backward()
+        sum(terms[name] for name in active_losses).backward()
         return {}
 
 
@@ -152,17 +152,17 @@ class Critic(Adversary):
         mask: torch.Tensor,
         outputs: Sequence[torch.Tensor],
         terms: Values,
-        followed: Collection[str],
+        active_losses: Collection[str],
     ) -> Values:
-        """Add the generator's side of the loss to ``terms``, and backpropagate the ``followed`` terms. Returns
+        """Add the generator's side of the loss to ``terms``, and backpropagate the ``active_losses`` terms. Returns
         ``adversarial_share``, in [0, 1]: the norm of the critic's gradient at the main output, divided by the sum of
         this norm and that of the pixel losses' gradient."""
         self.module.requires_grad_(False)  # the critic is not trained here
         with autocast(self.device):
             score = self.module.score(batch.images, mask, batch.masks)  # (B,)
         printed_terms = {self.name: self.weight * self.loss.generator(score.float())}
-        pixel_grads = _pull(terms, [name for name in followed if name != self.name], outputs)
-        critic_grads = _pull(printed_terms, [name for name in followed if name == self.name], outputs)
+        pixel_grads = _pull(terms, [name for name in active_losses if name != self.name], outputs)
+        critic_grads = _pull(printed_terms, [name for name in active_losses if name == self.name], outputs)
         norms = torch.stack([torch.linalg.vector_norm(grads[0]) for grads in (pixel_grads, critic_grads)])
         factor = self.module.factor
         if self.loss.share is not None and factor == 0 and (norms > 0).all():  # the first step with both
@@ -212,8 +212,8 @@ class Segmentation:
             self.modules[self.adversary.NAME] = self.adversary.module
             self.optimisers[self.adversary.NAME] = self.adversary.optimiser
 
-    def step(self, batch: Batch, followed: Collection[str]) -> Values:
-        """Update each module once, the segmentor on the losses ``followed``.
+    def step(self, batch: Batch, active_losses: Collection[str]) -> Values:
+        """Update each module once, the segmentor on the losses ``active_losses``.
 
         Returns:
             The weighted losses, ``loss_<name>``, and the values that the adversary reports.
@@ -230,9 +230,9 @@ class Segmentation:
         terms = weighted(outputs, batch, self.pixel)
         self.optimisers["network"].zero_grad()
         if self.adversary:
-            adversary_values = self.adversary.backward(batch, mask, outputs, terms, followed) | adversary_values
+            adversary_values = self.adversary.backward(batch, mask, outputs, terms, active_losses) | adversary_values
         else:
-            sum(terms[name] for name in followed).backward()
+            sum(terms[name] for name in active_losses).backward()
         self.optimisers["network"].step()
         return {f"loss_{name}": term.detach() for name, term in terms.items()} | adversary_values
 

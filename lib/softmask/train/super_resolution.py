@@ -83,8 +83,8 @@ class SuperResolution:
             self.optimisers["discriminator"] = self.adversary.optimiser
             self.distances["adversarial"] = lambda fake, _: self.adversary.generator_loss(fake)
 
-    def step(self, high: torch.Tensor, followed: Collection[str]) -> Values:
-        """Update the generator once on patches ``high`` (B, 1, P, P) with the losses ``followed``, after the
+    def step(self, high: torch.Tensor, active_losses: Collection[str]) -> Values:
+        """Update the generator once on patches ``high`` (B, 1, P, P) with the losses ``active_losses``, after the
         discriminator if ``adversarial`` is among them.
 
         Returns:
@@ -93,10 +93,10 @@ class SuperResolution:
         with autocast(self.device):
             fake = self.upscaled(degrade(high))  # (B, 1, P, P)
         fake = fake.float()
-        adversary_values = self.adversary.update_on([high], [fake.detach()]) if "adversarial" in followed else {}
+        adversary_values = self.adversary.update_on([high], [fake.detach()]) if "adversarial" in active_losses else {}
         with autocast(self.device):
             terms = {
-                name: weight * self.distances[name](fake, high) for name, weight in self.losses if name in followed
+                name: weight * self.distances[name](fake, high) for name, weight in self.losses if name in active_losses
             }
         self.optimisers["network"].zero_grad()
         sum(terms.values()).backward()
