@@ -41,7 +41,7 @@ def config() -> Config:
 
 
 @pytest.fixture(scope="module")
-def found(config) -> list[study.HeldOut]:
+def found(config) -> list[study.CrossValidation]:
     """Both data sets are the same, but for their names."""
     lnsm = study.held_out(made(), config, (*WHOLE, "band_roi", "area"))
     return [lnsm, replace(lnsm, nodules=replace(lnsm.nodules, name="lidc"))]

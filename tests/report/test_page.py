@@ -370,7 +370,7 @@ def test_a_cell_of_means_or_medians_opens_onto_its_measure():
 
 def test_an_axis_shows_zero_and_every_difference():
     pair = Pair("softgan", "unet", "lidc", printed=5)
-    axis = page.Axis.of((verdicts.Judged(pair, verdicts.Outcome("not run yet")),))
+    axis = page.Axis.of((verdicts.JudgedPair(pair, verdicts.Outcome("not run yet")),))
     assert (axis.low, axis.high) == (0, 5)
     assert (axis(0), axis(5)) == (8, axis.width - 8)
     assert page.Axis.of(())(0) == 8
@@ -387,11 +387,11 @@ def test_ticks_are_round_and_on_the_axis():
 def test_the_network_that_keeps_a_comparison_from_being_judged_is_named():
     pair = papers.load("softgan").claims[0].pairs[0]
     trainings = (rule.Training(3, 0, 0, 0.0061), rule.Training(3, 2, 0, 0.0))
-    judged = verdicts.Judged(pair, verdicts.Outcome(rule.FAILED_TRAINING, trainings=trainings))
+    judged = verdicts.JudgedPair(pair, verdicts.Outcome(rule.FAILED_TRAINING, trainings=trainings))
     names = [papers.display("rows", row) for row in (pair.better, pair.worse)]
     assert page._unfit(judged) == f"{names[0]}: still rising by 0.0061; {names[1]}: 2 of 3 seeds failed"
     few = (rule.Training(1, 0, 0, float("inf")), rule.Training(1, 0, 0, 0.0))
-    judged = verdicts.Judged(pair, verdicts.Outcome(rule.UNDERTRAINED, trainings=few))
+    judged = verdicts.JudgedPair(pair, verdicts.Outcome(rule.UNDERTRAINED, trainings=few))
     assert page._unfit(judged) == f"{names[0]}: fewer than five epochs"
 
 
@@ -407,7 +407,7 @@ def test_claims_link_to_tables_notebook_cell_and_code(config, monkeypatch):
     fill(config)
     claim = papers.load("softgan").claims[0]
     verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.NOT_FINISHED, "x", (
-        verdicts.Judged(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
+        verdicts.JudgedPair(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
     trained = Trained("unet", 1, 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9, 9)
     parsed = look(page.build(config, Evidence(trained={("softgan", "unet", "lnsm"): trained})))
     assert "Table 1 · Table 2 · notebook 05_softgan, 5.10 Do the claims hold?, code cell" in parsed.words

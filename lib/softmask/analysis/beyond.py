@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from softmask.analysis.doctors import rows_named
-from softmask.analysis.finished import Fitted, Wanted, kind_of, note_of
+from softmask.analysis.finished import Fitted, SpecsByKey, kind_of, note_of
 from softmask.analysis.table import numbers, of_runs, summarise, values_of
 from softmask.analysis.training import CONSENSUS, scores_of, with_consensus
 from softmask.cache import cached_arrays, code_digest
@@ -39,7 +39,7 @@ from softmask.measure.verdicts import INCONCLUSIVE, LEAST_PATIENTS, judge_pair
 from softmask.papers import Pair, display
 from softmask.parallel import map_items, progress
 from softmask.report.result import NOT_FINISHED, Cell, Key
-from softmask.report.verdicts import Judged
+from softmask.report.verdicts import JudgedPair
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ also the binary mask with the Dice loss, the temperature scaling of its network,
 BETTER, WORSE, OPEN = "better", "worse", "not significant"
 
 
-def wanted(config: Config) -> Wanted:
+def wanted(config: Config) -> SpecsByKey:
     """Return the runs that are compared. In the small profiles, these are only the rows of the papers' tables and, on
     LIDC, the pair :data:`~softmask.experiments.rows.ILLUSTRATED`."""
     runs: dict[tuple[str, str], Sequence[RunSpec]] = {}
@@ -201,7 +201,7 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     return scores_by_key
 
 
-def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
+def compared(scores: Mapping[Key, Scores]) -> list[JudgedPair]:
     """Return the comparison of each pair of :data:`PAIRS` that has scores, on each data set and by each measure.
 
     Positive differences are in favour of the soft mask; intervals are over patients and seeds. ``p_holm`` of an outcome
@@ -215,7 +215,7 @@ def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
             continue
         outcome = judge_pair(*(scores[key] for key in pair.keys), lower=LOWER_IS_BETTER[metric])
         difference = outcome.difference
-        judged.append(Judged(pair, outcome))
+        judged.append(JudgedPair(pair, outcome))
         p.append(np.nan if np.isnan(outcome.p) else min(1.0, 2 * min(difference.p_below(0), difference.p_above(0))))
     return [
         replace(entry, outcome=replace(entry.outcome, p_holm=float(p_holm)))
@@ -224,7 +224,7 @@ def compared(scores: Mapping[Key, Scores]) -> list[Judged]:
     ]
 
 
-def shown(judged: Judged) -> str:
+def shown(judged: JudgedPair) -> str:
     """Return whether the soft mask of a pair is better, worse or neither at the corrected level of 5 %; or why the pair
     is not judged."""
     p, difference = judged.outcome.p_holm, judged.outcome.difference
@@ -234,7 +234,7 @@ def shown(judged: Judged) -> str:
     return OPEN if p > 1 - LEVEL else BETTER if difference.mean > 0 else WORSE
 
 
-def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
+def difference_cells(judged: Iterable[JudgedPair], fitted: Fitted) -> list[Cell]:
     """Return one row for each comparison and measure."""
     table: list[Cell] = []
     for entry in judged:
@@ -246,7 +246,7 @@ def difference_cells(judged: Iterable[Judged], fitted: Fitted) -> list[Cell]:
     return table
 
 
-def figure(judged: Sequence[Judged], dataset: str) -> Figure | None:
+def figure(judged: Sequence[JudgedPair], dataset: str) -> Figure | None:
     """Return a figure of the differences on a data set: a panel for each measure, a line for each comparison."""
     from softmask.report.forest import Interval, intervals  # matplotlib is slow to import
 
@@ -283,7 +283,7 @@ QUESTIONS = {
 """Labels with which :func:`conclusions` compares the soft mask, and their rows for the improved backbone."""
 
 
-def conclusions(judged: Sequence[Judged], fitted: Fitted) -> list[str]:
+def conclusions(judged: Sequence[JudgedPair], fitted: Fitted) -> list[str]:
     """Return sentences on the soft mask compared with each of :data:`QUESTIONS`: the number of comparisons with each
     outcome; for each data set, network and measure, the row that is best against the soft mask; and the comparisons
     that are not finished."""
@@ -320,7 +320,7 @@ def _row(row: str, network: str) -> str:
     return "unet" if row == "no_soft_label" else f"unet_{row}"
 
 
-def _words(judged: Judged) -> str:
+def _words(judged: JudgedPair) -> str:
     pair, difference = judged.pair, judged.outcome.difference
     return (
         f"{display('metrics', pair.metric)} {difference.mean:+.2f} ({difference.low:+.2f} to {difference.high:+.2f}; "

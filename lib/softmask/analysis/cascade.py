@@ -159,7 +159,7 @@ def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None
 def pictured(run: Run, config: Config) -> list[list[Panel]]:
     """Return rows of CasGAN figure 8; without data, they show only the predictions."""
     data, rows = data_of(run.spec, config), []
-    for name, prediction in list(run.record.shown().items())[:3]:
+    for name, prediction in list(run.record.some_predictions().items())[:3]:
         predicted, absent = Panel(prediction / 255.0, bar=SOFT_MASK), Panel(None, note="image not\nat hand")
         if data is None:
             rows.append([absent, absent, absent, predicted, absent])
@@ -211,7 +211,7 @@ def views(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -
     if data is None:
         return []
     transfer_run = runs[1]
-    images = data.test.images[[data.test.ids.index(name) for name in list(transfer_run.record.shown())[:3]]]
+    images = data.test.images[[data.test.ids.index(name) for name in list(transfer_run.record.some_predictions())[:3]]]
     generator = next(need for need in transfer_run.needs if need.spec == transfer_run.spec.sr)
     sr_images = super_resolved(generator, images, transfer_run.spec.scale)[:, 0].astype(np.float32)
     weights = (attention(run, images) for run in runs)

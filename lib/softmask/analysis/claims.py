@@ -23,7 +23,7 @@ from softmask.papers.audit.gains import Gain
 from softmask.papers.claims import LARGEST_DELTA, UNITS
 from softmask.report import contents, verdicts
 from softmask.report.result import PRINTED, Cell, Key
-from softmask.report.verdicts import POINTS, Judged, Verdict, sentence
+from softmask.report.verdicts import POINTS, JudgedPair, Verdict, sentence
 
 ELSEWHERE = ("soft_roi", "soft_half")
 """Rows whose claims are judged in notebooks 9 and 2."""
@@ -55,7 +55,7 @@ def judge(claim: Claim, scores: Mapping[Key, Scores]) -> Verdict:
     if not claim.judged:
         return Verdict(claim.words, REPORTED, unit=unit)
     verdict, outcomes, deciding = judge_claim([_outcome(pair, claim, scores) for pair in claim.pairs])
-    pairs = tuple(Judged(pair, outcome) for pair, outcome in zip(claim.pairs, outcomes, strict=True))
+    pairs = tuple(JudgedPair(pair, outcome) for pair, outcome in zip(claim.pairs, outcomes, strict=True))
     return Verdict(claim.words, verdict, sentence(verdict, pairs, deciding, unit), pairs, deciding, unit)
 
 

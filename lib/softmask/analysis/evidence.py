@@ -10,7 +10,7 @@ import numpy as np
 
 from softmask import papers
 from softmask.analysis import cascade, claims, finished, lungs, training
-from softmask.analysis.finished import Fitted, Wanted
+from softmask.analysis.finished import Fitted, SpecsByKey
 from softmask.config import Config
 from softmask.data.sample import data_words
 from softmask.data.sources import locate_source
@@ -22,7 +22,7 @@ from softmask.experiments.store import Run
 from softmask.measure.differences import Scores
 from softmask.nets.registry import NETWORKS
 from softmask.report import verdicts
-from softmask.report.evidence import Evidence, Pictures, Place, Trained
+from softmask.report.evidence import Evidence, Pictures, RowKey, Trained
 from softmask.report.result import Key
 
 BESIDE_DOCTORS: Mapping[str, str] = {"casgan": "casgan", "dsnet-v1": "dsnet_v1", "dsnet-v2": "dsnet"}
@@ -37,7 +37,7 @@ def collect(config: Config) -> Evidence:
     recorded = replace(config, recorded=True)
     fitted = finished.fit_tables({paper: _wanted(paper, recorded) for paper in papers.NAMES}, recorded)
     scores: dict[tuple[str, str, str, str], Scores] = {}
-    all_runs: dict[Place, list[Run]] = {}
+    all_runs: dict[RowKey, list[Run]] = {}
     for paper, rows in fitted.items():
         scores |= {(paper, *score_key): value for score_key, value in _scores(paper, rows, config).items()}
         all_runs |= {(paper, *key): runs for key, runs in rows.items() if not runs[0].spec.upscales}
@@ -55,7 +55,7 @@ def collect(config: Config) -> Evidence:
     )
 
 
-def _wanted(paper: str, config: Config) -> Wanted:
+def _wanted(paper: str, config: Config) -> SpecsByKey:
     """Return the runs of a paper's tables, of its network compared with four doctors, and of lungs on real slices."""
     tables = [name for name in TABLES if name.startswith(f"{paper}/")]
     wanted_runs = {key: runs for name in tables for key, runs in specs(name, config).items()}

@@ -23,25 +23,25 @@ from softmask.measure.statistics import ratio
 from softmask.papers import display
 from softmask.report import provenance
 
-Wanted = Mapping[tuple[str, str], Sequence[RunSpec]]
+SpecsByKey = Mapping[tuple[str, str], Sequence[RunSpec]]
 """Specs of runs, one for each seed, by (row, data set)."""
 
 
 class Fitted(dict[tuple[str, str], list[Run]]):
     """Finished runs of every seed by (row, data set), and the specs that were ``wanted``."""
 
-    def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: Wanted | None = None) -> None:
+    def __init__(self, runs: Mapping[tuple[str, str], Sequence[Run]], wanted: SpecsByKey | None = None) -> None:
         super().__init__({key: list(row_runs) for key, row_runs in runs.items() if row_runs})
         specs = {key: [run.spec for run in row_runs] for key, row_runs in self.items()}
-        self.wanted: Wanted = specs if wanted is None else wanted
+        self.wanted: SpecsByKey = specs if wanted is None else wanted
 
 
-def fit_rows(wanted: Wanted, config: Config, title: str = "") -> Fitted:
+def fit_rows(wanted: SpecsByKey, config: Config, title: str = "") -> Fitted:
     """Return the finished runs of ``wanted`` rows; missing runs are trained unless ``config.recorded``."""
     return fit_tables({"": wanted}, config, title)[""]
 
 
-def fit_tables(wanted: Mapping[str, Wanted], config: Config, title: str = "") -> dict[str, Fitted]:
+def fit_tables(wanted: Mapping[str, SpecsByKey], config: Config, title: str = "") -> dict[str, Fitted]:
     """Return :func:`fit_rows` of several tables, whose missing runs are all trained together."""
     specs = [spec for rows in wanted.values() for row_items in rows.values() for spec in row_items]
     runs = {run.spec: run for run in fit(specs, config, title=title)}

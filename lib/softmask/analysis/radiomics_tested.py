@@ -41,7 +41,7 @@ PERMUTATIONS = {"smoke": 4, "cpu": 99, "night": 99, "full": 999}
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
+class CrossValidation:
     """Predictions of classifiers for nodules that were held out, by (features, classifier)."""
 
     nodules: Nodules
@@ -83,10 +83,10 @@ def seeds_of(config: Config) -> list[int]:
     return [BASE_SEED + i for i in range(config.seeds * REPETITIONS[config.profile.name])]
 
 
-def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> HeldOut:
+def held_out(nodules: Nodules, config: Config, sets: Sequence[str] = FEATURE_SETS) -> CrossValidation:
     """Return the cross-validated predictions for each set of features, of the nodules that have these features."""
     predict = partial(classification.cross_validate, seeds=seeds_of(config))
-    return HeldOut(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
+    return CrossValidation(nodules, _by_place(predict, nodules, sets, "classifiers on"), config.seeds)
 
 
 def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dict[tuple[str, str], dict[str, float]]:
@@ -122,7 +122,7 @@ def _examples(nodules: Nodules, features: str) -> Examples:
     return Examples(usable_nodules.features[features].to_numpy(), usable_nodules.burr, usable_nodules.patients)
 
 
-def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
+def scores(tests: Iterable[CrossValidation]) -> dict[Key, Scores]:
     """Return, for each seed, the share of repetitions that classify a nodule correctly."""
     scores = {}
     for test in tests:
@@ -136,7 +136,7 @@ def scores(tests: Iterable[HeldOut]) -> dict[Key, Scores]:
     return scores
 
 
-def table_cells(tests: Iterable[HeldOut]) -> list[Cell]:
+def table_cells(tests: Iterable[CrossValidation]) -> list[Cell]:
     """Return CasGAN's table 5, and in addition the binary mask dilated to the soft region's area."""
     cells = []
     for test in tests:
@@ -156,7 +156,7 @@ def intervals(predicted: Predictions) -> dict[str, float]:
     return values | {"auc": float(predicted.auc()), "auc_low": auc_low, "auc_high": auc_high}
 
 
-def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
+def interval_cells(tests: Iterable[CrossValidation]) -> list[Cell]:
     """Return :func:`intervals` of every set of features and classifier."""
     return [
         cell
@@ -166,7 +166,7 @@ def interval_cells(tests: Iterable[HeldOut]) -> list[Cell]:
     ]
 
 
-def intervals_by_key(tests: Iterable[HeldOut]) -> dict[Key, dict[str, float]]:
+def intervals_by_key(tests: Iterable[CrossValidation]) -> dict[Key, dict[str, float]]:
     """Return :func:`intervals` by (data set, features, classifier)."""
     return {
         (test.nodules.name, *key): intervals(predictions)
@@ -182,7 +182,7 @@ def printed_areas() -> dict[Key, float]:
     return {(cell.dataset, features[cell.metric], cell.row): cell.mean for cell in printed if cell.metric in features}
 
 
-def auc_cells(tests: Iterable[HeldOut], pairs: Sequence[tuple[str, str]]) -> list[Cell]:
+def auc_cells(tests: Iterable[CrossValidation], pairs: Sequence[tuple[str, str]]) -> list[Cell]:
     """Return differences in AUC, in percentage points, with intervals over patients."""
     cells = []
     for test in tests:
@@ -242,7 +242,7 @@ def most_important(falls: Mapping[str, Mapping[str, float]], n: int = 8) -> pd.D
     return frame.loc[frame.mean(axis=1).sort_values(ascending=False, kind="stable").index[:n]].round(2)
 
 
-def patients_on_both_sides(tests: Iterable[HeldOut]) -> int:
+def patients_on_both_sides(tests: Iterable[CrossValidation]) -> int:
     """Return the number of patients in more than one fold; above 0, the folds leak."""
     leaking_patients = set()
     for test in tests:

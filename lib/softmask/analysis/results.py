@@ -22,7 +22,7 @@ from softmask.report.verdicts import Verdict
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Behind = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
+Origins = Mapping[tuple[str, str], Sequence[Any]] | Iterable[Dataset]
 """Origin of numbers: finished runs by (row, data set), or data sets."""
 
 
@@ -41,7 +41,7 @@ class Results:
         self,
         name: str,
         cells: Iterable[Cell],
-        behind: Behind,
+        behind: Origins,
         *,
         units: Mapping[str, str] | None = None,
         details: Mapping[str, Any] | None = None,
@@ -57,12 +57,14 @@ class Results:
         paper, _, table = name.partition("/")
         return self._write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
 
-    def claims(self, name: str, judged: Sequence[Verdict], behind: Behind, **words: object) -> None:
+    def claims(self, name: str, judged: Sequence[Verdict], behind: Origins, **words: object) -> None:
         """Write the table of all comparisons behind the verdicts."""
         text, title, _ = self._caption("tables", name, behind, words)
         self._write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
 
-    def figure(self, name: str, fig: Figure | None, behind: Behind = (), *, missing: str = "", **words: object) -> None:
+    def figure(
+        self, name: str, fig: Figure | None, behind: Origins = (), *, missing: str = "", **words: object
+    ) -> None:
         """Write a figure and show it; ``missing`` is the content that only the paper's figure has."""
         import matplotlib.pyplot as plt
 
@@ -70,7 +72,7 @@ class Results:
         figures.save(fig, *name.split("/"), self.config, text, alt, missing)
         plt.show()
 
-    def _write(self, result: ResultTable, behind: Behind) -> Shown:
+    def _write(self, result: ResultTable, behind: Origins) -> Shown:
         """Write a table with its caption, and return it for display."""
         if isinstance(behind, Mapping):
             record = finished.provenance_of(behind, self.config, self.started)
@@ -80,7 +82,7 @@ class Results:
         return tables.show(result)
 
     def _caption(
-        self, kind: str, name: str, behind: Behind, words: Mapping[str, object], rows: Iterable[str] = ()
+        self, kind: str, name: str, behind: Origins, words: Mapping[str, object], rows: Iterable[str] = ()
     ) -> tuple[str, str, dict[str, str]]:
         """Return the caption with its words filled in, the title or alternative text, and the units."""
         entries = _captions()[kind]

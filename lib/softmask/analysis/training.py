@@ -16,7 +16,7 @@ import pandas as pd
 from softmask import papers
 from softmask.analysis import finished
 from softmask.analysis.doctors import LARGEST_SLICE
-from softmask.analysis.finished import Fitted, Wanted, kind_of, succeeded
+from softmask.analysis.finished import Fitted, SpecsByKey, kind_of, succeeded
 from softmask.analysis.table import Remarks, Values, numbers, of_runs, seed_cells, summarise, values_of
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import SUBSTITUTE
@@ -234,7 +234,9 @@ def by_dataset(fitted: Fitted, rows: Sequence[str], use: Callable[[Sequence[Run]
 
 def predictions_of(fitted: Fitted, rows: Sequence[str], dataset: str) -> dict[str, Mapping[str, np.ndarray]]:
     """Return the first seed's kept predictions (S, S) in [0, 1] by row and image."""
-    predictions = {row: run.record.shown() for row, run in finished.first_runs(fitted, rows, dataset).items()}
+    predictions = {
+        row: run.record.some_predictions() for row, run in finished.first_runs(fitted, rows, dataset).items()
+    }
     return {row: {name: image.astype(float) / 255 for name, image in predictions.get(row, {}).items()} for row in rows}
 
 
@@ -247,7 +249,7 @@ def pictures_of(data: Prepared | None, ids: Sequence[str]) -> dict[str, tuple[np
     return {name: (images[indices[name]], masks[indices[name]]) for name in ids if name in indices}
 
 
-def other_rows(config: Config) -> Wanted:
+def other_rows(config: Config) -> SpecsByKey:
     """Return the runs behind :data:`OTHER_FORMS`; none in the short profiles."""
     if not config.profile.long:
         return {}
@@ -265,7 +267,7 @@ def other_forms(fitted: Fitted) -> list[Cell]:
     return cells
 
 
-def longer_rows(paper: str, config: Config) -> Wanted:
+def longer_rows(paper: str, config: Config) -> SpecsByKey:
     """Return the runs of rows that are trained both for their usual number of epochs and for twice as many."""
     groups = [group for group in GROUPS if config.profile.long and paper in group.rows]
     return {key: specs for group in groups for key, specs in doubled(group, config).items()}

@@ -151,7 +151,7 @@ class Record:
 
         return pd.DataFrame({"id": self.ids, "group": self.groups, **self.measures})
 
-    def shown(self, most: int = 8) -> dict[str, np.ndarray]:
+    def some_predictions(self, most: int = 8) -> dict[str, np.ndarray]:
         """Return at most ``most`` of the predictions, evenly spaced, for figures."""
         names = list(self.predictions)
         indices = np.linspace(0, len(names) - 1, min(len(names), most)).round().astype(int)

@@ -21,7 +21,7 @@ WIDTH = 1280
 """Maximum width of an embedded figure, in pixels."""
 SHOWN = 0.53
 """Size of a figure on the page relative to its PNG (160 pixels per inch): the widest figure fills the page."""
-Place = tuple[str, str, str]
+RowKey = tuple[str, str, str]
 """Paper, row and data set."""
 
 
@@ -85,8 +85,8 @@ class Evidence:
     """
 
     scores: Mapping[tuple[str, str, str, str], Scores] = field(default_factory=dict)
-    trained: Mapping[Place, Trained] = field(default_factory=dict)
-    masks: Mapping[Place, Mapping[str, np.ndarray]] = field(default_factory=dict)
+    trained: Mapping[RowKey, Trained] = field(default_factory=dict)
+    masks: Mapping[RowKey, Mapping[str, np.ndarray]] = field(default_factory=dict)
     pictures: Mapping[str, Pictures] = field(default_factory=dict)
     seconds: float = 0.0
 

@@ -188,7 +188,7 @@ class Axis(NamedTuple):
         return round(8 + (self.width - 16) * (value - self.low) / (self.high - self.low), 1)
 
     @classmethod
-    def of(cls, pairs: tuple[verdicts.Judged, ...]) -> Axis:
+    def of(cls, pairs: tuple[verdicts.JudgedPair, ...]) -> Axis:
         """Return an axis that includes zero, every difference with its interval, and the printed differences."""
         differences = [judged.outcome.difference for judged in pairs if judged.outcome.difference]
         ends = [end for difference in differences for end in (difference.mean, difference.low, difference.high)]
@@ -239,7 +239,7 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
                 yield f"{papers.display('rows', row)}: {size}{summary.trained_words(trained)}"
 
 
-def _unfit(judged: verdicts.Judged) -> str:
+def _unfit(judged: verdicts.JudgedPair) -> str:
     """Return the networks that keep a comparison from being judged, with the reason; empty where there are none."""
     rows, reasons = [judged.pair.better, judged.pair.worse], []
     for row, training in zip(rows, judged.outcome.trainings, strict=False):
@@ -299,7 +299,7 @@ def _claims_data(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _pair_data(paper: str, judged: verdicts.Judged) -> dict[str, Any]:
+def _pair_data(paper: str, judged: verdicts.JudgedPair) -> dict[str, Any]:
     pair, difference = judged.pair, judged.outcome.difference
     values = {name: getattr(difference, name) for name in ("mean", "low", "high")} if difference else {}
     return {

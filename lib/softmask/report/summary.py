@@ -229,7 +229,7 @@ def _clearest(contents: Contents) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
 
-def _certainty(judged: verdicts.Judged) -> float:
+def _certainty(judged: verdicts.JudgedPair) -> float:
     """Return the distance of the difference from 0, or from the gain that it rules out, in standard errors; 0 where
     methods predict the same and nothing varies."""
     difference = judged.outcome.difference
@@ -237,7 +237,7 @@ def _certainty(judged: verdicts.Judged) -> float:
     return abs(difference.mean - bound) / difference.error if difference and difference.error > 0 else 0.0
 
 
-def _difference(judged: verdicts.Judged, unit: str) -> str:
+def _difference(judged: verdicts.JudgedPair, unit: str) -> str:
     pair, difference = judged.pair, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({judged.outcome.data})"
     text = f"{pair} on {where}, {signed(difference.mean)} {unit} "

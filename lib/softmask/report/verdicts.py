@@ -74,7 +74,7 @@ _STYLES = {
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPair:
     """Pair of a claim, with its verdict."""
 
     pair: Pair
@@ -105,12 +105,12 @@ class Verdict:
     claim: str
     verdict: str
     why: str = ""
-    pairs: tuple[Judged, ...] = ()
+    pairs: tuple[JudgedPair, ...] = ()
     deciding: int | None = None
     unit: str = POINTS
 
 
-def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: str = POINTS) -> str:
+def sentence(verdict: str, pairs: Sequence[JudgedPair], deciding: int | None, unit: str = POINTS) -> str:
     """Return the reason for a claim's verdict: the deciding pair with its interval and the printed difference, the
     number of pairs with each verdict, and the training runs that failed."""
     if deciding is None:
@@ -131,7 +131,7 @@ def sentence(verdict: str, pairs: Sequence[Judged], deciding: int | None, unit: 
     return ". ".join(dict.fromkeys(parts))
 
 
-def _decided(judged: Judged, unit: str) -> str:
+def _decided(judged: JudgedPair, unit: str) -> str:
     pair, outcome, difference = judged.pair, judged.outcome, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({outcome.data})"
     if outcome.verdict in (FAILED_TRAINING, UNDERTRAINED):
@@ -166,7 +166,7 @@ def frame(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     return pd.DataFrame([(v.claim, v.verdict, v.why) for v in verdicts], columns=["claim", "verdict", "why"])
 
 
-def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference, str]]:
+def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, JudgedPair, Difference, str]]:
     """Yield for every pair that is run: number of the claim, pair, difference, and unit of the claim."""
     for number, verdict in enumerate(verdicts, start=1):
         for judged in verdict.pairs:
@@ -174,7 +174,7 @@ def _run(verdicts: Iterable[Verdict]) -> Iterator[tuple[int, Judged, Difference,
                 yield number, judged, judged.outcome.difference, verdict.unit
 
 
-def _values(judged: Judged, difference: Difference, unit: str) -> dict[str, Any]:
+def _values(judged: JudgedPair, difference: Difference, unit: str) -> dict[str, Any]:
     return {
         "difference": difference.mean,
         "low": difference.low,
