@@ -126,10 +126,11 @@ def judge_pair(
         epochs = max(map(len, scores.curves), default=0)
         trainings.append(Training(scores.begun, scores.failed, scores.restarts, float(np.mean(gains)), epochs))
     difference = compare(better, worse, factor, lower=lower)
-    obstacles = sorted(training.obstacle for training in trainings)  # "failed training" sorts before "undertrained"
+    found_obstacles = {training.obstacle for training in trainings}
+    obstacles = [obstacle for obstacle in (FAILED_TRAINING, UNDERTRAINED) if obstacle in found_obstacles]
     if factor > 1 and factor * np.mean(worse.values[np.isfinite(worse.values)]) > most:
         obstacles.append(OUT_OF_REACH)
-    verdict, p = next(filter(None, obstacles), INCONCLUSIVE), np.nan
+    verdict, p = next(iter(obstacles), INCONCLUSIVE), np.nan
     if verdict == INCONCLUSIVE and difference is not None and difference.patients >= LEAST_PATIENTS:
         verdict, p = _decide(difference, kind, delta)
     data = WORDS["substitute" if better.substitute else better.source]
