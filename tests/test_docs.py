@@ -29,8 +29,8 @@ def test_the_readme_is_read_in_five_minutes():
 def measured(table: str, row: str, metric: str, dataset: str = "lungs-2d") -> float:
     """A number of night-real's tables."""
     frame = pd.read_csv(ROOT / "results" / "night-real" / "tables" / f"{table}.csv")
-    found = frame[(frame["row"] == row) & (frame["metric"] == metric) & (frame["dataset"] == dataset)]
-    return float(found["ours_mean"].item())
+    result = frame[(frame["row"] == row) & (frame["metric"] == metric) & (frame["dataset"] == dataset)]
+    return float(result["ours_mean"].item())
 
 
 def shipped(model: str, measure: str) -> float:
@@ -119,7 +119,7 @@ def test_the_critic_and_the_networks_of_these_sentences_are_the_best():
 
 
 def test_the_printed_gains_that_could_be_seen():
-    found = re.search(r"(\d+) have printed spreads: (\d+) of these \((\d+) %\)", gains.sentence(gains.run()))
-    of, within, percent = found.groups()
+    result = re.search(r"(\d+) have printed spreads: (\d+) of these \((\d+) %\)", gains.sentence(gains.run()))
+    of, within, percent = result.groups()
     assert f"{within} of the {of} printed gains that come with a spread" in (ROOT / "docs/findings.md").read_text()
     assert f"Of {of} gains with printed spreads, {within} ({percent} %)" in (ROOT / "docs/results.md").read_text()

@@ -59,16 +59,16 @@ def given(node: ast.Call, name: str) -> object:
 
 def faults(name: str, text: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(text)):
-        what, where = called(node), f"{name}, line {getattr(node, 'lineno', 0)}"
-        if what in EXECUTES and not (what == "importlib.import_module" and name in IMPORTS_BY_NAME):
-            yield f"{where}: {what}"
-        if what.rpartition(".")[2] in UNPACKS and what not in NO_ARCHIVES:
-            yield f"{where}: {what} writes where an archive says"
-        if what == "torch.load" and given(node, "weights_only") is not True:
+        content, where = called(node), f"{name}, line {getattr(node, 'lineno', 0)}"
+        if content in EXECUTES and not (content == "importlib.import_module" and name in IMPORTS_BY_NAME):
+            yield f"{where}: {content}"
+        if content.rpartition(".")[2] in UNPACKS and content not in NO_ARCHIVES:
+            yield f"{where}: {content} writes where an archive says"
+        if content == "torch.load" and given(node, "weights_only") is not True:
             yield f"{where}: torch.load without weights_only=True"
-        if what in ("np.load", "numpy.load") and given(node, "allow_pickle") is not False:
+        if content in ("np.load", "numpy.load") and given(node, "allow_pickle") is not False:
             yield f"{where}: np.load without allow_pickle=False"
-        if what.startswith("subprocess.") and given(node, "shell"):
+        if content.startswith("subprocess.") and given(node, "shell"):
             yield f"{where}: a shell"
         if isinstance(node, ast.ImportFrom) and node.module in ("xml.etree.ElementTree", "xml.etree"):
             # the element tree without its parser: expat is set up by hand, with handlers that refuse entities

@@ -1,8 +1,7 @@
 """Embedded LIDC: the real readers' contours and ratings, on simulated CT with a known truth.
 
-A slice contains the thorax, drawn from the lung outwards (:mod:`phantoms.thorax`), and the lesion
-(:mod:`phantoms.nodule`); it is then scanned (:mod:`phantoms.base`). Drawn on a finer grid, it is a truth for
-super-resolution.
+The lesion (:mod:`phantoms.nodule`) and the thorax around it, drawn from the lung outwards (:mod:`phantoms.thorax`), are
+scanned (:mod:`phantoms.base`). Drawn on a finer grid, they are a truth for super-resolution.
 """
 
 from typing import NamedTuple
@@ -138,9 +137,8 @@ def draw(plan: lesion.Plan, draws: Draws, fineness: int = 1) -> tuple[np.ndarray
 
     Args:
         draws: generators, whose states advance; the scan continues from these states.
-        fineness: number of pixels of the result per pixel of the slice along each axis; a divisor of
-            :data:`~phantoms.base.SUPERSAMPLING`. Lesion, vessels and walls stay the same; textures shift by less than a
-            pixel.
+        fineness: result pixels per slice pixel along each axis, a divisor of :data:`~phantoms.base.SUPERSAMPLING`.
+            Lesion, vessels and walls stay the same; textures shift by less than a pixel.
     """
     patient = Patient(draws.patient)
     shape = lesion.draw_shape(plan, draws.slice)

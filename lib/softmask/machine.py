@@ -82,10 +82,7 @@ def package_version(package: str) -> str | None:
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Return (commit, whether the files differ from it) of the checkout at ``folder``; (None, None) outside git.
-
-    Changes do not count in results, figures, and the tables that a long training extends (``rates.csv``,
-    ``longer.csv``).
-    """
+    Results, figures and the tables that a long training extends (``rates.csv``, ``longer.csv``) do not count."""
 
     def git(*arguments: str) -> str | None:
         try:

@@ -17,22 +17,16 @@ from softmask.errors import DataError, LabelError
 from softmask.machine import cores, end_with
 
 
-def progress(rows: Sequence, title: str, unit: str = "image", show: bool = True) -> Iterable:
-    """Return ``rows`` with a progress bar. It is redrawn rarely, because an executed notebook keeps every line."""
-    return tqdm(rows, desc=title, unit=unit, mininterval=5.0, disable=not show)
+def progress(rows: Sequence, title: str, unit: str = "image") -> Iterable:
+    """Return ``rows`` with a progress bar if there is a ``title``; redrawn rarely, as notebooks keep every line."""
+    return tqdm(rows, desc=title, unit=unit, mininterval=5.0, disable=not title)
 
 
 def map_items(
-    work: Callable[[Any], Any],
-    items: Sequence,
-    *,
-    title: str = "",
-    unit: str = "item",
-    jobs: int | None = None,
-    show: bool = True,
+    work: Callable[[Any], Any], items: Sequence, *, title: str = "", unit: str = "item", jobs: int | None = None
 ) -> list:
     """Return ``work(item)`` for all ``items``, in order, computed by ``jobs`` processes (default: one per core)."""
-    return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit, show)))
+    return list(pool(jobs, batch=8)(delayed(work)(item) for item in progress(items, title, unit)))
 
 
 def map_samples(

@@ -211,7 +211,7 @@ def test_differences_are_in_favour_of_the_soft_mask_and_corrected_over_the_table
     swapped = {("readers_mean" if k[0] == "soft_mask_cross_entropy" else "soft_mask_cross_entropy", *k[1:]): v
                for k, v in found.items() if k[0] in ("soft_mask_cross_entropy", "label_smoothing")}  # fmt: skip
     assert {beyond.shown(each) for each in beyond.compared(swapped)} == {"worse"}
-    few = {key: replace(one, patients=("a",) * 20 + ("b",) * 20) for key, one in swapped.items()}
+    few = {key: replace(first, patients=("a",) * 20 + ("b",) * 20) for key, first in swapped.items()}
     assert {beyond.shown(each) for each in beyond.compared(few)} == {"not judged: fewer than 10 patients"}
 
 
@@ -250,7 +250,6 @@ def test_the_tables_have_every_row_and_the_figure_every_comparison(fitted, opene
     rows = beyond.difference_cells(judged, fitted)
     assert len(rows) == 5 * len(judged) - 1, "no p value of the undertrained one"
     fig = beyond.figure(judged, "lidc")
-    assert [ax.get_title() for ax in fig.axes] == [
-        papers.display("metrics", metric) for metric in beyond.LOWER_IS_BETTER
-    ]
+    titles = [papers.display("metrics", metric) for metric in beyond.LOWER_IS_BETTER]
+    assert [ax.get_title() for ax in fig.axes] == titles
     assert beyond.figure(judged, "lnsm") is None

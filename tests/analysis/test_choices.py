@@ -109,8 +109,8 @@ def test_choices_about_testing(record_of):
 
 
 def test_slices_without_lung(record_of):
-    one = record_of(iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
-    [choice] = choices.lung_choices([one], "lidc-lung")
+    first = record_of(iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
+    [choice] = choices.lung_choices([first], "lidc-lung")
     assert (choice.chosen, choice.other) == pytest.approx((0.8, 1.6 / 3))
 
 
@@ -130,8 +130,8 @@ def test_predictions_that_a_record_keeps(record_of, discs):
 def test_records_are_read_by_data_set(config, record_of):
     folder = records_folder(config)
     folder.mkdir(parents=True)
-    one = record_of()
-    (folder / f"{one.spec.name}.json").write_text(one.to_json())
+    first = record_of()
+    (folder / f"{first.spec.name}.json").write_text(first.to_json())
     records = choices.read_records(config, ("lidc", "lnsm"))
     assert [len(records[name]) for name in ("lidc", "lnsm")] == [1, 0]
     assert choices.lesion_choices([], "lnsm") == choices.lung_choices([], "lidc-lung") == []
@@ -141,8 +141,8 @@ def test_records_are_read_by_data_set(config, record_of):
 
 
 def test_the_table_numbers_its_rows():
-    one = choices.compared(("here", "a", "b", "Dice"), [0.5, 0.7], [0.6, 0.9], "pq", "real")
-    cells = {(cell.row, cell.metric): cell for cell in choices.cells([one, one])}
+    first = choices.compared(("here", "a", "b", "Dice"), [0.5, 0.7], [0.6, 0.9], "pq", "real")
+    cells = {(cell.row, cell.metric): cell for cell in choices.cells([first, first])}
     assert list(dict.fromkeys(row for row, _ in cells)) == ["1. here", "2. here"]
     assert cells["1. here", "difference"].ours_mean == pytest.approx(0.15)
     assert cells["1. here", "choice_and_alternative"].note == "a / b"

@@ -88,13 +88,14 @@ def nodules(mean, n=600, spread=0.05):
 def test_doctors_whose_printed_agreement_the_annotations_do_not_give():
     assert claims.check_doctors(nodules(0.703)).findings == ()
     check = claims.check_doctors(nodules(0.84))
-    [one] = check.findings
-    assert one.places == ("casgan/table-2", "dsnet-v1/table-4", "dsnet-v2/table-6")
+    [first] = check.findings
+    assert first.places == ("casgan/table-2", "dsnet-v1/table-4", "dsnet-v2/table-6")
     assert (
-        "mean Dice of two doctors 0.703; over the largest slices of 600 nodules annotations give 0.83" in one.inequality
+        "mean Dice of two doctors 0.703; over the largest slices of 600 nodules annotations give 0.83"
+        in first.inequality
     )
-    assert one.violation == pytest.approx(13, abs=0.7)
-    assert "0.73" in one.inequality.rsplit("agree least", 1)[1]  # the least agreed slices of each nodule
+    assert first.violation == pytest.approx(13, abs=0.7)
+    assert "0.73" in first.inequality.rsplit("agree least", 1)[1]  # the least agreed slices of each nodule
 
 
 def test_the_tables_list_what_holds_and_what_does_not():

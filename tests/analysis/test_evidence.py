@@ -36,23 +36,23 @@ def published(config, record, monkeypatch):
 
 
 def test_records_give_scores_trainings_masks_and_images(published):
-    found = evidence.collect(published)
-    scores = found.scores["softgan", "softgan", "lnsm", "dice"]
+    result = evidence.collect(published)
+    scores = result.scores["softgan", "softgan", "lnsm", "dice"]
     assert scores.values.shape == (1, N)
     assert (scores.failed, scores.patients[:3]) == (1, ("p0", "p0", "p1"))
-    trained = found.trained["softgan", "softgan", "lnsm"]
+    trained = result.trained["softgan", "softgan", "lnsm"]
     assert (trained.network, trained.seeds, trained.failed, trained.kind) == ("softgan", (2020,), 1, "simulated")
     assert trained.steps >= trained.epochs > 0
     assert (trained.images, trained.patients, trained.seconds) == (N, 3, 25.0)
-    assert found.masks["softgan", "unet", "lnsm"]["image0"].all()
-    assert not found.masks["softgan", "unet", "lnsm"]["image1"].any()
-    pictures = found.pictures["lnsm"]
+    assert result.masks["softgan", "unet", "lnsm"]["image0"].all()
+    assert not result.masks["softgan", "unet", "lnsm"]["image1"].any()
+    pictures = result.pictures["lnsm"]
     assert pictures.images.shape == pictures.truths.shape == (N, SIZE, SIZE)
     assert pictures.images[-1, -1, -1] == 255
     assert "Simulated" in pictures.credit
     # the same runs stand behind the last row of the ablation
-    assert found.scores["softgan", "gan_loss", "lnsm", "dice"].values.shape == (1, N)
-    assert ("softgan", "medt", "lnsm", "dice") not in found.scores
+    assert result.scores["softgan", "gan_loss", "lnsm", "dice"].values.shape == (1, N)
+    assert ("softgan", "medt", "lnsm", "dice") not in result.scores
 
 
 def test_lungs_on_real_slices_are_among_the_runs_unless_data_is_simulated(config):
@@ -63,8 +63,8 @@ def test_lungs_on_real_slices_are_among_the_runs_unless_data_is_simulated(config
 
 
 def test_an_empty_run_has_nothing(config):
-    found = evidence.collect(config)
-    assert not any((found.scores, found.trained, found.masks, found.pictures, found.seconds))
+    result = evidence.collect(config)
+    assert not any((result.scores, result.trained, result.masks, result.pictures, result.seconds))
 
 
 def test_other_images_than_those_tested_on_are_not_shown(published, monkeypatch):

@@ -103,8 +103,8 @@ def test_two_readers_are_each_others_reference_and_one_has_none(dataset_of, samp
     two = replace(sample, present=np.arange(4) < 2, readers=sample.readers * (np.arange(4) < 2)[:, None, None])
     others = by_label(study.against_readers(two), "dice_others")
     assert others["mask_binary"] == pytest.approx(dice(sample.readers[0], sample.readers[1]))
-    one = replace(sample, present=np.arange(4) < 1, readers=sample.readers * (np.arange(4) < 1)[:, None, None])
-    dataset = dataset_of([one])
+    first = replace(sample, present=np.arange(4) < 1, readers=sample.readers * (np.arange(4) < 1)[:, None, None])
+    dataset = dataset_of([first])
     assert map_samples(study.against_readers, dataset, [0], jobs=1) == []
     assert "at least two readers" in dataset.problems[0].why
 
@@ -131,8 +131,8 @@ def test_paired_differences_by_hand() -> None:
     assert [row["n"] for row in (up, down, none)] == [3, 3, 3]
     assert (down["difference"], down["low"]) == pytest.approx((-0.2, -up["high"]), abs=0.02)
     assert [row["b is"] for row in (up, down, none)] == ["higher", "lower", "no clear difference"]
-    [one] = study.compare(records.assign(patient="p0"), "m", [("mask_binary", "mask_soft")]).to_dict("records")
-    assert (one["p"], one["n"]) == (1, 3)  # one patient has but two signs
+    [first] = study.compare(records.assign(patient="p0"), "m", [("mask_binary", "mask_soft")]).to_dict("records")
+    assert (first["p"], first["n"]) == (1, 3)  # one patient has but two signs
 
 
 @pytest.fixture(scope="module")

@@ -150,8 +150,8 @@ def test_the_mask_is_the_box_on_the_images_grid(wheel, shape, box):
     if 256 % max(shape) == 0:
         assert (mask == expected).all()
     down, across = np.nonzero(mask)
-    found = np.array([across.min(), down.min(), across.max() + 1, down.max() + 1])
-    assert np.abs(found - box).max() <= 1
+    result = np.array([across.min(), down.min(), across.max() + 1, down.max() + 1])
+    assert np.abs(result - box).max() <= 1
     height, width = (round(side * 256 / max(shape)) for side in shape)
     seen = network.image[0, 0, :height, :width]
     assert (seen.min(), seen.max()) == (0, 1)
@@ -236,13 +236,13 @@ def test_the_study_from_records_to_the_table(wheel, config, done, capsys):
     assert not medsam.records_file(config).exists()
     assert medsam.main(command) == 0
     assert "written: " in capsys.readouterr().out
-    found = medsam.read(config)
+    result = medsam.read(config)
     ids = done.record.ids
-    assert found["image"].tolist() == [*np.repeat(ids, 3), ""]
-    assert found["patient"].tolist() == [*["LIDC-1"] * 3, *["LIDC-2"] * 3, ""]
-    assert found["row"].tolist() == [*["litemedsam", "recist_grabcut", "recist_soft"] * 2, "unet"]
-    assert (found["milliseconds"] > 0).all()
-    made = medsam.cells(found, medsam.recorded(config))
+    assert result["image"].tolist() == [*np.repeat(ids, 3), ""]
+    assert result["patient"].tolist() == [*["LIDC-1"] * 3, *["LIDC-2"] * 3, ""]
+    assert result["row"].tolist() == [*["litemedsam", "recist_grabcut", "recist_soft"] * 2, "unet"]
+    assert (result["milliseconds"] > 0).all()
+    made = medsam.cells(result, medsam.recorded(config))
     dice = {cell.row: (cell.ours_mean, cell.n_images) for cell in made if cell.metric == "dice_consensus"}
     assert dice["unet"] == (pytest.approx(0.8), 2)
     assert set(dice) == {"unet", "litemedsam", "recist_grabcut", "recist_soft"}

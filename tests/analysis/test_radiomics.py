@@ -90,12 +90,12 @@ def test_readers_who_share_no_pixel_leave_no_binary_mask(discs, monkeypatch):
 def lesions(discs):
     made = [radiomics.lesion_of(discs(i), "readers") for i in range(3)]
     flat = np.where(made[1].regions.binary, 0.5, made[1].values)
-    one = np.zeros((64, 64), bool)
-    one[32, 32] = True
+    first = np.zeros((64, 64), bool)
+    first[32, 32] = True
     return [
         made[0],
         replace(made[1], values=flat),
-        replace(made[2], binary=one),
+        replace(made[2], binary=first),
         replace(made[2], alpha=made[2].binary.astype(np.float32)),
     ]
 

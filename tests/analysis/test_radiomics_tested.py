@@ -62,9 +62,9 @@ def test_a_set_that_some_nodules_lack_is_tested_on_the_others_and_compared_with_
     assert len(found[0].predictions["band_roi", "knn"].labels) == N - 4
     scores = study.scores(found)
     assert ("band_roi", "lnsm", "acc_knn") not in scores
-    one = scores["soft_roi", "lidc", "acc_svm"]
-    assert one.values.shape == (2, N)
-    assert one.values.mean() == pytest.approx(found[1].predictions["soft_roi", "svm"].correct.mean())
+    first = scores["soft_roi", "lidc", "acc_svm"]
+    assert first.values.shape == (2, N)
+    assert first.values.mean() == pytest.approx(found[1].predictions["soft_roi", "svm"].correct.mean())
 
 
 def test_the_claim_is_the_papers_over_every_classifier_and_both_data_sets(found):

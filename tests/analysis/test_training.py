@@ -231,13 +231,13 @@ def test_scores_are_by_seed_and_image_and_leave_out_failed_seeds(fitted):
     assert scores.values.shape == (2, N)
     assert scores.values[1].tolist() == list(fitted["unet", "lnsm"][1].record.measures["dice_consensus"])
     assert (*UNET, "dice_consensus") not in made
-    one, two = fitted[UNET]
-    again = changed(one, failures=({"validation_dice": (0.0,)},))
+    first, two = fitted[UNET]
+    again = changed(first, failures=({"validation_dice": (0.0,)},))
     [scores] = training.scores({UNET: [again, changed(two, failed=True)]}, ["dice", "nothing"]).values()
-    assert scores.values.tolist() == [list(one.record.measures["dice"])]
+    assert scores.values.tolist() == [list(first.record.measures["dice"])]
     assert (scores.begun, scores.failed, scores.restarts, scores.fixed) == (2, 1, 1, False)
-    assert scores.curves == (one.record.curves["validation_dice"],)
-    [scores] = training.scores({UNET: [changed(run, failed=True) for run in (one, two)]}, ["dice"]).values()
+    assert scores.curves == (first.record.curves["validation_dice"],)
+    [scores] = training.scores({UNET: [changed(run, failed=True) for run in (first, two)]}, ["dice"]).values()
     assert scores.values.shape == (0, N)
 
 
@@ -307,10 +307,10 @@ def test_other_forms_have_their_validation_dice(record):
     wanted = training.other_rows(Config.from_parameters("night", "embedded"))
     place = ("dsnet_averaged", "lnsm")
     runs = []
-    for one, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
+    for first, best in zip(wanted[place], (0.7, 0.8, 0.9), strict=True):
         measures = dict.fromkeys(("dice", "sen", "ppv"), (0.5, 0.6))
         curves = {"validation_dice": (0.1, best, 0.2)}
-        runs.append(Run(one, record(one, measures, 2, curves=curves)))
+        runs.append(Run(first, record(first, measures, 2, curves=curves)))
     cells = training.other_forms(finished.Fitted({place: runs}, wanted))
     [cell] = [cell for cell in cells if cell.metric == "validation_dice"]
     assert (cell.ours_mean, cell.n_seeds) == (pytest.approx(0.8), 3)

@@ -152,8 +152,8 @@ def test_slicers_segment_covers_the_volume(results):
 
 
 def groups(report, kind: str):
-    found = getattr(report.content, f"get_{kind}_measurement_groups")()
-    return {str(group.method and group.method.meaning): group for group in found}
+    result = getattr(report.content, f"get_{kind}_measurement_groups")()
+    return {str(group.method and group.method.meaning): group for group in result}
 
 
 def number(group, name) -> float:

@@ -76,8 +76,8 @@ def test_a_volume_has_its_axial_slices(tmp_path, ending):
     for number in (3, -1):
         with pytest.raises(DataError, match=f"no slice {number}; its 3 slices are 0 to 2"):
             list_slices(path, (0, number))
-    [one] = list_slices(volume(tmp_path / f"one{ending}", RAMP[None]))
-    assert (one.stem, one.read().shape) == ("one", (20, 30))
+    [first] = list_slices(volume(tmp_path / f"one{ending}", RAMP[None]))
+    assert (first.stem, first.read().shape) == ("one", (20, 30))
 
 
 def test_a_volume_that_is_stored_another_way_round_is_turned(tmp_path):

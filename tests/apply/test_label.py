@@ -212,8 +212,8 @@ def test_the_long_axis_is_that_in_mm(label, made, tmp_path):
     row, column = 19, 23
     ends = (row - 7, column, row + 7, column, row, column - 6, row, column + 6)  # 14 pixels of 0.4 mm, 12 of 1.6 mm
     assert label(volume, "--recist", *ends, "--slice", 2, "--format", "png") == 0
-    found = made.read_manifest(tmp_path / "out")["a"]
-    assert (found["mark_long_mm"], found["mark_short_mm"], found["message"]) == ("19.200", "5.600", "")
+    result = made.read_manifest(tmp_path / "out")["a"]
+    assert (result["mark_long_mm"], result["mark_short_mm"], result["message"]) == ("19.200", "5.600", "")
 
 
 def test_a_volume_that_is_stored_turned_is_remarked(label, made, tmp_path):
@@ -313,13 +313,13 @@ def test_another_manifest_is_left_alone(label, many, tmp_path, capsys, content):
 
 
 def test_results_over_each_other_or_over_inputs_are_refused(label, made, tmp_path, capsys):
-    one, two = (made.save(tmp_path / name / "a.png", made.grey()) for name in ("x", "y"))
-    path = made.write_list(tmp_path / "l.csv", ["image", *RECIST], [[one, *made.ends()], [two, *made.ends()]])
+    first, two = (made.save(tmp_path / name / "a.png", made.grey()) for name in ("x", "y"))
+    path = made.write_list(tmp_path / "l.csv", ["image", *RECIST], [[first, *made.ends()], [two, *made.ends()]])
     assert label("--list", path) == 2
     assert "would both write" in capsys.readouterr().err
     mask = made.save(tmp_path / "out" / "a-mask.png", made.disc().astype(np.uint8))
     before = mask.read_bytes()
-    assert label(one, "--mask", mask) == 2
+    assert label(first, "--mask", mask) == 2
     assert f"would write {mask}, which is to be read" in capsys.readouterr().err
     assert mask.read_bytes() == before
     assert files(tmp_path / "out") == ["a-mask.png"]
@@ -411,10 +411,10 @@ def test_a_mark_on_mere_noise_is_doubted(label, made, tmp_path, centre, doubted)
 def test_a_mask_much_longer_or_shorter_than_the_mark_is_doubted(
     label, image, made, tmp_path, monkeypatch, radius, doubted
 ):
-    found = made.disc(radius=radius)
+    result = made.disc(radius=radius)
 
     def label_slice(*_, **__):
-        return SoftMask(found.astype(np.float32), found.astype(np.float32)), (slice(0, 40), slice(0, 48))
+        return SoftMask(result.astype(np.float32), result.astype(np.float32)), (slice(0, 40), slice(0, 48))
 
     monkeypatch.setattr(labelling, "label_slice", label_slice)
     assert label(image, "--recist", *made.ends()) == 0

@@ -24,10 +24,10 @@ def segment(shipped, tmp_path):
 def laid_back(model, levels: np.ndarray, top: int, left: int):
     """Alpha and mask of the crop at (top, left) on the whole image, from Python."""
     size = model.spec.size
-    found = model.segment(levels[top : top + size, left : left + size])
+    result = model.segment(levels[top : top + size, left : left + size])
     alpha, mask = np.zeros(levels.shape, np.float32), np.zeros(levels.shape, bool)
-    alpha[top : top + size, left : left + size] = found.alpha
-    mask[top : top + size, left : left + size] = found.mask
+    alpha[top : top + size, left : left + size] = result.alpha
+    mask[top : top + size, left : left + size] = result.mask
     return alpha, mask
 
 

@@ -268,14 +268,14 @@ def test_largest_is_an_option(lungs, tmp_path, found, made):
 
 
 def test_scans_that_would_write_the_same_file_are_refused(lungs, tmp_path, capsys, made):
-    one, two = made.write_volume(tmp_path / "a" / "ct.nrrd", HU), made.write_volume(tmp_path / "b" / "ct.nii.gz", HU)
-    assert lungs(one, two) == 2
-    assert f"{one} and {two} would both write" in capsys.readouterr().err
+    first, two = made.write_volume(tmp_path / "a" / "ct.nrrd", HU), made.write_volume(tmp_path / "b" / "ct.nii.gz", HU)
+    assert lungs(first, two) == 2
+    assert f"{first} and {two} would both write" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     inside = made.write_volume(tmp_path / "out" / "ct-lungs.nii.gz", HU)
     before = inside.read_bytes()
-    assert lungs(inside, one) == 2
-    assert f"{one} would write {inside}, which is to be read" in capsys.readouterr().err
+    assert lungs(inside, first) == 2
+    assert f"{first} would write {inside}, which is to be read" in capsys.readouterr().err
     assert inside.read_bytes() == before
 
 

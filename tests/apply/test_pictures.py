@@ -61,8 +61,8 @@ def test_the_offset_of_deeplesion_is_known(drawn, made, label, tmp_path):
     assert label(picture, "--mask", drawn, "--window", -1000, 275) == 0
     windowed = made.save(tmp_path / "b.png", np.rint((hu + 1000) / 1275 * 65535).astype(np.uint16))
     assert label(windowed, "--mask", drawn) == 0
-    one, other = (made.soft(tmp_path / "out" / f"{name}-soft.png") for name in "ab")
-    np.testing.assert_allclose(one, other, atol=2e-3)
+    first, other = (made.soft(tmp_path / "out" / f"{name}-soft.png") for name in "ab")
+    np.testing.assert_allclose(first, other, atol=2e-3)
     assert made.read_manifest(tmp_path / "out")["a"]["message"] == ""
 
 

@@ -274,10 +274,10 @@ def test_two_exports_to_one_folder_are_refused(lidc, tmp_path):
 
 
 def test_a_soft_mask_that_cannot_be_made_is_named_and_the_others_are_there(lidc, strips, tmp_path):
-    one = strips(1, [4], [3, 4, 5], [], [])  # of one pixel no RECIST axis has a length
-    one = replace(one, source="real", image=np.random.default_rng(0).uniform(size=(8, 8)).astype(np.float32))
-    apart = replace(strips(3, [0], [2], [4], []), source="real", image=one.image)  # nothing that two of three marked
-    dataset = lidc(p1=one, p3=apart)
+    first = strips(1, [4], [3, 4, 5], [], [])  # of one pixel no RECIST axis has a length
+    first = replace(first, source="real", image=np.random.default_rng(0).uniform(size=(8, 8)).astype(np.float32))
+    apart = replace(strips(3, [0], [2], [4], []), source="real", image=first.image)  # nothing that two of three marked
+    dataset = lidc(p1=first, p3=apart)
     said = export(dataset, tmp_path / NAME, 1)
     assert said.endswith("8 slices of 8 patients; 3 soft masks are missing (left-out.csv)")
     gaps = pd.read_csv(tmp_path / NAME / "left-out.csv")

@@ -136,13 +136,13 @@ def archive(tmp_path):
 
 
 def test_a_folder_and_its_archive_read_alike(folder, archive):
-    one, other = FileStore(folder), FileStore(archive)
-    assert one.names == other.names == tuple(sorted(FILES))
-    assert all(one.read(name) == other.read(name) == content for name, content in FILES.items())
-    assert one.fingerprint(list(one.names)) == other.fingerprint(list(other.names))
-    assert FileStore(folder).stamp == one.stamp
+    first, other = FileStore(folder), FileStore(archive)
+    assert first.names == other.names == tuple(sorted(FILES))
+    assert all(first.read(name) == other.read(name) == content for name, content in FILES.items())
+    assert first.fingerprint(list(first.names)) == other.fingerprint(list(other.names))
+    assert FileStore(folder).stamp == first.stamp
     (folder / "three.txt").write_bytes(b"more")
-    assert FileStore(folder).stamp != one.stamp
+    assert FileStore(folder).stamp != first.stamp
 
 
 def test_an_archive_can_be_sent_to_another_process(archive):

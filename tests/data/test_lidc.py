@@ -105,14 +105,14 @@ def archive(tmp_path):
 
 
 def test_folder_and_archive_are_one_data_set(folder, archive):
-    one, other = LidcSlices(folder), LidcSlices(archive)
-    assert one.index.equals(other.index)
-    assert one.fingerprint == other.fingerprint
-    assert tuple(one.index.columns) == COLUMNS
-    for i in range(len(one)):
-        assert one[i].id == other[i].id
-        assert np.array_equal(one[i].image, other[i].image)
-        assert np.array_equal(one[i].readers, other[i].readers)
+    first, other = LidcSlices(folder), LidcSlices(archive)
+    assert first.index.equals(other.index)
+    assert first.fingerprint == other.fingerprint
+    assert tuple(first.index.columns) == COLUMNS
+    for i in range(len(first)):
+        assert first[i].id == other[i].id
+        assert np.array_equal(first[i].image, other[i].image)
+        assert np.array_equal(first[i].readers, other[i].readers)
 
 
 def test_the_index(archive):

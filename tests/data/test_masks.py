@@ -336,9 +336,9 @@ def test_what_is_left_out_is_said(chest, scan, nodule, tmp_path):
         mask, [said] = read_with_doubts(grid, path)
         np.testing.assert_array_equal(mask, expected)
         assert said.startswith(f"{path}: {doubt}")
-    one = read_volume(chest.write_series(tmp_path / "one", (2,)))
+    first = read_volume(chest.write_series(tmp_path / "one", (2,)))
     for path in (contours, tmp_path / "seg.dcm"):
-        np.testing.assert_array_equal(lesion_mask(one, path), nodule[2:3])
+        np.testing.assert_array_equal(lesion_mask(first, path), nodule[2:3])
 
 
 def test_two_frames_of_a_segment_on_a_slice_are_joined_and_doubted(chest, scan, nodule, tmp_path):

@@ -130,9 +130,8 @@ def test_a_draw_takes_each_nodule_s_largest_slice_that_fits_and_fills_up_with_wh
     index = index_frame(keys, np.ones(6), np.square(axes), np.ones(6), long_axis=np.array(axes))
     rows = np.arange(6)
     assert sorted(selection.draw_rows(index, rows, 99)) == rows.tolist()
-    drawn = selection.draw_rows(
-        index, rows, 4
-    )  # one each of 5.0 to 7.1, 9.9 to 13.1, 20.4 to 26.5 and above 35.6 pixels
+    # one each of 5.0 to 7.1, 9.9 to 13.1, 20.4 to 26.5 and above 35.6 pixels
+    drawn = selection.draw_rows(index, rows, 4)
     assert sorted(drawn) == [1, 2, 3, 5], "the largest slice of each nodule, and the next shorter for what is missing"
     assert selection.draw_rows(index, rows, 1).size == 1
 

@@ -115,9 +115,9 @@ def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -
 
 
 def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
-    one = spec(tiny)
-    data = prepare.prepare(one, smoke)
-    record = kinds.Segment(one, data).run(tmp_path, None)
+    first = spec(tiny)
+    data = prepare.prepare(first, smoke)
+    record = kinds.Segment(first, data).run(tmp_path, None)
     assert {len(values) for values in record.measures.values()} == {len(data.test)}
     assert set(record.measures) == {
         *("iou", "dice", "hausdorff", "pixels_true", "pixels_found", "pixels_common"),
@@ -144,9 +144,9 @@ def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     opened, smoke, tiny, tmp_path, monkeypatch, native
 ) -> None:
     monkeypatch.setattr(kinds, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
-    one = spec(tiny, network="morph", width=0, losses=())
-    data = prepare.prepare(one, smoke)
-    record = kinds.Classical(one, data).run(tmp_path, None)
+    first = spec(tiny, network="morph", width=0, losses=())
+    data = prepare.prepare(first, smoke)
+    record = kinds.Classical(first, data).run(tmp_path, None)
     iou = record.measures["iou"]
     assert (min(iou) == 1) == native
     assert np.median(iou) > 0.7
@@ -156,16 +156,16 @@ def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
 
 def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, tiny) -> None:
     whole = spec(tiny)
-    one = spec(tiny, dataset="lung-ct", source="real", network="unchanged", width=0, losses=(), prior=whole)
+    first = spec(tiny, dataset="lung-ct", source="real", network="unchanged", width=0, losses=(), prior=whole)
     dataset = Chests(scans=1, slices=9)
     dataset.name, dataset.source = "lung-ct", "real"
     monkeypatch.setattr(datasets, "open_dataset", lambda name, config: dataset)
-    data = prepare.prepare(one, smoke)
+    data = prepare.prepare(first, smoke)
     assert (len(data.train), len(data.validation), len(data.test)) == (0, 0, 9)
     from softmask.nets import build
 
     prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
-    assert len(kinds.Evaluate(one, data, [prior]).run(None, None).measures["iou"]) == 9
+    assert len(kinds.Evaluate(first, data, [prior]).run(None, None).measures["iou"]) == 9
 
 
 def test_rows_of_lgans_tables() -> None:
@@ -178,14 +178,14 @@ def test_rows_of_lgans_tables() -> None:
     assert list(fourth) == [(row, "lidc-lung") for row in others]
     assert fourth["unet", "lidc-lung"] == second["baseline_unet", "lidc-lung"]
     assert fourth["lgan_regression", "lidc-lung"] == second["lgan_regression", "lidc-lung"]
-    runs = {one for table in (second, third, fourth) for (one,) in table.values()}
+    runs = {first for table in (second, third, fourth) for (first,) in table.values()}
     assert len(runs) == 16
     (control,) = second["baseline_unet", "lidc-lung"]
     assert control.losses == (("hard_cross_entropy", 1.0),)
     for critic in CRITICS:
-        (one,) = second[f"lgan_{critic}", "lidc-lung"]
-        assert one.losses == (*control.losses, (f"wasserstein_{critic}", 1.0))
-        assert (one.network, one.width, one.settings) == (control.network, control.width, control.settings)
+        (first,) = second[f"lgan_{critic}", "lidc-lung"]
+        assert first.losses == (*control.losses, (f"wasserstein_{critic}", 1.0))
+        assert (first.network, first.width, first.settings) == (control.network, control.width, control.settings)
     assert fourth["fusion_gnet", "lidc-lung"][0].losses == (*control.losses, ("gan", 1.0))
     assert rows.spec("unet", "lidc", config).network == "unet"
 

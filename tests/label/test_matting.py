@@ -42,9 +42,9 @@ def dense_alpha(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: i
             window = pixels[row : row + 2 * radius + 1, column : column + 2 * radius + 1].ravel()
             values = image.ravel()[window]
             mean, variance = values.mean(), values.var()
-            for i, one in zip(window, values, strict=True):
+            for i, first in zip(window, values, strict=True):
                 for j, other in zip(window, values, strict=True):
-                    product = (one - mean) * (other - mean) / (epsilon / area + variance)
+                    product = (first - mean) * (other - mean) / (epsilon / area + variance)
                     laplacian[i, j] += (i == j) - (1 + product) / area
     alpha = trimap.ravel().copy()
     unknown = alpha == 0.5

@@ -148,13 +148,13 @@ def test_empty_and_full_predictions(readers):
 
 
 def test_empty_readers_are_an_answer():
-    nothing, one = np.zeros((2, *SHAPE), bool), np.zeros((2, *SHAPE), bool)
-    one[0, 1:3, 1:3] = True
+    nothing, first = np.zeros((2, *SHAPE), bool), np.zeros((2, *SHAPE), bool)
+    first[0, 1:3, 1:3] = True
     empty = np.zeros(SHAPE)
     assert [measure(empty, nothing) for measure in MEASURES] == [0, 1, 1, 0]
-    assert [measure(one[0], nothing) for measure in MEASURES] == [2, 0, 0, 4]
-    assert ged(empty, one) == pytest.approx(2 * 0.5 - 0.5)  # one of two readers agrees, and the two do not
-    assert crps_area(empty, one) == 2
+    assert [measure(first[0], nothing) for measure in MEASURES] == [2, 0, 0, 4]
+    assert ged(empty, first) == pytest.approx(2 * 0.5 - 0.5)  # one of two readers agrees, and the two do not
+    assert crps_area(empty, first) == 2
 
 
 def test_all_measures_by_name_of_the_prediction_in_8_bits():

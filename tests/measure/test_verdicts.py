@@ -251,9 +251,9 @@ def test_the_p_value_fails_a_pair_where_the_interval_does(mean, delta, kind):
 def test_the_other_way_round_is_the_same_with_a_minus(seed, first, second):
     random = np.random.default_rng(seed)
     a, b = (replace(scores(), values=random.normal(size=(n, N)), curves=()) for n in (first, second))
-    one, other = differences.compare(a, b), differences.compare(b, a)
-    assert (one.low, one.mean, one.high) == pytest.approx((-other.high, -other.mean, -other.low))
-    assert differences.compare(a, b, lower=True).mean == pytest.approx(-one.mean)
+    item, other = differences.compare(a, b), differences.compare(b, a)
+    assert (item.low, item.mean, item.high) == pytest.approx((-other.high, -other.mean, -other.low))
+    assert differences.compare(a, b, lower=True).mean == pytest.approx(-item.mean)
 
 
 def test_seeds_that_hardly_differ_beside_patients_by_seeds_do_not_make_the_interval_infinite():
@@ -271,9 +271,9 @@ def test_seeds_that_hardly_differ_beside_patients_by_seeds_do_not_make_the_inter
 
 def test_one_image_a_patient_has_the_variance_of_a_mean():
     values = np.random.default_rng(3).normal(size=(1, N))
-    one = replace(scores(), values=values, patients=IDS, curves=())
-    nothing = replace(one, values=np.zeros((1, N)), fixed=True)
-    difference = differences.compare(one, nothing)
+    item = replace(scores(), values=values, patients=IDS, curves=())
+    nothing = replace(item, values=np.zeros((1, N)), fixed=True)
+    difference = differences.compare(item, nothing)
     assert difference.error == pytest.approx(values.std(ddof=1) / np.sqrt(N))
     assert difference.df == pytest.approx(N - 1)
 

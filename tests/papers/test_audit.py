@@ -36,7 +36,7 @@ def checked(names, papers_):
 
 def found(names, papers_):
     """Names of the checks that found something, and how often."""
-    return {name: len(one.findings) for name, one in checked(names, papers_).items() if one.findings}
+    return {name: len(first.findings) for name, first in checked(names, papers_).items() if first.findings}
 
 
 def rounded(values, scale, decimals):
@@ -134,10 +134,10 @@ def test_what_is_planted_is_found_and_nothing_else(name, columns, values, words,
     else:
         table = one_table({"unet": values, "medt": [0.9] * len(columns)}, columns, "fraction")
     assert found(SHARES, table) == {name: 1}
-    [one] = audit.CHECKS[name](table).findings
-    assert words in one.inequality
-    assert one.places[0].startswith("softgan/table-1, ")
-    assert one.violation > violation - 0.005
+    [first] = audit.CHECKS[name](table).findings
+    assert words in first.inequality
+    assert first.places[0].startswith("softgan/table-1, ")
+    assert first.violation > violation - 0.005
 
 
 def test_a_spread_that_fits_no_unit_is_asked_again_in_percent():
@@ -207,9 +207,9 @@ def test_rows_with_the_same_spreads_and_means_a_digit_apart():
 
     other = {"no_soft_label": {"lnsm": [[91.23, 1.7]], "lidc": [[82.88, 8.5]]}}
     assert found(ROWS, tables_of(other)) == {"rows a digit apart": 1}
-    [one] = audit.CHECKS["rows a digit apart"](tables_of(other)).findings
-    assert one.inequality == "91.83 and 91.23, both ± 1.7; 83.88 and 82.88, both ± 8.5"
-    assert {place.split(",")[0] for place in one.places} == {"dsnet-v2/table-3", "dsnet-v2/table-4"}
+    [item] = audit.CHECKS["rows a digit apart"](tables_of(other)).findings
+    assert item.inequality == "91.83 and 91.23, both ± 1.7; 83.88 and 82.88, both ± 8.5"
+    assert {place.split(",")[0] for place in item.places} == {"dsnet-v2/table-3", "dsnet-v2/table-4"}
     for apart, count in (([91.23, 1.8], 0), ([91.13, 1.7], 1), ([90.27, 1.7], 0)):
         other["no_soft_label"]["lnsm"] = [apart]
         assert len(audit.CHECKS["rows a digit apart"](tables_of(other)).findings) == count

@@ -153,9 +153,9 @@ def test_pairs_without_two_printed_means_are_left_out_and_repeated_ones_count_on
     [paper] = paper_of(rows, pair(), bound, pair(over={"cenet": 1})).values()
     [claim] = paper.claims
     little = replace(claim, pairs=(replace(claim.pairs[0], kind="adds_little"),))
-    found = gains.printed_gains({"softgan": replace(paper, claims=(claim, claim, little))})
-    assert [gain.pair.kind for gain in found] == ["better", "adds_little"]
-    counted = gains.counts(found)  # what adds little is no claimed gain
+    result = gains.printed_gains({"softgan": replace(paper, claims=(claim, claim, little))})
+    assert [gain.pair.kind for gain in result] == ["better", "adds_little"]
+    counted = gains.counts(result)  # what adds little is no claimed gain
     assert counted["printed"] == {"gains": 1, "yes": 1, "paired": 0, "no": 0}
     assert counted["derived"]["gains"] == counted[""]["gains"] == 0
 
@@ -176,11 +176,11 @@ def test_the_sentence_names_the_shares():
 
 def test_the_factor_is_that_of_the_committed_results():
     """Least squares over mean Dice and its spread on real test images; new runs move it a little."""
-    found = []
+    result = []
     for run in ("cpu-real-3seeds", "night-real"):
         for path in sorted((ROOT / "results" / run / "tables").glob("*/*.csv")):
-            found.append(pd.read_csv(path))
-    table = pd.concat(found)
+            result.append(pd.read_csv(path))
+    table = pd.concat(result)
     real = table["data"].isin(["real", "substitute"])
     table = table[(table["metric"] == "dice") & real & table["ours_std"].notna()]
     table = table.drop_duplicates(["dataset", "ours_mean", "ours_std"])

@@ -155,10 +155,14 @@ def test_rows_sources_and_claims_are_counted(config):
     claim = papers.load("lgan").claims[0].words
     verdicts.write("lgan", [verdicts.Verdict(claim, verdicts.HOLDS)], config)
     content = contents.read(config.run)
-    one, other, whole = contents.state(content, ["softgan"]), contents.state(content, ["lgan"]), contents.state(content)
-    assert one.tables == {"partly filled": 1, "not run yet": 3}
-    assert (one.rows_measured, one.sources["substitute"]) == (2, 7)
-    assert one.on_real_data == f"7 of {one.cells} (7 on a substitute)"
+    first, other, whole = (
+        contents.state(content, ["softgan"]),
+        contents.state(content, ["lgan"]),
+        contents.state(content),
+    )
+    assert first.tables == {"partly filled": 1, "not run yet": 3}
+    assert (first.rows_measured, first.sources["substitute"]) == (2, 7)
+    assert first.on_real_data == f"7 of {first.cells} (7 on a substitute)"
     assert other.on_real_data == f"0 of {other.cells}"
     assert {name: count for name, count in other.claims.items() if count} == {"holds": 1, "not run yet": 8}
     assert tuple(other.claims) == (*verdicts.VERDICTS, "damaged")
@@ -166,7 +170,7 @@ def test_rows_sources_and_claims_are_counted(config):
     assert whole.rows == sum(contents.state(content, [name]).rows for name in papers.NAMES)
     shown = contents.frame(content)
     assert list(shown.index) == [*(papers.display("papers", name) for name in papers.NAMES), "together"]
-    assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {one.rows}"
+    assert shown.loc["SoftGAN (2022)", "rows measured"] == f"2 of {first.rows}"
     assert shown.loc["together", "claims: holds"] == 1
     own = content._replace(claims=[replace(entry, quote="") for entry in content.claims])  # no paper's sentences
     assert not any(contents.state(own).claims.values())

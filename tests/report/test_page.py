@@ -362,10 +362,10 @@ def test_sheets_have_every_image_in_its_place():
 
 def test_a_cell_of_means_or_medians_opens_onto_its_measure():
     scores = Scores(("a",), ("p",), np.ones((1, 1)), "real")
-    found = Evidence({("lgan", "morph", "lungs-2d", name): scores for name in ("iou", "median_iou")})
-    assert found.key("lgan", "morph", "lungs-2d", "median_iou") == "lgan|morph|lungs-2d|iou"
-    assert found.key("lgan", "morph", "lungs-2d", "mean_iou") == "lgan|morph|lungs-2d|iou"
-    assert found.key("lgan", "morph", "lungs-2d", "dice") == ""
+    result = Evidence({("lgan", "morph", "lungs-2d", name): scores for name in ("iou", "median_iou")})
+    assert result.key("lgan", "morph", "lungs-2d", "median_iou") == "lgan|morph|lungs-2d|iou"
+    assert result.key("lgan", "morph", "lungs-2d", "mean_iou") == "lgan|morph|lungs-2d|iou"
+    assert result.key("lgan", "morph", "lungs-2d", "dice") == ""
 
 
 def test_an_axis_shows_zero_and_every_difference():

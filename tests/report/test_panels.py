@@ -242,10 +242,10 @@ def test_every_enlarged_image_is_shown_whole_and_around_the_lesion():
     fig = panels.enlarged(examples)
     texts = [title.replace("\n", " ") for title in titles(fig)]
     assert texts == ["low resolution", "bilinear", "SRGAN, content loss alone", "SRGAN", "truth"]
-    for whole, part, one in zip(shown(fig)[::2], shown(fig)[1::2], examples, strict=True):
-        np.testing.assert_array_equal(whole[3], one.upscaled["srgan"])
-        np.testing.assert_array_equal(part[4], one.truth[8:32, 28:52])
-        np.testing.assert_array_equal(part[0], one.low[2:8, 7:13])  # the same part of the scene
+    for whole, part, first in zip(shown(fig)[::2], shown(fig)[1::2], examples, strict=True):
+        np.testing.assert_array_equal(whole[3], first.upscaled["srgan"])
+        np.testing.assert_array_equal(part[4], first.truth[8:32, 28:52])
+        np.testing.assert_array_equal(part[0], first.low[2:8, 7:13])  # the same part of the scene
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ def test_every_enlarged_image_is_shown_whole_and_around_the_lesion():
 def test_the_part_holds_the_lesion_and_stays_inside_the_image(rows, columns, part):
     mask = np.zeros((64, 64), bool)
     mask[rows, columns] = True
-    one = example(mask=mask)
-    np.testing.assert_array_equal(shown(panels.enlarged([one]))[1][-1], one.truth[part])
+    first = example(mask=mask)
+    np.testing.assert_array_equal(shown(panels.enlarged([first]))[1][-1], first.truth[part])
 
 
 def test_places_look_within_the_frame_where_no_padding_decides():

@@ -163,8 +163,8 @@ def test_errors_of_labels_one_box_each_and_a_legend() -> None:
 
 
 def test_matrices_share_a_scale_and_leave_undefined_cells_empty():
-    one, other = np.array([[1, 0.5], [0.5, 1]]), np.array([[1, np.nan], [np.nan, 1]])
-    fig = plots.matrices({"printed": one, "ours": other}, ["a", "b"])
+    first, other = np.array([[1, 0.5], [0.5, 1]]), np.array([[1, np.nan], [np.nan, 1]])
+    fig = plots.matrices({"printed": first, "ours": other}, ["a", "b"])
     left, right, *_ = fig.axes
     assert (left.get_title(), right.get_title()) == ("printed", "ours")
     assert left.images[0].get_clim() == right.images[0].get_clim() == (0.5, 1)

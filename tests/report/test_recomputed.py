@@ -57,7 +57,7 @@ def made(claim, number):
     ids = tuple(f"image {i}" for i in range(IMAGES))
     base = random.normal(0.7, 0.1, IMAGES)
     shifts = ([0.2, 0.0], [0.0, 0.2], [0.003, 0.0], [0.0, 0.0])[number % 4]
-    found, better = {}, {pair.better for pair in claim.pairs}
+    result, better = {}, {pair.better for pair in claim.pairs}
     for key in dict.fromkeys(key for pair in claim.pairs for key in pair.keys):
         seeds = 1 + random.integers(3)
         values = base + shifts[key[0] not in better] + random.normal(0, 0.02, (seeds, IMAGES))
@@ -66,10 +66,10 @@ def made(claim, number):
         curve = (0.3, 0.6, 0.8, 0.801, 0.86 if number % 7 == 6 else 0.802)
         failed = seeds + 1 if number % 13 == 12 else 0
         fixed = key[0].startswith("doctor")
-        found[key] = Scores(ids, patients, values, "real", (curve,) * seeds, failed=int(failed), fixed=fixed)
+        result[key] = Scores(ids, patients, values, "real", (curve,) * seeds, failed=int(failed), fixed=fixed)
     if number % 11 == 10:
-        found.popitem()
-    return found
+        result.popitem()
+    return result
 
 
 @pytest.fixture
@@ -91,9 +91,9 @@ def written(config):
                 evidence |= {(paper, *key): value for key, value in renamed.items()}
         verdicts.write(paper, own, config)
         judged += own
-    read, found = contents.read(config.run), Evidence(evidence)
-    claims = [claim for name in papers.NAMES for claim in page._claims(read, {}, found, (), name)]
-    text = packed(found, page._claims_data(claims), page._constants(found))
+    read, result = contents.read(config.run), Evidence(evidence)
+    claims = [claim for name in papers.NAMES for claim in page._claims(read, {}, result, (), name)]
+    text = packed(result, page._claims_data(claims), page._constants(result))
     return json.loads(text), judged
 
 

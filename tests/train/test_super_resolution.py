@@ -95,7 +95,7 @@ def test_a_step_with_the_content_alone_moves_the_generator_only():
     assert weights(discriminator) == before[1]
     values = loop.step(high, [name for name, _ in SRGAN])
     assert set(values) == {f"loss_{name}" for name, _ in SRGAN} | {
-        f"discriminator_{what}" for what in ("loss", "accuracy_real", "accuracy_fake")
+        f"discriminator_{text}" for text in ("loss", "accuracy_real", "accuracy_fake")
     }
     assert weights(discriminator) != before[1]
 

@@ -90,9 +90,8 @@ def wanted(config: Config) -> SpecsByKey:
 class AgainstReaders:
     """Measures of finished runs against the readers of their test images (:mod:`softmask.measure.readers`).
 
-    A function of the type :data:`softmask.analysis.table.Values`. The values are NaN for images whose prediction the
-    record does not keep (small profiles keep eight) or that no reader marked. Readers' masks are read once, and
-    measures are kept in the cache.
+    A function of the type :data:`softmask.analysis.table.Values`. Values are NaN for images whose prediction the record
+    does not keep (small profiles keep eight) or that no reader marked. Readers' masks are read once, measures cached.
 
     Raises:
         MissingData: if real data is missing.
@@ -129,7 +128,7 @@ class AgainstReaders:
         names, *pairs = self._pairs(run)
 
         def build() -> dict[str, list[float]]:
-            lines = map_items(_measures, list(zip(*pairs, strict=True)), show=False)
+            lines = map_items(_measures, list(zip(*pairs, strict=True)))
             return pd.DataFrame(lines).to_dict("list")
 
         content = [array.tobytes() for array in chain(*pairs)]
@@ -225,8 +224,7 @@ def compared(scores: Mapping[Key, Scores]) -> list[JudgedPair]:
 
 
 def shown(judged: JudgedPair) -> str:
-    """Return whether the soft mask of a pair is better, worse or neither at the corrected level of 5 %; or why the pair
-    is not judged."""
+    """Return whether the soft mask is better, worse or neither at the corrected 5 % level, or why it is not judged."""
     p, difference = judged.outcome.p_holm, judged.outcome.difference
     if np.isnan(p):
         too_few_patients = judged.outcome.verdict == INCONCLUSIVE

@@ -150,11 +150,8 @@ def reader_choices(slices: pd.DataFrame, source: str) -> list[Choice]:
 
 
 def label_lines(sample: Sample) -> list[dict]:
-    """Return a record for each alternative way of making a label: its words, and the measure with the choice (a) and
-    with the alternative (b).
-
-    Every label is made from the first reader's mask; Dice is with the consensus of the other readers.
-    """
+    """Return a record for each alternative way of making a label from the first reader's mask: its words, and the
+    measure with the choice (a) and with the alternative (b). Dice is with the consensus of the other readers."""
     mask, image = first_mask(sample), sample.image
     axes = recist.axes_from_mask(mask)
     consensus_others = consensus.leave_one_out(sample.masks)[0]

@@ -66,11 +66,8 @@ class Agreement:
 def of_four_readers(
     measure: Callable[[np.ndarray], Any], dataset: Dataset, rows: Iterable[int], purpose: str, title: str
 ) -> dict[int, Any]:
-    """Return ``measure`` of the masks (4, H, W) of each of ``rows``, by row; raise DataError if none is left.
-
-    A row that cannot be read or measured, or that not all four readers marked, is left out and listed in
-    ``dataset.problems``.
-    """
+    """Return ``measure`` of the masks (4, H, W) of each of ``rows``, by row. Rows that cannot be read or measured, or
+    were not marked by all readers, are left out and listed in ``dataset.problems``; raise DataError if none is left."""
     results = {}
     for row in progress([int(row) for row in rows], title):
         try:

@@ -1,8 +1,7 @@
 """Smooth and burr nodules of LNSM and LIDC, and the radiomics features of the regions of their masks.
 
 CasGAN, section 4.3 (2): 93 features inside the binary mask or the soft mask. The soft masks are labels. On LIDC, both
-masks are made from all readers; on LNSM, from the RECIST mark, where the binary mask is the soft mask
-binarised at 1/2.
+masks are made from all readers; on LNSM, from the RECIST mark: the binary mask is the soft mask binarised at 1/2.
 """
 
 from __future__ import annotations

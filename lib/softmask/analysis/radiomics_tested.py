@@ -148,12 +148,12 @@ def table_cells(tests: Iterable[CrossValidation]) -> list[Cell]:
     return [replace(cell, extra=cell.metric.endswith("_dilated")) for cell in cells]
 
 
-def intervals(predicted: Predictions) -> dict[str, float]:
+def intervals(predictions: Predictions) -> dict[str, float]:
     """Return ACC and AUC, each with its 95 % bootstrap interval over patients."""
-    acc_low, acc_high = bootstrap_interval(predicted.correct, BASE_SEED, groups=predicted.groups)
-    auc_low, auc_high = classification.auc_interval(predicted, BASE_SEED)
-    values = {"acc": predicted.correct.mean(), "acc_low": acc_low, "acc_high": acc_high}
-    return values | {"auc": float(predicted.auc()), "auc_low": auc_low, "auc_high": auc_high}
+    acc_low, acc_high = bootstrap_interval(predictions.correct, BASE_SEED, groups=predictions.groups)
+    auc_low, auc_high = classification.auc_interval(predictions, BASE_SEED)
+    values = {"acc": predictions.correct.mean(), "acc_low": acc_low, "acc_high": acc_high}
+    return values | {"auc": float(predictions.auc()), "auc_low": auc_low, "auc_high": auc_high}
 
 
 def interval_cells(tests: Iterable[CrossValidation]) -> list[Cell]:

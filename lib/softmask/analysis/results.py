@@ -48,10 +48,7 @@ class Results:
         **words: object,
     ) -> Shown:
         """Write a table and return it for display, with its outcome; ``details`` are added to the table's JSON file.
-
-        Raises:
-            ConfigError: if the caption, or a word of it, is missing.
-        """
+        Raises ConfigError if the caption, or a word of it, is missing."""
         cells = list(cells)
         text, title, own = self._caption("tables", name, behind, words, [cell.row for cell in cells])
         paper, _, table = name.partition("/")

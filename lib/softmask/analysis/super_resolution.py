@@ -1,8 +1,7 @@
 """Super-resolution compared with the images before they were reduced, and with the true high resolution.
 
-Test images are averaged over 4 x 4 pixels, upscaled, and compared with the originals. Whether details added to an
-original image are true can only be checked in simulated CT. Rows are interpolations, and runs of one network with
-different losses.
+Test images are averaged over 4 x 4 pixels and upscaled. Whether details added to an original image are true can only be
+checked in simulated CT. Rows are interpolations, and runs of one network with different losses.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ from softmask.train.super_resolution import upscale
 METRICS = {"psnr": "dB", "ssim": "number", "sharpness": "ratio", "texture": "decades"}
 """Measures of :func:`softmask.measure.resolution.measure_upscaled`, with their units."""
 
-PAIRS = (("content_only", "bicubic"), ("srgan", "bicubic"), ("srgan", "content_only"))
-"""Pairs of rows that are compared, the first minus the second."""
+PAIRS = (("content_only", "bicubic"), ("srgan", "bicubic"), ("srgan", "content_only"))  # compared: first minus second
 
 SIZE = 64  # rows and columns of the scanned images that are compared with their truth
 MOST = 60  # maximum number of test images whose true high resolution is drawn

@@ -46,10 +46,8 @@ OTHER_FORMS = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", 
 
 
 def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric).
-
-    ``known`` are further training runs, whose networks are only tested by some of ``fitted``.
-    """
+    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric). ``known`` are further
+    training runs, whose networks are only tested by some of ``fitted``."""
     return {
         (row, dataset, metric): scores_of(runs, metric, [fitted, known or {}])
         for (row, dataset), runs in fitted.items()
@@ -169,10 +167,8 @@ def marks_everything(run: Run) -> bool:
 
 
 def overview(fitted: Fitted) -> pd.DataFrame:
-    """Return one line for each run: size, training, and where it was trained.
-
-    ``still rising``: undertrained (:mod:`softmask.measure.verdicts`); ``finds nothing``: validation Dice below 0.05.
-    """
+    """Return one line for each run: size, training, and where it was trained. ``still rising``: undertrained
+    (:mod:`softmask.measure.verdicts`); ``finds nothing``: validation Dice below 0.05."""
     lines = []
     for run in finished.distinct(fitted):
         record = run.record

@@ -1,6 +1,5 @@
-"""Tools for users' own files: soft masks from masks or marks (``softmask label``), segmentation of images by shipped
-networks (``softmask segment``) and of lungs in scans (``softmask lungs``), and export of a data set for publication
-(``softmask data export``).
+"""Tools for users' files: soft masks from masks or marks (``softmask label``), segmentation of images by networks
+(``softmask segment``) and of lungs in scans (``softmask lungs``), export of a data set (``softmask data export``).
 
 A model is a folder, in the package (``shipped``) or anywhere else::
 

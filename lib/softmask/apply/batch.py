@@ -53,7 +53,7 @@ class Settings:
 
     Attributes:
         command: ``label`` or ``segment``.
-        own: settings of this command only, in words.
+        command_settings: settings of this command only, in words.
         formats: keys of :data:`~softmask.apply.KINDS`; None means PNG, also NIfTI if the file has positions in mm, and
             also SEG if it is DICOM.
         code: digest of the code and the model that the results depend on.
@@ -98,12 +98,8 @@ class Task:
 
 
 def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[Item], list[Problem], list[Path]]:
-    """Return the items that the command line names, the list lines or report groups that are not valid items, and the
-    other input files (the list or the report).
-
-    Args:
-        kinds: kinds of items (:attr:`Item.kind`) that the command accepts.
-    """
+    """Return the command line's items of the accepted ``kinds`` (:attr:`Item.kind`), the list lines or report groups
+    that are not valid items, and the other input files (the list or the report)."""
     if (arguments.list is None) == (arguments.image is None):
         raise ConfigError("name one image, or many of them with --list")
     options = vars(arguments)

@@ -15,7 +15,7 @@ import numpy as np
 from softmask import __version__
 from softmask.apply import IN_DICOM, REFERRED, SEGS
 from softmask.apply.outputs import OUTLINE, WRITER, Result
-from softmask.data.dicom import dcmread, tag_title
+from softmask.data.dicom import dcmread, title
 from softmask.errors import DataError, brief
 from softmask.measure.size import outlines
 
@@ -105,7 +105,7 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
         header = dcmread(path, stop_before_pixels=True)
         for name in _TYPE_1:
             if not header.get(name):
-                raise DataError(f"{path}: has no {tag_title(name)}, which the DICOM outputs must repeat; {_REMEDY}")
+                raise DataError(f"{path}: has no {title(name)}, which the DICOM outputs must repeat; {_REMEDY}")
         for name in _TYPE_2:
             if name not in header:
                 setattr(header, name, None)
@@ -129,9 +129,9 @@ def _headers(result: Result) -> tuple[dict[int, Dataset], list[str]]:
         if has_unknown_charset:
             doubts["SpecificCharacterSet"] = f"is {chr(92).join(charsets)}; the DICOM outputs are in ISO_IR 192"
         if any(other.SOPInstanceUID == header.SOPInstanceUID for other in headers.values()):
-            raise DataError(f"{path}: {tag_title('SOPInstanceUID')} is that of another slice, too; {_REMEDY}")
+            raise DataError(f"{path}: {title('SOPInstanceUID')} is that of another slice, too; {_REMEDY}")
         headers[z] = header
-    return headers, [f"{tag_title(name)} {text}" for name, text in doubts.items()]
+    return headers, [f"{title(name)} {text}" for name, text in doubts.items()]
 
 
 def _damaged(element: DataElement) -> bool:

@@ -1,8 +1,7 @@
 """Users' images as grey slices in [0, 1]: PNG, TIFF, CT slices and series in DICOM, NIfTI and nrrd volumes.
 
 Hounsfield units are mapped with the lung window, and PNG and TIFF are used as stored: networks trained on CT expect
-this. The published LIDC slices are instead stretched from their own minimum to their own maximum; :class:`Grey` can
-also do that.
+this. The published LIDC slices are instead stretched from their minimum to their maximum; :class:`Grey` can do both.
 """
 
 from __future__ import annotations
@@ -75,10 +74,7 @@ class Grey:
 
     def levels(self, values: np.ndarray, hu: bool, where: object = "image") -> np.ndarray:
         """Return (H, W) float32 in [0, 1] for Hounsfield units (``hu``) or the 8 or 16 bit values of a PNG or TIFF.
-
-        Raises:
-            DataError: for a window on values that are not Hounsfield units.
-        """
+        Raises DataError for a window on values that are not Hounsfield units."""
         has_offset = not hu and values.dtype == np.uint16 and values.min() >= _LEAST_OFFSET
         if not hu and self.window is not None and not has_offset:
             raise DataError(f"{where}: PNG and TIFF have no Hounsfield units, so --window has no effect; leave it out")

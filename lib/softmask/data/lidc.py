@@ -50,8 +50,7 @@ class LidcSlices(Dataset):
     reader marked it. Damaged and incomplete slices are listed in ``problems``. Faults of the published set are listed
     in ``left_out``: nodules whose masks are not the contours of the annotation database (:func:`describe_mask_errors`)
     or that are named in a file ``LIDC-IDRI-slices.flags.csv`` beside the folder, and slices that no reader marked. A
-    nodule unknown to the database is kept, without spacing and ratings. The first opening compares all masks; the cache
-    keeps the result.
+    nodule unknown to the database is kept, without spacing and ratings. The comparison of all masks is cached.
     """
 
     def __init__(self, path: str | Path, name: str = "lidc") -> None:
@@ -153,9 +152,8 @@ def index_frame(
 
 
 def area_of(readers: np.ndarray, present: np.ndarray) -> float:
-    """Return the area in pixels of the 50 % consensus of ``readers`` (4, H, W) if all readers are ``present`` (4,),
-    else the mean area of the present readers' masks.
-    """
+    """Return the area in pixels of the 50 % consensus of ``readers`` (4, H, W) if all are ``present`` (4,), otherwise
+    the mean area of the present readers' masks."""
     if present.all():
         return float((2 * readers.sum(axis=0) >= len(readers)).sum())
     return float(readers.sum() / max(present.sum(), 1))
@@ -173,8 +171,7 @@ def ratings_of(nodule: annotations.Nodule, present: np.ndarray) -> dict[str, np.
 
 def read_flags(path: Path) -> dict[tuple[str, str], str]:
     """Read the nodules known to be wrong, (patient, nodule) -> flag, from a csv file of three columns; {} if there is
-    no file. Raises DataError when the file is not such a table.
-    """
+    no file. Raises DataError when the file is not such a table."""
     if not os.path.lexists(path):  # a broken link counts as a file, and raises below
         return {}
     remedy = "expected the columns patient, nodule and flag: get the file again, or remove it and do without"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.data.ct import LARGEST
-from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, pixels_of, plane_of, tag_title
+from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, pixels_of, plane_of, title
 from softmask.data.outlines import area, area_inside, fill
 from softmask.data.structures import Choice, choose_label, choose_lungs
 from softmask.data.volume_files import ENDINGS, Grid, grid_of_file, is_volume_file, read_turned, remedy_of
@@ -89,7 +89,7 @@ def _mask(grid: Grid, path: Path, choose: Choice, *, unbroken: bool, read: bool)
         )
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
-        raise DataError(f"{path}: {tag_title('Modality')} = {modality}; RTSTRUCT or SEG was expected")
+        raise DataError(f"{path}: {title('Modality')} = {modality}; RTSTRUCT or SEG was expected")
     return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, choose, unbroken, read)
 
 
@@ -164,9 +164,7 @@ def doubt_patient(grid: Grid, patient: str, path: Path) -> None:
     """Warn if the file at ``path`` and the series name different patients; perhaps the patient was renamed in only one
     of them."""
     if grid.series_uid and patient and grid.patient not in (patient, "unnamed"):
-        _doubt(
-            path, f"{tag_title('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?"
-        )
+        _doubt(path, f"{title('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?")
 
 
 def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
@@ -184,10 +182,10 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         structures = dataset.get("StructureSetROISequence") or ()
         names = {int(item.ROINumber): str(item.get("ROIName") or "") for item in structures}
         frames = {int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "") for item in structures}
-    chosen_rois = choose(names, path, tag_title("ROIName"))
+    chosen_rois = choose(names, path, title("ROIName"))
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     for number in chosen_rois:
-        _need_frame(grid, frames[number], path, f"{tag_title('ReferencedFrameOfReferenceUID')} of {names[number]}")
+        _need_frame(grid, frames[number], path, f"{title('ReferencedFrameOfReferenceUID')} of {names[number]}")
     if not read:
         return None
     with decoding(path, "the contours cannot be read"):
@@ -196,7 +194,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                 entries = contours.setdefault(number, [])
                 for item in roi.get("ContourSequence") or ():
                     if any(item.get("ContourOffsetVector") or ()):
-                        offset_text = f"{tag_title('ContourOffsetVector')}, which is retired, moves its contours"
+                        offset_text = f"{title('ContourOffsetVector')}, which is retired, moves its contours"
                         raise DataError(f"{path}: {offset_text}; save it with the contours where they belong")
                     images = [str(image.ReferencedSOPInstanceUID) for image in item.get("ContourImageSequence") or ()]
                     entries.append((str(item.get("ContourGeometricType")), np.array(item.ContourData, float), images))
@@ -205,7 +203,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
     for number in chosen_rois:
         name = names[number]
         if not contours.get(number):
-            raise DataError(f"{path}: {tag_title('ROIContourSequence')} has no contour of {name}; choose one that has")
+            raise DataError(f"{path}: {title('ROIContourSequence')} has no contour of {name}; choose one that has")
         planes_by_slice: dict[int, list[tuple[str, np.ndarray]]] = {}
         has_closed = any(kind in _CLOSED for kind, *_ in contours[number])
         for kind, values, images in contours[number]:
@@ -222,7 +220,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                 n_elsewhere += _elsewhere(grid, slice_number, images)
                 drawn_px, kept_px = drawn_px + area(points), kept_px + area_inside(points, grid.shape[1:])
         if unbroken:
-            _need_unbroken(grid, planes_by_slice, path, f"{tag_title('ContourData')} of {name}")
+            _need_unbroken(grid, planes_by_slice, path, f"{title('ContourData')} of {name}")
         for slice_number, planes in planes_by_slice.items():
             mask[slice_number] |= _joined(planes)
     if not mask.any():
@@ -257,16 +255,13 @@ def _joined(planes: list[tuple[str, np.ndarray]]) -> np.ndarray:
 def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid) -> tuple[float, np.ndarray]:
     """Return z in mm, and the (N, 2) row and column coordinates of a contour's points."""
     if kind not in _CLOSED:
-        raise DataError(f"{path}: {tag_title('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
+        raise DataError(f"{path}: {title('ContourGeometricType')} = {kind} in {name}; closed contours are expected")
     if not len(values) or len(values) % 3 or not np.isfinite(values).all():
-        raise DataError(
-            f"{path}: {tag_title('ContourData')} of {name} has {len(values)} numbers, not 3 a point; {AGAIN}"
-        )
+        raise DataError(f"{path}: {title('ContourData')} of {name} has {len(values)} numbers, not 3 a point; {AGAIN}")
     points = values.reshape(-1, 3)
     if np.ptp(points[:, 2]) > _FLAT:
         raise DataError(
-            f"{path}: {tag_title('ContourData')} of {name} is not confined to one axial plane; redraw it on axial "
-            "slices"
+            f"{path}: {title('ContourData')} of {name} is not confined to one axial plane; redraw it on axial slices"
         )
     return float(points[0, 2]), (points[:, 1::-1] - grid.origin[1::-1]) / grid.spacing_mm[1:]
 
@@ -284,43 +279,39 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         shared_groups = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
         frames = [_frame(item, shared_groups, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise DataError(
-            f"{path}: {tag_title('SegmentationType')} = {kind}; BINARY, FRACTIONAL or LABELMAP was expected"
-        )
+        raise DataError(f"{path}: {title('SegmentationType')} = {kind}; BINARY, FRACTIONAL or LABELMAP was expected")
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < n_frames * shape[0] * shape[1] <= LARGEST_VOLUME:
         raise DataError(f"{path}: declares {n_frames} frames of {shape} pixels, none or more than is read; {AGAIN}")
     if n_frames != len(frames):
-        raise DataError(f"{path}: {tag_title('NumberOfFrames')} = {n_frames}, but {len(frames)} are placed; {AGAIN}")
+        raise DataError(f"{path}: {title('NumberOfFrames')} = {n_frames}, but {len(frames)} are placed; {AGAIN}")
     if kind == "LABELMAP":
         segments.pop(0, None)  # the background, where it is described
-    chosen_segments = choose(segments, path, tag_title("SegmentLabel"))
+    chosen_segments = choose(segments, path, title("SegmentLabel"))
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
-    _need_frame(grid, frame_of_reference, path, tag_title("FrameOfReferenceUID"))
+    _need_frame(grid, frame_of_reference, path, title("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
     placements: dict[int, tuple[int | None, Plane]] = {}  # slice and plane of each frame that may show a chosen segment
     for number, (segment, plane, _) in enumerate(frames):
         if segment not in (*chosen_segments, None):
             continue
         if plane is None:
-            raise DataError(f"{path}: {tag_title('ImageOrientationPatient')} is not axial; resample the mask")
+            raise DataError(f"{path}: {title('ImageOrientationPatient')} is not axial; resample the mask")
         for tag, values, expected, atol in (
             ("Rows", plane.shape, grid.shape[1:], 0),
             ("PixelSpacing", plane.spacing_mm, grid.spacing_mm[1:], tolerance / max(grid.shape[1:])),
             ("ImagePositionPatient", plane.corner_mm, grid.origin[:2], tolerance),
         ):
             if not np.allclose(values, expected, rtol=0, atol=atol):
-                raise DataError(f"{path}: {tag_title(tag)} = {list(values)}, not {list(expected)}; resample the mask")
+                raise DataError(f"{path}: {title(tag)} = {list(values)}, not {list(expected)}; resample the mask")
         placements[number] = slice_at(grid, plane.z_mm), plane
     if unbroken:
         marked_slices = {z for z, _ in placements.values() if z is not None}
-        _need_unbroken(grid, marked_slices, path, f"{tag_title('SegmentLabel')} of lungs")
+        _need_unbroken(grid, marked_slices, path, f"{title('SegmentLabel')} of lungs")
     if not read:
         return None
     stored = pixels_of(path, dataset).reshape(-1, *shape)
     if kind == "FRACTIONAL" and (largest := stored.max(initial=0)) > scale:
-        raise DataError(
-            f"{path}: holds {largest}, above {tag_title('MaximumFractionalValue')} = {scale}; export it again"
-        )
+        raise DataError(f"{path}: holds {largest}, above {title('MaximumFractionalValue')} = {scale}; export it again")
     mask, n_beside, n_elsewhere = np.zeros(grid.shape, bool), 0, 0
     marks: dict[tuple[int, int | None], np.ndarray] = {}  # by slice and segment
     for number, (z, plane) in placements.items():
@@ -355,7 +346,7 @@ def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | No
 
     def group(name: str):
         if not (values := item.get(name) or (shared or {}).get(name)):
-            raise ValueError(f"it has no {tag_title(name)}")
+            raise ValueError(f"it has no {title(name)}")
         return values[0]
 
     numbers = (

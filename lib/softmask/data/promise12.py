@@ -127,8 +127,7 @@ def _segmentation_of(path: Path) -> Path:
 
 
 def normalise(volume: np.ndarray, name: str) -> np.ndarray:
-    """Return ``volume`` as float32, scaled so that its 1st and 99th percentiles are 0 and 1, and clipped. Raises
-    DataError when it is constant or not finite."""
+    """Clip ``volume`` to :data:`PERCENTILES` and scale to [0, 1]. Raises DataError if it is constant or not finite."""
     if not np.isfinite(volume).all():
         raise DataError(f"{name}: has NaN or infinite voxels; {_REMEDY}")
     low, high = np.percentile(volume, PERCENTILES)
@@ -138,12 +137,9 @@ def normalise(volume: np.ndarray, name: str) -> np.ndarray:
 
 
 def read_header(path: Path) -> tuple[int, int, int]:
-    """Return (slices, rows, columns) of a MetaImage header, which is checked before any library uses it.
-
-    Raises:
-        DataError: when it is not a 3D single-channel header as in the challenge, declares too many voxels, or its
-            ``.raw`` file of the same name is missing, lies elsewhere, or has fewer or more voxels than declared.
-    """
+    """Return (slices, rows, columns) of a MetaImage header, checked before any library uses it. Raises DataError when
+    it is not a 3D single-channel header as in the challenge, declares too many voxels, or its ``.raw`` file of the same
+    name is missing, lies elsewhere, or has fewer or more voxels than declared."""
     data_file = path.with_suffix(".raw")
     text = read_bytes(path, _REMEDY, _HEADER_BYTES).decode("ascii", errors="replace")
     # MetaIO accepts "key = value" and "key: value"; if a key is given twice, it could use a different value than here

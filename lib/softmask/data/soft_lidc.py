@@ -71,18 +71,14 @@ _REMEDY = "get the folder again, or export it again"
 
 
 def split_of(patient: str) -> str:
-    """Return the part of a patient from a digest of the name, independent of other patients: of ten patients about
-    seven ``train``, one ``validation`` and two ``test``."""
+    """Return the patient's part, from a digest of the name: of ten about 7 ``train``, 1 ``validation``, 2 ``test``."""
     digit = int(sha256_of(NAME, patient)[:8], 16) % 10
     return "validation" if digit == 0 else "test" if digit < 3 else "train"
 
 
 class SoftLidc(Dataset):
-    """Exported folder. Each file that is read is compared with its checksum.
-
-    Samples have ``soft`` and, for simulated images, ``alpha``, in steps of 1/65535; ``index`` has the columns of the
-    table, with ``area_consensus`` renamed ``area``.
-    """
+    """Exported folder; each file is compared with its checksum when it is read. Samples have ``soft`` and, for
+    simulated images, ``alpha``, in steps of 1/65535; ``index`` is the table with ``area_consensus`` as ``area``."""
 
     def __init__(self, folder: str | Path, name: str = NAME) -> None:
         super().__init__(name, folder)

@@ -50,8 +50,7 @@ SCANS: Mapping[str, Mapping[str, int]] = {
 testing, as stored and without the surroundings of the patient."""
 
 LUNGS = (*SCANS, "lungs-2d")
-"""Data sets in which lungs are segmented, in whole slices; measured at the size that the scanner stored. ``lungs-2d``
-has one slice of each scan."""
+"""Data sets of whole slices for lung segmentation, measured at the stored size; ``lungs-2d`` has one slice per scan."""
 
 
 class SliceLimits(NamedTuple):
@@ -113,8 +112,7 @@ def dataset_name(name: str) -> str:
 def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
     """Return the rows of a data set that the experiments use: for ``lidc`` and ``lnsm`` those of
     :mod:`softmask.data.selection`; for ``lidc-119`` and ``lidc-500`` the first rows of ``lidc``, of distinct nodules,
-    each with its largest slice; for others all rows, for ``soft-lidc`` with the largest slice of each nodule first.
-    """
+    each with its largest slice; for others all rows, for ``soft-lidc`` each nodule's largest slice first."""
     if name in ("lidc", *FOLDS):
         return selection.lidc_rows(dataset.index)
     if name in ("lidc-119", "lidc-500"):

@@ -26,8 +26,7 @@ Choice = Callable[[Mapping[int, str], Path, str], list[int]]
 
 def side_of(name: str) -> str | None:
     """Return ``left``, ``right`` or ``both`` for a name that means one or both lungs, such as ``Lung-Left``,
-    ``RT LUNG`` or ``Lungs``; None for other names, such as ``Lungs-GTV`` and ``Lung nodule``.
-    """
+    ``RT LUNG`` or ``Lungs``; None for other names, such as ``Lungs-GTV`` and ``Lung nodule``."""
     match = _NAME.fullmatch(re.sub(r"[\W_]+", "", name.lower()))
     if match is None:
         return None
@@ -53,8 +52,7 @@ def choose_lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
 
 
 def choose_label(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
-    """Return the number of the structure with the number ``label``, else with that name; without a label, of the only
-    structure."""
+    """Return the number of the structure with the number, else the name ``label``; without a label, of the only one."""
     number_matches = [number for number in names if label in (f"{number}", f"{number}.0")]
     name_matches = [number for number, name in names.items() if label == name]
     if number_matches and name_matches not in ([], number_matches):

@@ -55,8 +55,7 @@ def check_voxels(path: Path) -> None:
 
 
 def label_names(path: Path) -> dict[int, str]:
-    """Return the names of the labels of a ``.seg.nrrd`` file of 3D Slicer by their values, without default names
-    (``Segment_1``); an empty dict for other files."""
+    """Return label names by value of a ``.seg.nrrd`` file, without default names (``Segment_1``); {} for others."""
     if not is_nrrd(path):
         return {}
     fields, _ = _nrrd_header(path)
@@ -233,9 +232,8 @@ def _left_open(fields: dict[str, str]) -> str:
 
 
 def _unpacked(path: Path, start: int, packed: bool, most: int) -> tuple[bytes, int]:
-    """Return the first bytes of the content after ``start``, and its length; compressed content is read up to
-    ``most`` bytes, which also verifies the checksum at its end.
-    """
+    """Return the first bytes of the content after ``start``, and its length; compressed content is read up to ``most``
+    bytes, which also verifies the checksum at its end."""
     size = _file_size(path)
     if size > _LARGEST_FILE:
         raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")

@@ -26,7 +26,7 @@ from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
 CHUNK = 32
-"""Number of images that are enlarged at a time: all images at full size would take too much memory."""
+"""Number of images that are enlarged at a time: the channels of all images take up to a gigabyte."""
 
 
 def feed(spec: RunSpec, data: Prepared, needs: Sequence[Run]) -> Prepared:
@@ -77,15 +77,13 @@ def soft_masks(run: Run, images: np.ndarray) -> np.ndarray:
 
 
 def predict_masks(run: Run, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S), that a finished run's network predicts for ``images``
-    (N, 1, S, S)."""
+    """Return probabilities and soft masks, each (N, S, S), that a finished run predicts for ``images`` (N, 1, S, S)."""
     network = with_channels(run.spec, run.network(), run.needs)
     return read(run.spec, network_outputs(run.spec, network, images, run.needs))
 
 
 def network_outputs(spec: RunSpec, network: nn.Module, images: np.ndarray, needs: Sequence[Run]) -> np.ndarray:
-    """Return the sigmoid outputs (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S). Channels are
-    made for a few images at a time, because those of all images take up to a gigabyte."""
+    """Return the sigmoid outputs (N, 1, s, s) of the ``network`` of ``spec`` for ``images`` (N, 1, S, S)."""
     chunks = [images[first : first + CHUNK] for first in range(0, len(images), CHUNK)]
     return np.concatenate([predict(network, channels(spec, chunk, needs)) for chunk in chunks])
 
@@ -117,8 +115,7 @@ def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
 
 
 def super_resolved(run: Run, images: np.ndarray, scale: int = SCALE) -> np.ndarray:
-    """Return ``images`` (N, 1, S, S) super-resolved by the run's network: (N, 1, s, s) float16 in [0, 1], where
-    s = ``scale`` S."""
+    """Return ``images`` (N, 1, S, S) super-resolved by the run: (N, 1, s, s) float16 in [0, 1], s = ``scale`` S."""
     return _once("super-resolved", run, images, scale, upscale)
 
 

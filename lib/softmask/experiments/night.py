@@ -149,10 +149,9 @@ def rising(specs: Iterable[RunSpec], config: Config) -> dict[tuple[str, str], tu
 
 
 def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int:
-    """Search the learning rates of each group, train its runs, and train undertrained rows twice as long, one group
-    after the other. Returns the exit status.
+    """Search learning rates, train the runs, and train undertrained rows twice as long, group by group.
 
-    A group whose data is missing, or in which a run fails, is reported; the other groups are still trained.
+    Returns the exit status. A group with missing data or a failed run is reported; the other groups are still trained.
     """
     jobs = default_jobs() if jobs is None else jobs
     os.nice(max(0, 19 - os.nice(0)))  # other processes on this machine come first
@@ -234,8 +233,7 @@ def _subject(spec: RunSpec) -> tuple[str, str, str, int, str]:
 
 
 def try_rate(spec: RunSpec, config: Config) -> Trial:
-    """Train ``spec`` and return the trial, with the validation Dice that it reached. An interrupted trial continues
-    from its checkpoint."""
+    """Train ``spec`` and return the trial. An interrupted trial continues from its checkpoint."""
     torch.set_num_threads(1)
     keep_freed_memory()
     needs = plan(spec.needs, config) if spec.needs else ()

@@ -2,8 +2,7 @@
 
 Whole images are labelled as they are stored; then image and labels are cropped together (:mod:`softmask.data.splits`).
 Soft masks that come with a data set are used unchanged. Slices for lung segmentation have no soft label. The arrays are
-kept in the cache. A run depends only on :attr:`Prepared.digest`, not on the bytes of the labels, whose last digits may
-change with another solver.
+cached. A run depends only on :attr:`Prepared.digest`, not on the labels' last digits, which depend on the solver.
 """
 
 from __future__ import annotations
@@ -44,9 +43,8 @@ class Part:
         ids: :attr:`~softmask.data.sample.Sample.id` of each image, with the crop's number if there are several crops.
         groups: patient of each image (section, in ISBI 2012); images of one patient are not independent.
         images: (N, 1, S, S) float32 in [0, 1].
-        masks: (N, 1, S, S) float32 of 0 and 1, the true binary masks: the readers' 50 % consensus (one reader's mask in
-            ISBI 2012 and PROMISE12); in ``lnsm`` the soft mask from the RECIST mark, binarised at 0.5, as in the
-            papers.
+        masks: (N, 1, S, S) float32 of 0 and 1, the truth: the readers' 50 % consensus (one reader's mask in ISBI 2012
+            and PROMISE12); in ``lnsm`` the soft mask from the RECIST mark, binarised at 0.5, as in the papers.
         soft: soft labels by name in :data:`SOFT_LABELS`, (N, 1, S, S) float32 in [0, 1]; the readers' mean only if all
             images have readers; only the soft mask in super-resolution, and no soft label for lungs.
         references: further references for a prediction, by name, (N, 1, S, S) float32: ``alpha``, the true lesion
@@ -268,8 +266,7 @@ class Labels:
 
 @dataclass(frozen=True)
 class Lungs:
-    """Callable that returns the arrays of one slice of a scan for a :class:`Part`. ``stored``: whether to add the
-    references."""
+    """Callable that returns the arrays of a slice for a :class:`Part`. ``stored``: whether to add the references."""
 
     dataset: str
     size: int

@@ -225,9 +225,8 @@ ON_REQUEST = ("promise12", "lidc-lung", "qin-lung")
 
 
 def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
-    """Return the runs behind each (row, data set) of a printed table such as ``softgan/table-1``, in print order, one
-    per seed. On ISBI 2012 there is one run per fold (:data:`FOLDS_TRAINED`), all with the first seed. A row without a
-    method is left out.
+    """Return the runs behind each (row, data set) of a printed table such as ``softgan/table-1``, in print order: one
+    per seed; on ISBI 2012 one per fold (:data:`FOLDS_TRAINED`), with the first seed. Rows without method are left out.
 
     Raises:
         ConfigError: for a table that is not in :data:`TABLES`; the message lists them.
@@ -315,11 +314,8 @@ def name_of(row: str, paper: str = "") -> str:
 
 
 def method(row: str, dataset: str, paper: str = "") -> Method:
-    """Return the method of a paper's row on a data set.
-
-    For data sets in :data:`TESTED`, it only evaluates an already trained network. Where the reference is a binary mask,
-    CasGAN is trained on softened masks.
-    """
+    """Return the method of a paper's row on a data set: for data sets in :data:`TESTED`, only the test of a trained
+    network. Where the reference is a binary mask, CasGAN is trained on softened masks."""
     name = name_of(row, paper)
     if name not in METHODS:
         raise unknown("row", row, METHODS)

@@ -130,8 +130,7 @@ def default_jobs() -> int:
 
 
 def publish(record: Record, config: Config) -> None:
-    """Write the record beside the tables. If it is already there, only its modification time is renewed, which shows
-    the runner of the notebooks that the current notebook uses it."""
+    """Write the record beside the tables; touch an unchanged file, to show the notebook runner that it is used."""
     path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
     if path.exists() and path.read_bytes() == text.encode():
         path.touch()
@@ -167,8 +166,7 @@ def processes(jobs: int) -> Parallel:
 
 
 def perform_all(runs: Sequence[Run], config: Config, jobs: int, dask: str | None = None) -> Iterator[Ended]:
-    """Perform ``runs`` in this order, ``jobs`` at a time or on a dask cluster. Yield each run when it ends, with the
-    reason if it failed."""
+    """Perform ``runs`` in this order, ``jobs`` at a time or on a dask cluster. Yield each run when it has ended."""
     if dask:
         yield from _on_cluster(runs, config, dask)
         return

@@ -41,16 +41,14 @@ the soft mask predicted by another network (equation 5); in super-resolution the
 the binary masks of the validation images, to which the temperature is fitted."""
 
 UNCHANGED = "unchanged"
-"""Name in place of a network: the network of the prior is tested without further training, on other data or after
-temperature scaling."""
+"""Network name for testing the prior's network without more training, on other data or after temperature scaling."""
 
 BY_SR = ("super_resolved", "detail")
 """Channels from a super-resolution network: the image, and the input of its last convolution
 (:meth:`softmask.nets.srgan.Generator.features`), which has as many channels as the network's width."""
 ENLARGED = ("bilinear", *BY_SR)
 CHANNELS = ("image", *ENLARGED, "prior")
-"""Input channels of a network: the image or :data:`ENLARGED` forms of it; the soft mask that another network predicts.
-"""
+"""Input channels of a network: the image or :data:`ENLARGED` forms of it; the soft mask from another network."""
 MEASURED = ("image", "bilinear")
 """Channels with the image as it was measured: a discriminator sees the first channel, which must be one of them."""
 
@@ -255,8 +253,7 @@ def to_plain(value: Any, defaults: bool = True) -> Any:
 
 
 def from_plain(hint: Any, value: Any, where: str) -> Any:
-    """Return ``value``, a result of :func:`to_plain`, converted strictly to the type ``hint``. Raises DataError with
-    ``where``, the file and field."""
+    """Return a :func:`to_plain` result strictly as type ``hint``. Raises DataError with ``where`` (file and field)."""
     if is_dataclass(hint):
         try:
             return hint(**read_fields(hint, value, where))

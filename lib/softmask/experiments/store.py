@@ -10,9 +10,8 @@
 
 Damaged files count as missing; training sets them aside under another name.
 
-A record is plain JSON: settings and numbers by name, and the predictions as one block of bytes (images, rows, columns),
-compressed with LZMA (``xz``), in base64. Tables are computed from its numbers, which have :data:`DIGITS` significant
-digits.
+A record is plain JSON: settings and numbers by name, and predictions as one block of bytes (images, rows, columns),
+compressed with LZMA (``xz``), in base64. Tables are computed from its numbers, of :data:`DIGITS` significant digits.
 """
 
 from __future__ import annotations
@@ -272,8 +271,7 @@ def folder_of(key: str) -> Path:
 
 @contextmanager
 def locked(folder: Path, name: str = "") -> Iterator[None]:
-    """Wait until no other process trains the run of ``folder``, called ``name``, and lock the folder. The lock is also
-    released when the process ends."""
+    """Wait until no other process trains the run ``name`` in ``folder``; lock it, at most until this process ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK).open("w") as file:
         try:

@@ -69,12 +69,10 @@ def soft_mask(
     Args:
         image: (H, W) in [0, 1], or (H, W, 3) except with a RECIST mark.
         mask: (H, W) bool, for :func:`softmask.label.trimap.from_mask`.
-        readers: (R, H, W) bool, for :func:`softmask.label.trimap.from_readers`; an empty mask stands for an absent
-            reader.
+        readers: (R, H, W) bool, for :func:`softmask.label.trimap.from_readers`; an empty mask is an absent reader.
         recist: (2, 2, 2) axes in pixels, for GrabCut and :func:`softmask.label.trimap.from_mask_and_axes`.
         epsilon: ridge term of the matting, see :func:`softmask.label.matting.closed_form_alpha`.
-        radius: radius of erosion and dilation in pixels, only with ``mask`` or ``recist``; by default in proportion to
-            the lesion's size.
+        radius: radius of erosion and dilation in pixels, not with ``readers``; by default proportional to the lesion.
 
     Raises:
         LabelError: for none or several of the three, and for input that the trimap or the matting refuses.

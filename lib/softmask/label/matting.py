@@ -12,10 +12,9 @@ unknown pixels U. L_UU is positive definite for epsilon > 0: J = 0 forces a = 0,
 and windows overlap all the way to a known pixel.
 
 The unknown pixels mostly form a ring. They are numbered along it, so that pixels of one window have similar numbers:
-every row of L_UU begins close to its diagonal, and so does every row of its Cholesky factor F, L_UU = F F'. The rows of
-the lower triangle are stored from there on, as the profile: entry (i, j) is ``profile[row[i] + j]``, j >= ``first[i]``.
-F overwrites L_UU. The right-hand side b = -L_UK alpha_K is one more row, n, which the same elimination turns into
-F^-1 b.
+the rows of L_UU, and of its Cholesky factor F, L_UU = F F', begin close to the diagonal. The rows of the lower triangle
+are stored from there on, as the profile: entry (i, j) is ``profile[row[i] + j]``, j >= ``first[i]``. F overwrites L_UU.
+The right-hand side b = -L_UK alpha_K is one more row, n, which the same elimination turns into F^-1 b.
 """
 
 from collections.abc import Callable
@@ -47,8 +46,7 @@ def closed_form_alpha(image: np.ndarray, trimap: np.ndarray, *, epsilon: float =
     Args:
         image: (H, W) or (H, W, channels), in [0, 1].
         trimap: (H, W), 0 background, 1 foreground, 0.5 unknown.
-        epsilon: ridge term, above 0; larger smooths more. A constant image gives a smooth ramp between the known
-            regions.
+        epsilon: ridge term, above 0; larger smooths more. A constant image gives a smooth ramp between known regions.
         radius: half size of the windows, which have (2 radius + 1)^2 pixels and lie completely inside the image.
 
     Returns:
@@ -88,8 +86,7 @@ def _checked(image: np.ndarray, trimap: np.ndarray, epsilon: float, radius: int)
 
 
 def _solution(image: np.ndarray, trimap: np.ndarray, unknown: np.ndarray, epsilon: float, radius: int) -> np.ndarray:
-    """Return alpha before clipping. The compiled functions get flat images, always contiguous and writable, because
-    they are compiled for each type of array."""
+    """Return alpha before clipping. Arrays are always contiguous and writable: numba compiles for each array type."""
     _, width, channels = image.shape
     touching = cv2.dilate(unknown.astype(np.uint8), np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)).astype(bool)
     walk = compiled(_walk)(touching.flatten(), width)
@@ -198,8 +195,7 @@ def _add_windows(number, centres, shifts, pixels, alpha, epsilon, row, profile) 
 def _solve(first: np.ndarray, row: np.ndarray, profile: np.ndarray, n: int) -> np.ndarray:
     """Replace the profile by F, with 1 / F_ii on its diagonal, and F^-1 b; return F'^-1 F^-1 b.
 
-    F is computed in blocks of 4 x 4. Their 16 products of rows are summed together: each loaded number is used four
-    times.
+    F is computed in blocks of 4 x 4, whose 16 products of rows are summed together: each loaded number is used 4 times.
     """
     for i in range(n, row.size):  # from the right-hand side on, pivots have no meaning, and rows stay 0
         profile[row[i] + i] = np.inf

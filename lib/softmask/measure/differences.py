@@ -5,9 +5,8 @@ The value of A with seed s, averaged over the images of patient p, is::
 
     z_sp = patient effect + seed effect a_s + interaction g_sp,    Var(a_s) = sigma_A^2
 
-The difference D is the mean of A over images and seeds minus that of B. Patient p, with n_p images, has the weight
-w_p = n_p / N; the seeds of A and B are never paired. With d_p the difference of the means over seeds for patient p, and
-m_s = sum_p w_p z_sp the mean of a seed::
+D is the mean of A over images and seeds minus that of B; the seeds are never paired. Patient p with n_p images has the
+weight w_p = n_p / N. With d_p the difference of means over seeds for patient p, and seed means m_s = sum_p w_p z_sp::
 
     V_patients = sum_p c_p (d_p - D)^2,                     c_p = w_p^2 / (1 - 2 w_p + sum_q w_q^2)
     V_seeds    = Var_s(m_s) / S                             for A and for B
@@ -18,9 +17,8 @@ V_patients and V_seeds both contain the interaction, so it is subtracted once, a
 Gelbach and Miller (2011). c_p makes V_patients unbiased for patients with unequal numbers of images (Bell and McCaffrey
 2002). The interval is D +- t sqrt(V) at the two-sided 95 % level, with the degrees of freedom of Satterthwaite (1946),
 V^2 / sum_k (V_k^2 / df_k): S - 1 for V_seeds, Bell and McCaffrey's number for V_patients, their product for V_both.
-This number is not allowed to fall below the smallest df_k of the added parts, its lower bound without V_both: where
-V_both nearly cancels V_seeds, it would approach 0 and the interval would become infinitely wide. The coverage in
-simulations is in docs/choices.md.
+They are at least the smallest df_k of the added parts, the bound without V_both: where V_both nearly cancels V_seeds,
+they would approach 0 and the interval would become infinitely wide. Coverage in simulations: docs/choices.md.
 
 A method without randomness (a reader) has no variance between seeds. If one network has a single seed, the variance
 between seeds of the other network is used for both; if both have a single seed, the interval is over patients only.
@@ -77,10 +75,8 @@ class Difference:
     Attributes:
         mean, low, high: mean difference with its 95 % interval over patients and seeds.
         error, df: standard error and degrees of freedom.
-        patients, images: numbers of patients and images compared.
-        left_out: number of images on which a value of either method is undefined or infinite.
-        seeds: number of seeds of each method.
-        one_seed: whether the interval is over patients only, because neither method has a second seed.
+        patients, images, left_out: numbers compared, and number of images on which a value is undefined or infinite.
+        seeds, one_seed: seeds of each method; whether neither has a second, so that the interval is over patients only.
         patient_variance, patient_df: variance that remains with very many seeds, and its degrees of freedom.
         seed_variance: variance between the means of seeds, for each method; NaN where unknown.
     """

@@ -101,8 +101,7 @@ def extract(
         masks: N arrays (H, W) bool, the regions.
 
     Returns:
-        A table with a row of :data:`FEATURES` for each complete region, and the reasons why others are left out; both
-        by the number of the region.
+        Table of :data:`FEATURES` of each complete region, and reasons why others are left out, both by region number.
     """
     regions: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # cropped to bounding boxes: (h, w) float, (h, w) bool
     reasons: dict[int, str] = {}
@@ -280,8 +279,7 @@ def regions(alpha: np.ndarray, binary: np.ndarray) -> Regions:
 def dilated_to(binary: np.ndarray, area: int) -> np.ndarray:
     """Return (H, W) bool, ``binary`` grown to exactly ``area`` pixels, nearest pixels first.
 
-    It is a control for the size of the soft region. Pixels at the same distance are added in a fixed random order: row
-    by row, the last ring would fill up from the top.
+    A control for the soft region's size. Equally distant pixels are added in a fixed random order, not from the top.
 
     Args:
         binary: (H, W) bool with at least one and at most ``area`` pixels.

@@ -1,15 +1,13 @@
 """Comparison of a prediction with several readers: distances between distributions of masks, area, and calibration.
 
-A soft prediction p represents a distribution of masks: {p >= t}, with the threshold t uniform between 0 and 1. Each
-pixel is in the mask with probability p; the masks are nested, and their mean area is the sum of p. Masks of independent
-pixels would have the same probabilities, but they would be speckle of nearly constant area. A binary prediction
-represents a single mask.
+A soft prediction p represents a distribution of masks: {p >= t}, with t uniform between 0 and 1. Each pixel is in the
+mask with probability p; the masks are nested, and their mean area is the sum of p. Masks of independent pixels would
+have the same probabilities, but be speckle of nearly constant area. A binary prediction represents a single mask.
 
 Every function takes a ``prediction`` (H, W) in [0, 1] and the masks of the ``readers`` who looked at the image,
 (R, H, W) of bool or {0, 1}, and returns a number. The readers have equal weight.
 
-- With one reader, the distribution of the readers is the mask of this reader. Identical readers give the same numbers
-  as one reader.
+- With one reader, the distribution is the mask of this reader. Identical readers give the same numbers as one reader.
 - An empty mask means that the reader saw no lesion. It is an error if there is no reader.
 - A prediction of 0 everywhere is the empty mask, a prediction of 1 everywhere the whole image. IoU and Dice are 1 for
   two empty masks, and 0 for an empty mask and any other.
@@ -47,8 +45,7 @@ def ged(prediction: np.ndarray, readers: np.ndarray) -> float:
     S and S' are independent masks of the prediction, Y and Y' independently chosen readers (Kohl et al., "A
     Probabilistic U-Net for Segmentation of Ambiguous Images", NeurIPS 2018, where it is called the squared distance).
     The expectations are exact, over all thresholds. The result is 0 for equal distributions, and 2 (1 - IoU) for a
-    binary prediction and one reader. Time and memory grow with the square of the number of distinct values of the
-    prediction.
+    binary prediction and one reader. Time and memory grow with the square of the number of distinct predicted values.
     """
     prediction, readers = _checked(prediction, readers)
     family, reader_families = _family(prediction), [_family(reader) for reader in readers]
@@ -79,8 +76,7 @@ def matched_iou(prediction: np.ndarray, readers: np.ndarray) -> float:
 def vote_dice(prediction: np.ndarray, readers: np.ndarray) -> float:
     """Return the mean Dice of {prediction >= t} and {vote >= t} over t = 0.1, 0.2 ... 0.9, in [0, 1].
 
-    The score of the QUBIQ challenge (Li et al., arXiv 2405.18435). The vote is the share of the readers who marked a
-    pixel.
+    The score of the QUBIQ challenge (Li et al., arXiv 2405.18435). The vote is the share of readers who marked a pixel.
     """
     prediction, readers = _checked(prediction, readers)
     thresholds = np.arange(1, 10)[:, None, None] / 10

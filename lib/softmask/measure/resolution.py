@@ -32,8 +32,7 @@ def psnr(images: np.ndarray, references: np.ndarray) -> np.ndarray:
 
 def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     """Return the structural similarity of Wang et al. (2004), at most 1: the mean over all 11 x 11 windows, Gaussian
-    with sigma 1.5, K1 = 0.01, K2 = 0.03. Images have at least 11 pixels on each side.
-    """
+    with sigma 1.5, K1 = 0.01, K2 = 0.03. Images have at least 11 pixels on each side."""
     from skimage.metrics import structural_similarity
 
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
@@ -58,8 +57,7 @@ def spectrum(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return frequencies (K,) in cycles per pixel and the radially averaged power (..., K) at each frequency.
 
     The mean is subtracted, and a Hann window is applied. The power of white noise is its variance at every frequency.
-    Frequencies run from two cycles over the smaller side (the windowed mean affects lower ones) to 0.5, the Nyquist
-    frequency.
+    Frequencies run from two cycles over the smaller side (the windowed mean affects lower ones) to 0.5 (Nyquist).
     """
     images = np.asarray(images, float)
     height, width = images.shape[-2:]

@@ -54,10 +54,8 @@ def bootstrap_interval(
 
 
 def bootstrap_weights(groups: Sequence[Hashable], seed: int, n: int = 2000) -> np.ndarray:
-    """Return (n, N) int, how often each of N images occurs in each resample of :func:`bootstrap_interval`.
-
-    For statistics that are not means over images, such as an area under the ROC curve.
-    """
+    """Return (n, N) int, how often each of N images occurs in each resample of :func:`bootstrap_interval`, for
+    statistics that are not means over images, such as an area under the ROC curve."""
     numbers = group_numbers(groups)
     size = numbers.max() + 1
     return np.stack([np.bincount(row, minlength=size) for row in _draws(size, seed, n)])[:, numbers]
@@ -146,8 +144,7 @@ def icc(values: np.ndarray) -> np.ndarray:
 
         ICC = (BMS - EMS) / (BMS + (K - 1) EMS + K (JMS - EMS) / N)
 
-    with mean squares between subjects (BMS), between measurements (JMS), and of residuals (EMS). At most 1, for equal
-    measurements.
+    with mean squares between subjects (BMS), between measurements (JMS), and of residuals (EMS). At most 1 (all equal).
 
     Args:
         values: (..., N, K), finite, N and K at least 2.

@@ -2,10 +2,9 @@
 
 Oktay et al., "Attention U-Net: Learning Where to Look for the Pancreas", MIDL 2018.
 
-Differs from the publication: two dimensions instead of three (hence no published number of parameters); and, as in
-MONAI, strided convolutions instead of max pooling, transposed convolutions instead of interpolation, gates at all
-levels and at the skip's resolution, one convolution after a skip (with instance normalisation and PReLU), no deep
-supervision.
+Differs from the publication: two dimensions instead of three (hence no published number of parameters); as in MONAI,
+strided convolutions instead of max pooling, transposed convolutions instead of interpolation, gates at all levels and
+at the skip's resolution, one convolution after a skip (with instance normalisation and PReLU), no deep supervision.
 """
 
 from torch import Tensor
@@ -17,8 +16,7 @@ class AttentionUNet(SegmentationNet):
     """U-Net of five levels; the skips pass through attention gates that the coarser level controls."""
 
     STRIDE = SMALLEST = 16
-    NARROWEST = 2
-    """Least width: the attention gates halve it."""
+    NARROWEST = 2  # least width, because the attention gates halve it
 
     def __init__(self, width: int) -> None:
         super().__init__()

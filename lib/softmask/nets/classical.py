@@ -63,8 +63,7 @@ class ClassicalSegmentor:
         self.learn(_unit(images), masks[:, 0].astype(bool))
 
     def predict(self, images: np.ndarray, probabilities: np.ndarray | None = None) -> np.ndarray:
-        """Return the lesion masks (N, 1, H, W) float32 of {0, 1} of ``images`` (N, 1, H, W) in [0, 1], from a network's
-        ``probabilities`` (N, 1, H, W) if needed."""
+        """Return float32 masks of {0, 1} from ``images`` in [0, 1] and, if needed, ``probabilities`` (N, 1, H, W)."""
         starts = _unit(probabilities) if self.NEEDS_PROBABILITIES else [None] * len(images)
         lesions = [self.segment(image, start) for image, start in zip(_unit(images), starts, strict=True)]
         return np.stack(lesions)[:, None].astype(np.float32)
@@ -76,8 +75,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 
 def contrast_of(images: np.ndarray) -> float:
-    """Return the root mean square difference of neighbouring pixels in ``images`` (N, H, W). Raises DataError if all
-    images are constant."""
+    """Return the RMS difference of neighbouring pixels in ``images`` (N, H, W). Raises DataError if it is 0."""
     rows, columns = np.diff(images, axis=-2), np.diff(images, axis=-1)
     contrast = float(np.sqrt((np.sum(rows**2) + np.sum(columns**2)) / (rows.size + columns.size)))
     if not contrast:
@@ -170,10 +168,8 @@ class DeepLevelSet(ClassicalSegmentor):
 
 
 def evolve(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return ``mask`` (H, W) bool, not empty, after the evolution of its contour on ``image`` (H, W).
-
-    The result is ``mask`` itself if there is no background, or if smoothing removes a small lesion completely.
-    """
+    """Return ``mask`` (H, W) bool, not empty, after the evolution of its contour on ``image`` (H, W); ``mask`` itself
+    if there is no background, or if smoothing removes a small lesion completely."""
     from skimage.segmentation import morphological_chan_vese
 
     if mask.all():

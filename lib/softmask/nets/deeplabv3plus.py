@@ -2,13 +2,11 @@
 
 Chen, Zhu, Papandreou, Schroff and Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic Image
 Segmentation", ECCV 2018, built as in section 4.1: ResNet-101 with output stride 16, atrous rates 6, 12 and 18,
-low-level features from stride 4; a stem of three 3x3 convolutions, as in the authors' code. The publication prints no
-number of parameters.
+low-level features from stride 4; the authors' stem of three 3x3 convolutions. No parameter count is printed.
 
 Differs from the publication: separable convolutions in pyramid and decoder also with the ResNet, one separable
 convolution instead of two in the decoder, and upsampling with aligned corners (all as in the package); no dropout;
-random weights instead of ImageNet's; when training on a single image, the pooled features are normalised with the
-running statistics.
+random weights instead of ImageNet's; running statistics normalise the pooled features of a single training image.
 """
 
 from torch import Tensor, nn

@@ -5,8 +5,7 @@ section III-B, figures 3 and 5, equations 9 to 14; and its earlier version (an u
 with other modules in place of the transfer.
 
 The input is an image enlarged by interpolation, the same image super-resolved, and the features F_SR that the last
-layer of the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them in two
-steps:
+layer of the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them:
 
     F_d = F_SR * sigmoid(C_h(F_SR) - C_l(F_SR))          detail texture enhancement (9, 10)
     v_z = [mean F_d, mean F_c],  z = ReLU(W v_z)          channel-wise selection (11)
@@ -47,10 +46,8 @@ class DetailTextureEnhancement(nn.Module):
         self.coarse = nn.Conv2d(channels, channels, 3, padding=2, dilation=2)  # C_l
 
     def gate(self, features: Tensor) -> Tensor:
-        """Return F_h = sigmoid(C_h(F_SR) - C_l(F_SR)) (B, C, H, W) in [0, 1], of F_SR (B, C, H, W).
-
-        C_h's 1x1 kernel is a dilated 3x3 one with zeros around its centre, so that one pass gives the difference.
-        """
+        """Return F_h = sigmoid(C_h(F_SR) - C_l(F_SR)) (B, C, H, W) in [0, 1], of F_SR (B, C, H, W)."""
+        # C_h's 1x1 kernel is a dilated 3x3 kernel with zeros around its centre, so that one pass gives the difference
         kernel = F.pad(self.fine.weight, (1, 1, 1, 1)) - self.coarse.weight  # (C, C, 3, 3)
         difference = F.conv2d(features, kernel, self.fine.bias - self.coarse.bias, padding=2, dilation=2)
         return difference.sigmoid_()

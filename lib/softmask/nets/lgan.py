@@ -3,10 +3,9 @@
 "LGAN: Lung Segmentation in CT Scans Using Generative Adversarial Network", CMIG 2021, section 2.2.1, figure 2. Its
 critics are in :mod:`softmask.nets.critics`.
 
-Figure 2 is not legible: levels and channels are therefore those of the U-Net, and no published parameter count can be
-compared; the slope of LeakyReLU is that of DCGAN, which the paper follows. The initial weights have He's normal
-distribution, because with DCGAN's standard deviation of 0.02 a narrow network without normalisation does not start to
-learn (docs/choices.md).
+Figure 2 is not legible: levels and channels are the U-Net's, and no published parameter count can be compared;
+LeakyReLU's slope is that of DCGAN, which the paper follows. The initial weights have He's normal distribution: with
+DCGAN's standard deviation of 0.02 a narrow network without normalisation does not start to learn (docs/choices.md).
 """
 
 from torch import nn

@@ -78,10 +78,8 @@ def lungs(hu: np.ndarray, spacing_mm: tuple[float, ...] | None = None) -> np.nda
 
 
 def without_surroundings(hu: np.ndarray, spacing_mm: tuple[float, float] | None = None) -> np.ndarray:
-    """Return a slice ``hu`` (H, W) with everything outside the body (couch, blankets) replaced by air.
-
-    ``spacing_mm`` is the (row, column) distance; None for an image :data:`FIELD_MM` across.
-    """
+    """Return a slice ``hu`` (H, W) with everything outside the body (couch, blankets) replaced by air. ``spacing_mm``
+    is the (row, column) distance; None for an image :data:`FIELD_MM` across."""
     factor = max(1, round(max(hu.shape) / COARSE))
     pixel = FIELD_MM / hu.shape[-1] if spacing_mm is None else float(np.sqrt(np.prod(spacing_mm)))
     body = _enlarged(_body(_shrunk(hu, factor), pixel * factor), hu.shape)
@@ -171,8 +169,7 @@ def _separated(part: np.ndarray, pixel: float) -> list[np.ndarray]:
 def _body(hu: np.ndarray, pixel: float) -> np.ndarray:
     """Return (h, w) bool: the largest piece of tissue and all it encloses, cut off from table and blankets by opening.
 
-    A body that the image cuts off is closed along the image's sides: otherwise a lung that reaches a side would lie
-    outside the body.
+    A body that the image cuts off is closed along the image's sides, so that a lung that reaches a side lies inside.
     """
     tissue = ndimage.binary_opening(hu > SKIN, disk(max(1, round(3 / pixel))))
     labels, count = ndimage.label(tissue)

@@ -4,8 +4,7 @@ Ledig et al., CVPR 2017, section 2.2.1, on torchvision's VGG19 (Simonyan and Zis
 on the features is part of the loss's weight.
 
 The weights are ImageNet's if a file with them exists: the file that ``SOFTMASK_VGG19`` names, otherwise the file in
-torch's hub; nothing is downloaded. Without a file, random weights are drawn with a fixed seed;
-:attr:`Perceptual.origin` states which weights are used.
+torch's hub; nothing is downloaded. Without a file, random weights are drawn with a fixed seed.
 """
 
 import os
@@ -22,8 +21,7 @@ from softmask.errors import DataError, brief
 from softmask.files import sha256_of
 
 LAYERS: Mapping[str, int] = MappingProxyType({"vgg22": 9, "vgg54": 36})
-"""Number of VGG19's layers up to the features, by name: up to the ReLU after the second convolution before the second
-pooling, or after the fourth convolution before the fifth pooling."""
+"""Number of layers up to the ReLU after the second convolution before pooling 2, or the fourth before pooling 5."""
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's colours."""
 HUB_FILE = "vgg19-dcbb9e9d.pth"

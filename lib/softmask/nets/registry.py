@@ -101,8 +101,8 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
     Raises:
         ConfigError: for an unknown name, or a width, number of channels or reduction that the network cannot have.
     """
-    network_entry = entry(name)
-    network = network_entry.load()
+    item = entry(name)
+    network = item.load()
     width = network.FULL_WIDTH if width is None else width
     inputs = getattr(network, "CHANNELS", 1) if inputs is None else inputs
     min_channels = getattr(network, "CHANNELS", 1)
@@ -111,18 +111,14 @@ def build(name: str, width: int | None = None, inputs: int | None = None, reduct
         if type(number) is not int or number < lowest:
             raise ConfigError(f"the {label} of {name} must be a whole number of at least {lowest}, not {number!r}")
     is_power = reduction >= 1 and not reduction & (reduction - 1)
-    if not is_power or (inputs > 1 and not network_entry.multichannel) or (reduction > 1 and not network_entry.reduces):
-        kind = "images of one or several channels" if network_entry.multichannel else "grey images"
-        ratio = "at their size, a half, a quarter ..." if network_entry.reduces else "at their size"
+    if not is_power or (inputs > 1 and not item.multichannel) or (reduction > 1 and not item.reduces):
+        kind = "images of one or several channels" if item.multichannel else "grey images"
+        ratio = "at their size, a half, a quarter ..." if item.reduces else "at their size"
         raise ConfigError(
             f"{name} segments {kind} {ratio}; it cannot be of width {width}, with {inputs} channels, reduced by "
             f"{reduction}"
         )
-    arguments = [
-        width,
-        *([inputs] if network_entry.multichannel else []),
-        *([reduction] if network_entry.reduces else []),
-    ]
+    arguments = [width, *([inputs] if item.multichannel else []), *([reduction] if item.reduces else [])]
     return network(*arguments)
 
 

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from softmask.nets.base import SegmentationNet, gaussian
 
 EPSILON = 1e-7  # under the square root, because a vector of zeros has no direction
-# added to |s|^2 in the logarithm, whose gradient is unbounded near 0: without it, narrow networks predicted empty masks
-SHORTEST = 1e-3
+SHORTEST = 1e-3  # added to |s|^2: without it, log's unbounded gradient near 0 led narrow networks to empty masks
 
 
 def squash(x: Tensor) -> Tensor:
@@ -62,8 +61,7 @@ def enlarged(atoms_in: int, types: int, atoms: int) -> Capsules:
 
 
 class SegCaps(SegmentationNet):
-    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back; skips add types of capsules. ``width`` is the number
-    of atoms in the smallest capsules."""
+    """Capsules at 1/2, 1/4 and 1/8 of the image's size and back; skips add types. The smallest have ``width`` atoms."""
 
     STRIDE = SMALLEST = 8
     FULL_WIDTH = 16

@@ -190,10 +190,8 @@ def _address(image: Image.Image, kind: str, **options: Any) -> str:
 
 def embedded(png: bytes, width: int = WIDTH) -> tuple[str, int, int]:
     """Return ``png`` as the ``data:`` address of a WebP on white, at most ``width`` pixels wide, and its width and
-    height on a page: :data:`SHOWN` times the PNG's, so that text has the same size in all figures.
-
-    The same bytes give the same address.
-    """
+    height on a page: :data:`SHOWN` times the PNG's, so that text has the same size in all figures. The same bytes give
+    the same address."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as opened:
         image = opened.convert("RGBA")
     page_size = [max(1, round(SHOWN * length)) for length in image.size]

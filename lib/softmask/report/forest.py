@@ -80,10 +80,8 @@ def _panels(rows: Mapping[str, Sequence[str]], each: float, sharex: bool) -> tup
 
 @unless_empty
 def by_group(dice: Mapping[str, np.ndarray], members: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Draw the Dice of each doctor and network by group of nodules: median and interquartile range.
-
-    ``dice`` is (N,) by name; ``members`` is (N,) bool by group. Empty groups are left out.
-    """
+    """Draw the median and interquartile range of ``dice`` (N,), by doctor or network, in each group of nodules:
+    ``members`` (N,) bool, by group. Empty groups are left out."""
     points = []
     for group, is_member in members.items():
         for name, values in dice.items() if is_member.any() else ():
@@ -112,8 +110,7 @@ def areas_under_curves(
 def stability(by_dataset: Mapping[str, Mapping[str, pd.DataFrame]], families: Sequence[str]) -> Figure:
     """Draw the ICC of every feature between two regions: a panel for each data set, a row for each family of features.
 
-    Each frame, by data set and second region, has the column ``icc``, indexed by features whose names begin with their
-    family.
+    Each frame, by data set and second region, has a column ``icc``; the features in its index begin with their family.
     """
     points = []
     for dataset, tables in by_dataset.items():

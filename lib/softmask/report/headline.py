@@ -114,8 +114,7 @@ def _numbers(runs: Mapping[str, Contents]) -> Iterator[list[str]]:
 
 
 def in_bold(pair: summary.Rivals | None) -> str:
-    """Return ``**0.919**, U-Net++ 0.893``, with the higher mean in bold; where not all other networks are finished,
-    also their number."""
+    """Return ``**0.919**, U-Net++ 0.893``, the higher mean in bold, and how many rivals are finished if not all."""
     if pair is None:
         return NOTHING_PRINTED
     own_text, best_text = pair.words
@@ -136,8 +135,7 @@ def inserted(name: str, content: str, begin: str, end: str) -> str:
 
 
 def regenerate(make: Callable[[], Mapping[str, str]]) -> None:
-    """Write the texts that ``make`` returns, by their file name in the checkout; exit with a message where making or
-    writing them fails."""
+    """Write the texts that ``make`` returns by file name in the checkout; exit with a message if either step fails."""
     try:
         for name, text in make().items():
             print(write_atomic(ROOT / name, text))

@@ -39,11 +39,9 @@ TEMPLATES.filters["capital"] = lambda words: words[:1].upper() + words[1:]
 
 
 def as_html(config: Config, running: str = "") -> list[str]:
-    """Write the run's executed notebooks, except the ``running`` one, as HTML beside them; return the names of all HTML
-    files there.
+    """Write the run's executed notebooks as HTML beside them, except ``running``; return the names of all HTML files.
 
-    Existing HTML is written again only where its notebook is newer. Each file opens without a server and loads nothing;
-    its pictures are shrunk until it has at most :data:`LARGEST` bytes.
+    HTML that is newer than its notebook is kept. Files are self-contained, with pictures shrunk to fit :data:`LARGEST`.
 
     Raises:
         DataError: names the notebook that cannot be read.
@@ -99,8 +97,7 @@ class CodeCell(NamedTuple):
 def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) -> tuple[str, str]:
     """Return the cell of ``notebook`` that draws a figure, in words, and its :func:`address`.
 
-    It is the first cell with the string ``"<paper>/<name>"`` (fields of an f-string match anything), else the first
-    that joins paper and name from variables, else the notebook as a whole.
+    It is the first cell with the string ``"<paper>/<name>"``, else the first that joins them, else the whole notebook.
     """
     joining_cell = None
     for cell in _cells(notebook):

@@ -6,8 +6,7 @@ and seeds, the printed number; for text, the text. Otherwise it is
 - in a computed table (nothing was trained, or every training run was read from a record of the same key): *different*;
   where versions or hardware differ, *within tolerance* up to a relative difference of :data:`ROUNDING`.
 - in a table of trained networks: *within tolerance* up to the usual difference between two seeds of one run
-  (:func:`tolerance`), else *different*. On the same kind of hardware and with the same code, training gives identical
-  numbers.
+  (:func:`tolerance`), else *different*. The same code on the same kind of hardware gives identical numbers.
 - a *measured time*: reported, never compared. Or *not judged*: p values, counts of failures and other numbers of
   trained networks without a spread to compare with.
 
@@ -178,10 +177,8 @@ class Tables(NamedTuple):
 
 
 def read(folder: Path) -> Tables:
-    """Return the tables of a run, with names such as ``softgan/table-1``.
-
-    Verdicts on claims form a table ``<paper>/claims``, with the provenance of the table of their pairs.
-    """
+    """Return the tables of a run, with names such as ``softgan/table-1``. Verdicts on claims form a table
+    ``<paper>/claims``, with the provenance of the table of their pairs."""
     frames = [pd.DataFrame(columns=[*_KEYS, *_NUMBERS, *_WORDS])]
     provenance: dict[str, Mapping[str, Any]] = {}
     damaged = {}

@@ -107,8 +107,7 @@ class Start:
     (:mod:`softmask.experiments.kinds`); a run that fails twice enters no mean. The papers do not mention such a rule.
 
     Attributes:
-        baseline: b, in [0, 1]: the validation Dice of an empty mask or of foreground everywhere, whichever is larger
-            (0.86 on ISBI 2012).
+        baseline: b, in [0, 1]: larger validation Dice of two masks, empty and all foreground (ISBI 2012: 0.86).
         warmup: maximum number of warm-up epochs.
         epochs, steps: number of epochs of the whole training, and of steps in each epoch.
         losses: names of the losses that are used in the warm-up.
@@ -204,9 +203,8 @@ class NotFinite(Exception):
 
 
 def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None) -> Outcome:
-    """Train for all epochs, or until the training has failed. The network then holds the weights to keep.
-
-    Continues from ``folder/checkpoint.pt`` if it belongs to the same training. ``name`` is the name of the run.
+    """Train the run ``name`` for all epochs, or until it has failed; the network then holds the weights to keep.
+    Continue from ``folder/checkpoint.pt`` if it belongs to the same training.
 
     Raises:
         TrainingError: if numbers are no longer finite, or a checkpoint cannot be written.
@@ -303,8 +301,7 @@ def _batches(n: int, settings: Settings, source: torch.Generator) -> torch.Tenso
 
 
 def _means(table: torch.Tensor, names: Sequence[str], losses: Weighted) -> dict[str, float]:
-    """Return the means over the steps of ``table`` (steps, values) by name, and the sum of the losses, both without
-    losses that are used only in the warm-up."""
+    """Return means of ``table`` (steps, values) over steps and the sum of losses, both without warm-up-only losses."""
     means = dict(zip(names, table.double().mean(0).tolist(), strict=True))
     loss_keys = {f"loss_{name}" for name, _ in losses}
     means = {key: mean for key, mean in means.items() if key in loss_keys or not key.startswith("loss_")}

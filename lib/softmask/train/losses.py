@@ -59,8 +59,7 @@ def soft_l1_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 
 def soft_mse_loss(logits: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-    """Return the mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4] (CasGAN, equation 2); arguments as in
-    :func:`soft_l1_loss`."""
+    """Return the mean (tanh(logits) - (2 alpha - 1))^2, in [0, 4] (CasGAN, equation 2); see :func:`soft_l1_loss`."""
     return (torch.tanh(logits) - (2 * alpha - 1)).square().mean()
 
 
@@ -139,8 +138,7 @@ class WassersteinLoss:
         critic: name in :data:`softmask.nets.critics.CRITICS`.
         reverse: whether each side maximises what it otherwise minimises, as the last sentence of LGAN's section 3.5
             says for the regression critic.
-        share: share of the critic, in (0, 1), in the gradient at the generator's output at the first step; None to use
-            the weight of the loss unchanged.
+        share: critic's share, in (0, 1), of the gradient at the generator's output at the first step; None: no scaling.
     """
 
     critic: str
@@ -215,8 +213,7 @@ def split(losses: Weighted) -> tuple[Weighted, Weighted]:
 
 
 def weighted(outputs: Sequence[torch.Tensor], batch: Batch, losses: Weighted) -> dict[str, torch.Tensor]:
-    """Return the pixel losses by name: each weight times the mean over ``outputs``, the main output and those of deep
-    supervision."""
+    """Return each pixel loss by name: its weight times the mean over ``outputs``, main and deeply supervised."""
     terms = {}
     for name, weight in losses:
         loss = LOSSES[name]

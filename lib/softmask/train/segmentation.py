@@ -1,8 +1,7 @@
 """Training of segmentation networks: augmentation, validation, warm-up, and selection of the weights.
 
 Choices that the papers leave open: augmentation (one of the eight orientations of a square, and a shift of a few
-pixels), and which epoch's weights are tested: those with the highest mean validation Dice, excluding the warm-up
-epochs.
+pixels), and the epoch whose weights are tested: after the warm-up, the one with the highest mean validation Dice.
 """
 
 from __future__ import annotations
@@ -146,8 +145,7 @@ def evaluate(
 
 
 def predict(network: SegmentationNet, images: np.ndarray, batch_size: int = 16) -> np.ndarray:
-    """Return probabilities (N, 1, H, W) float32 in [0, 1] for ``images`` (N, C, H, W) in [0, 1], computed on the
-    network's device."""
+    """Return probabilities (N, 1, H, W) float32 of ``images`` (N, C, H, W), both in [0, 1], from :func:`evaluate`."""
     return evaluate(network, lambda batch: torch.sigmoid(network(batch)), images, batch_size)
 
 
@@ -171,10 +169,9 @@ def draw(n: int, size: int, source: torch.Generator, upright: bool = False) -> t
 def augment(batch: Batch, moves: torch.Tensor) -> Batch:
     """Return ``batch`` (of square images), each image moved together with its mask and soft label (:func:`draw`).
 
-    A transposition and two flips generate all flips and quarter turns. Pixels that a shift brings in from outside
-    repeat the edge of the image, and are background: 0 in mask and soft label. Images may be larger than masks and soft
-    labels by an integer factor; shifts are in pixels of the masks. ``moves`` are (B, 5) or (B, 6), on the batch's
-    device.
+    A transposition and two flips generate all flips and quarter turns. Pixels from outside the image repeat its edge,
+    and are background: 0 in mask and soft label. Images may be larger than masks and soft labels by an integer factor;
+    shifts are in pixels of the masks. ``moves`` are (B, 5) or (B, 6), on the batch's device.
     """
     size = batch.masks.shape[-1]
     factor = batch.images.shape[-1] // size
