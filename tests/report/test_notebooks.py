@@ -128,6 +128,26 @@ def test_executed_notebooks_become_html_that_loads_nothing(config, notebook):
     assert link == "notebooks/05_own.html#5.1-What%27s-new%3F"
 
 
+def test_equations_are_mathml_and_a_broken_one_stays_as_typed(config):
+    path = executed(config)
+    made = nbformat.read(path, as_version=4)
+    made.cells[0].source = "Of $\\alpha$:\n\n$$ y = \\frac{a}{2} \\tag{3} $$\n\nbut $a < x^2^3$, and `$x$` is code."
+    nbformat.write(made, path)
+    notebooks.as_html(config)
+    text = path.with_suffix(".html").read_text()
+    assert '<math display="inline"><mrow><mi>α</mi></mrow></math>' in text
+    assert re.search(r'<math display="block">.*<mfrac><mrow><mi>a</mi>.*\(.*3.*\)', text)
+    assert "a &lt; x^2^3" in text
+    assert "<code>$x$</code>" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_no_equation_of_the_notebooks_has_a_command_that_is_not_understood(path):
+    cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    equations = [a or b for a, b in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", "\n\n".join(cells))]
+    assert [latex for latex in equations if "\\" in notebooks._equation("inline")(latex)] == []
+
+
 def test_a_notebook_is_written_again_where_it_is_newer_and_html_alone_is_enough(config):
     source = executed(config)
     target = source.with_suffix(".html")

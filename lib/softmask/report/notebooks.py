@@ -7,14 +7,15 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from latex2mathml.converter import convert
+from markupsafe import Markup, escape
 
 from softmask.config import ROOT, Config
 from softmask.errors import DataError, brief
@@ -26,6 +27,7 @@ LARGEST = 2_000_000
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.ERROR)  # pictures of notebooks have no alternative text
 _WIDTHS = (1280, 960, 640, 320)
+NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 _ANYTHING = ".+/.+"
 TEMPLATES = Environment(
     loader=PackageLoader("softmask.report", "page"),
@@ -56,8 +58,13 @@ def as_html(config: Config, running: str = "") -> list[str]:
 
 def _html(source: Path, run: str) -> str:
     from nbconvert import HTMLExporter, preprocessors  # slow to import
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        block_math, inline_math = staticmethod(_equation("block")), staticmethod(_equation("inline"))
 
     exporter = HTMLExporter(template_name="basic", log=_LOG)
+    exporter.register_filter("markdown2html", MarkdownWithMath(Renderer(escape=False)).render)
     exporter.register_preprocessor(preprocessors.CoalesceStreamsPreprocessor(), enabled=True)  # bars as they ended
     try:
         body, resources = exporter.from_filename(str(source))
@@ -72,6 +79,19 @@ def _html(source: Path, run: str) -> str:
         if len(page.encode()) <= LARGEST:
             break
     return page
+
+
+def _equation(display: str) -> Callable[[str], str]:
+    """Return a function that writes LaTeX as MathML, which browsers draw without a script."""
+
+    def write(latex: str) -> str:
+        try:
+            equation = convert(re.sub(r"\\tag\{(.+?)\}", r"\\qquad (\1)", latex), display=display)
+        except Exception:  # an incomplete equation is shown as it was typed, and does not stop the report
+            return escape(latex)
+        return equation.replace(f' xmlns="{NAMESPACE}"', "")  # HTML needs none
+
+    return write
 
 
 def _shrunk(body: str, width: int) -> str:
