@@ -79,7 +79,7 @@ class Provenance:
         numerics: :data:`softmask.experiments.spec.NUMERICS` of the code that trained the run.
         origin: origin of the data (and of the weights of a perceptual loss), in words.
         weights: file that the run's weights were written to; None if nothing was trained.
-        seconds: training time over all starts of the run.
+        seconds: training time (:class:`softmask.train.loop.Outcome`) over all starts of the run.
         device, cpu: training device, ``cpu`` or the GPU's name, and the processor's name.
         packages: versions by package; None if it is not installed.
         commit, dirty: commit of the checkout, and whether the code differed from it; None outside git.

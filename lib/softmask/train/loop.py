@@ -157,7 +157,7 @@ class Outcome:
             ``warmup`` (1 in warm-up epochs, else 0; only if there is a warm-up), and the values that an adversary
             reports (:mod:`softmask.train.objectives`). Training values are means over the steps of the epoch.
         best_epoch: epoch (from 1) whose weights the network holds.
-        seconds: training time, without interruptions.
+        seconds: training time: processor time of all cores on a CPU, which excludes pauses; else elapsed time.
         failed: whether training ended early because it had failed (:class:`Start`).
     """
 
@@ -228,11 +228,12 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
             component.load_state_dict(state.states[key])
         if progress:
             progress(state.epochs, settings.epochs, state.curves)
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     with deterministic(device):
         for epoch in range(state.epochs, settings.epochs):
             if start.failed(state.curves):
                 break
-            start_time = time.perf_counter()
+            start_time = clock()
             first_epoch = start.first(state.curves)  # first epoch after the warm-up; None: not known yet
             if start.ramps and epoch == first_epoch:
                 # The weights of the soft losses make the gradients a hundred times as large now. Adam would divide
@@ -275,7 +276,7 @@ def fit(task: Task, folder: Path, *, name: str, progress: Progress | None = None
                 if not state.best or score > state.best_value:
                     state.best_value = score
                     state.best = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-            state.seconds += time.perf_counter() - start_time
+            state.seconds += clock() - start_time
             state.states = {key: component.state_dict() for key, component in components.items()}
             checkpoints.save(path, state, fingerprint)
             if progress:
