@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from softmask.errors import ConfigError
-from softmask.report.result import Cell, ResultTable, join, outcome
+from softmask.report.result import Cell, JoinedCell, ResultTable, join, outcome, words_of
 
 UNET = Cell("unet", "lnsm", "dice", 0.8, 0.1, 400, 1, "embedded")
 
@@ -105,3 +105,12 @@ def test_the_outcome_of_a_matrix_names_each_pair_once_and_nobody_with_themselves
 def test_there_is_no_outcome_of_nothing_or_of_several_units(cell):
     assert said(cell, paper="workbook", name="own") == ""
     assert said() == ""
+
+
+@pytest.mark.parametrize(("value", "unit", "text"), [(3e-13, "p value", "< 0.001"), (0.0304, "p value", "0.030")])
+@pytest.mark.parametrize(("difference", "shown"), [(-0.08672, "-0.09"), (12.2, "12.20")])
+def test_p_values_and_differences_have_few_decimals(value, unit, text, difference, shown):
+    cell = JoinedCell("a", "lidc", "p_holm", unit, False, ours_mean=value, n_images=3)
+    assert words_of("workbook", "own", cell)[1] == text
+    cell = JoinedCell("a", "lidc", "difference", "hundredths", False, ours_mean=difference, n_images=3)
+    assert words_of("workbook", "own", cell)[1] == shown

@@ -35,7 +35,8 @@ SOURCE_WORDS = {
     "embedded": "embedded data (simulated images)",
     PRINTED: "the papers' printed numbers",
 }
-_UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text": ""}
+_UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text": "", "hundredths": "", "p value": ""}
+_DECIMALS = {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0), "hundredths": (2, 2), "p value": (3, 3)}
 
 Key = tuple[str, str, str]
 """Row, data set and metric of a cell."""
@@ -271,6 +272,8 @@ def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
         ours = NOT_FINISHED
     elif cell.unit == "text":
         ours = cell.note
+    elif cell.unit == "p value" and cell.ours_mean < 0.001:
+        ours = "< 0.001"
     else:
         ours = number(cell.ours_mean, cell.ours_std, decimals)
     return printed, ours
@@ -288,7 +291,7 @@ def decimals_of(paper: str, table: str, cell: JoinedCell) -> Decimals | None:
     """Return the decimals of a table's cell: as printed where the paper prints the metric, else by unit."""
     printed = printed_table(paper, table)
     decimals = printed.decimals_of(cell.metric) if printed else None
-    return decimals or {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0)}.get(cell.unit)
+    return decimals or _DECIMALS.get(cell.unit)
 
 
 def measured_on(joined: Sequence[JoinedCell]) -> str:
@@ -336,7 +339,7 @@ def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
     """
     measured = [cell for cell in joined if cell.run and cell.unit not in ("text", "count") and cell.source != PRINTED]
     measured = [cell for cell in measured if math.isfinite(cell.ours_mean) and cell.metric != f"{_PAIR}{cell.row}"]
-    if not measured or (measured[0].unit == "number" and measured[0].metric in _OF_SEVERAL_UNITS):
+    if not measured or (measured[0].unit in ("number", "hundredths") and measured[0].metric in _OF_SEVERAL_UNITS):
         return ""
     sentences = []
     for dataset in dict.fromkeys(cell.dataset for cell in measured):

@@ -124,7 +124,8 @@ class Shown(NamedTuple):
         return f"{self.frame}\n\n{self.outcome}"
 
     def _repr_html_(self) -> str:
-        return self.frame.to_html(max_rows=60, notebook=True) + f"<p>{escape(self.outcome)}</p>"
+        table = self.frame.to_html(max_rows=60, notebook=True).replace(" ± ", "&nbsp;±&nbsp;")
+        return f"{table}<p>{escape(self.outcome)}</p>"
 
 
 def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
