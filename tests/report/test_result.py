@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from softmask.errors import ConfigError
-from softmask.report.result import Cell, JoinedCell, ResultTable, join, outcome, words_of
+from softmask.report.result import Cell, JoinedCell, ResultTable, grids, join, outcome, words_of
 
 UNET = Cell("unet", "lnsm", "dice", 0.8, 0.1, 400, 1, "embedded")
 
@@ -114,3 +114,10 @@ def test_p_values_and_differences_have_few_decimals(value, unit, text, differenc
     assert words_of("workbook", "own", cell)[1] == text
     cell = JoinedCell("a", "lidc", "difference", "hundredths", False, ours_mean=difference, n_images=3)
     assert words_of("workbook", "own", cell)[1] == shown
+
+
+def test_columns_of_a_matrix_are_in_the_order_of_its_rows():
+    own = [replace(ONE_PAIR[0], row=f"doctor{i}", metric=f"dice_with_doctor{i}", ours_mean=1.0) for i in (1, 2, 3, 4)]
+    [grid] = grids(join(table(*own, paper="dsnet-v1", name="table-4")), "symmetric-matrix")
+    assert len(grid.rows) == 6
+    assert [column.metric.removeprefix("dice_with_") for column in grid.columns] == list(grid.rows)

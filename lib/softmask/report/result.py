@@ -256,7 +256,10 @@ def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
         columns[key] = Column(*key, title, key in printed)
     heading = "" if many_datasets else papers.display("datasets", joined[0].dataset)
     cells = {(cell.row, columns[cell.dataset, cell.metric]): cell for cell in joined}
-    return Grid(matrix, heading, tuple(dict.fromkeys(cell.row for cell in joined)), tuple(columns.values()), cells)
+    rows = tuple(dict.fromkeys(cell.row for cell in joined))
+    places = {f"{_PAIR}{row}": place for place, row in enumerate(rows)} if matrix else {}
+    in_order = sorted(columns.values(), key=lambda column: places.get(column.metric, len(rows)))  # as the rows
+    return Grid(matrix, heading, rows, tuple(in_order), cells)
 
 
 def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
