@@ -246,6 +246,13 @@ def test_the_p_value_fails_a_pair_where_the_interval_does(mean, delta, kind):
     assert difference.low <= difference.mean <= difference.high
 
 
+@pytest.mark.parametrize("kind", ["better", SUFFICES])
+def test_a_worse_mean_never_raises_the_p_value(kind):
+    means = np.linspace(2, -2, 81)
+    p = [judge_pair(scores(mean, noise=1.5), scores(noise=1.5, number=5), kind, 1.0).p for mean in means]
+    assert (np.diff(p) <= 0).all()
+
+
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(2, 4))
 @settings(max_examples=30)
 def test_the_other_way_round_is_the_same_with_a_minus(seed, first, second):

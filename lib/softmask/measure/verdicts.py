@@ -146,7 +146,7 @@ def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float
     elif kind == SUFFICES:
         holds, contradicted, p = low > -delta, high < -delta, p_below(-delta)
     else:
-        holds, contradicted, p = low > 0, high < 0, p_below(0.0 if high < 0 else delta)
+        holds, contradicted, p = low > 0, high < 0, p_below(delta)  # not 0: a worse mean must not raise p
         if not holds and not contradicted and high < delta:
             return NO_GAIN, p
     return HOLDS if holds else CONTRADICTED if contradicted else INCONCLUSIVE, p

@@ -171,7 +171,7 @@ const Verdicts = (() => {
     } else if (kind === "suffices") {
       [holds, contradicted, p] = [low > -delta, high < -delta, pBelow(d, -delta)];
     } else {
-      [holds, contradicted, p] = [low > 0, high < 0, pBelow(d, high < 0 ? 0 : delta)];
+      [holds, contradicted, p] = [low > 0, high < 0, pBelow(d, delta)];
       if (!holds && !contradicted && high < delta) return [words.noGain, p];
     }
     return [holds ? words.holds : contradicted ? words.contradicted : words.inconclusive, p];
