@@ -35,7 +35,8 @@ class Done:
     """A finished run of ``spec`` with a made-up network."""
 
     def __init__(self, spec, function, needs=()):
-        self.spec, self.function, self.needs, self.key = spec, function, needs, f"key of {spec.name}"
+        self.spec, self.function, self.needs = spec, function, needs
+        self.key, self.weights = f"key of {spec.name}", f"weights of {spec.name}"
 
     def network(self):
         return Answer(self.function)

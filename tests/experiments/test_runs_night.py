@@ -1,14 +1,16 @@
 """The long training: committed records count, rates are searched once, failed runs are restarted, groups in order."""
 
+import fcntl
 from dataclasses import replace
 
 import pytest
 
 from softmask.config import Config
-from softmask.errors import DataError
+from softmask.errors import DataError, TrainingError
 from softmask.experiments import fit, kinds, night, plan, schedules, store
 from softmask.experiments import run as running
 from softmask.experiments.store import Record
+from softmask.train import checkpoints
 from softmask.train.loop import Settings
 
 
@@ -165,6 +167,21 @@ class TestRates:
             assert schedules.best_rate(subject) == rate
         assert len(night.untried([tiny(losses=(("dice", 1.0),), label="binary")])) == 4
 
+    def test_a_full_disk_is_not_a_result_of_the_rate(self, tiny, config, data_from, monkeypatch):
+        data_from()
+
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(checkpoints, "write_atomic", full)
+        with pytest.raises(TrainingError, match="No space left"):
+            night.try_rate(tiny(), config)
+
+    def test_numbers_that_are_not_finite_are(self, tiny, config, data_from, monkeypatch):
+        data_from()
+        settings = Settings(epochs=2, batch_size=4, learning_rate=1e38)
+        assert night.try_rate(tiny(settings=settings), config).validation_dice == 0
+
     def test_a_rate_is_chosen_only_when_all_are_tried(self):
         subject = schedules.subject_of("real", "lidc", "unet", 16, (("dice", 1.0),))
         for rate in schedules.RATES:
@@ -273,3 +290,14 @@ def test_progress_in_words(tiny, long, data_from):
     assert before == "0 of 2 runs finished; 0.0 core-hours done, time left not known yet"
     fit([tiny(seed=1)], long, jobs=1)
     assert night.progress([tiny(seed=1), tiny(seed=2)], long).startswith("1 of 2 runs finished; 0.0 core-hours")
+
+
+def test_two_processes_do_not_search_and_train_the_same(config, monkeypatch):
+    def try_lock(*_):
+        with (store.root() / "night" / "lock").open() as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return 0
+
+    monkeypatch.setattr(night, "_run", try_lock)
+    monkeypatch.setattr(night.os, "nice", lambda increment: 0)
+    assert night.run(config) == 0

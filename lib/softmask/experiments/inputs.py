@@ -136,7 +136,7 @@ def _once(
         averaged_chunks = [_averaged(make(network, chunk), SCALE // scale).astype(np.float16) for chunk in chunks]
         return {"images": np.concatenate(averaged_chunks)}
 
-    key = sha256_of(run.key, np.ascontiguousarray(images).tobytes(), str(scale))
+    key = sha256_of(run.weights, np.ascontiguousarray(images).tobytes(), str(scale))
     return cached_arrays(kind, key, build)["images"]
 
 

@@ -26,10 +26,11 @@ from softmask.experiments.plan import distinct, likeness, plan, recorded, record
 from softmask.experiments.rows import LUNGS_COMPARED, METHODS, TABLES, labels_compared, name_of, rows_of, specs
 from softmask.experiments.run import default_jobs, fit, processes
 from softmask.experiments.schedules import RATES, Trial, add_lengthened, add_trial, lengthened, subject_of, trials
-from softmask.experiments.spec import RunSpec
+from softmask.experiments.spec import NUMERICS, RunSpec
 from softmask.files import remove_parts, sha256_of
 from softmask.machine import keep_freed_memory
 from softmask.measure.verdicts import RISING, last_gain
+from softmask.train.loop import NotFinite
 from softmask.train.segmentation import train
 
 NODULES = ("lidc", "lnsm")
@@ -152,9 +153,14 @@ def run(config: Config, jobs: int | None = None, dask: str | None = None) -> int
     """Search learning rates, train the runs, and train undertrained rows twice as long, group by group.
 
     Returns the exit status. A group with missing data or a failed run is reported; the other groups are still trained.
+    Waits until no other process does the same.
     """
-    jobs = default_jobs() if jobs is None else jobs
     os.nice(max(0, 19 - os.nice(0)))  # other processes on this machine come first
+    with store.locked(store.root() / "night", "the profile night"):
+        return _run(config, default_jobs() if jobs is None else jobs, dask)
+
+
+def _run(config: Config, jobs: int, dask: str | None) -> int:
     remove_parts(records_folder(config))  # left by a process that was killed while it wrote a record
     n_failed = 0
     for title in groups(config):
@@ -238,13 +244,15 @@ def try_rate(spec: RunSpec, config: Config) -> Trial:
     keep_freed_memory()
     needs = plan(spec.needs, config) if spec.needs else ()
     data = feed(spec, prepare.prepare(spec, config), needs)
-    folder = store.root() / "rates" / sha256_of(repr(spec))[:24]
+    folder = store.root() / "rates" / sha256_of(repr(spec), str(NUMERICS))[:24]
     start_time = time.perf_counter()
     try:
         arguments = (spec.losses, spec.label, data, spec.settings, spec.seed, folder)
         outcome = train(fresh(spec, needs, spec.seed), *arguments, name=spec.name, upright=spec.of_lungs)
         validation_dice, seconds = outcome.curves["validation_dice"][outcome.best_epoch - 1], outcome.seconds
-    except TrainingError as error:  # a rate that is too high
+    except TrainingError as error:
+        if not isinstance(error.__cause__, NotFinite):  # such as a full disk, which says nothing about the rate
+            raise
         print(f"{spec.name}: {error}", file=sys.stderr)
         validation_dice, seconds = 0.0, time.perf_counter() - start_time
     shutil.rmtree(folder, ignore_errors=True)

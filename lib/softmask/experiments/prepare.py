@@ -70,9 +70,11 @@ class Prepared:
 
     Attributes:
         left_out: id of each image that could not be used, and the reason.
-        digest: hex digest of everything that determines a result: the parts, the images in 8 bits with masks and
-            readers (only the names of the images for data simulated on opening, which the annotation database and the
-            code determine), soft masks that come with the data set, and :data:`softmask.label.SETTINGS`.
+        digest: hex digest of the data behind a result: the parts, the images in 8 bits with masks and reference masks
+            (only the names of the images for data simulated on opening, which the annotation database and the code
+            determine; on ``lnsm`` without masks, which the labelling makes), soft masks that come with the data set,
+            and :data:`softmask.label.SETTINGS`. Without RECIST marks, and readers that are not references: if these
+            are corrected, :data:`softmask.experiments.spec.NUMERICS` must be raised.
     """
 
     name: str

@@ -64,7 +64,8 @@ class Rehearsal:
 class Untrained(Run):
     """Run that other runs build on, with its network before training."""
 
-    key, failed = "0" * 64, False
+    key = weights = "0" * 64
+    failed = False
 
     def network(self) -> nn.Module:
         """Return the network with fresh weights, on the CPU, in evaluation mode."""

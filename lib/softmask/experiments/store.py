@@ -223,6 +223,12 @@ class Run:
         """Whether the training failed; known once the run is finished."""
         return self.finished().record.failed
 
+    @property
+    def weights(self) -> str:
+        """Hex SHA-256 of the weights, known once the run is finished; empty without its own."""
+        weights_file = self.finished().record.provenance.weights
+        return weights_file.sha256 if weights_file else ""
+
     def finished(self) -> Run:
         """Return the run with its record, read from the store if needed. Raises DataError if it is (still) missing."""
         if self.record:

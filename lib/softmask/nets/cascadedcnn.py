@@ -39,6 +39,7 @@ class SpectralConv(Window):
         self.kernel = nn.Conv2d(inputs, 1, size)
 
     def slide(self, x: Tensor) -> Tensor:
+        x = x.to(self.kernel.weight.dtype)  # under autocast, CUDA has no transform of bfloat16
         height, width = x.shape[-2:]
         kernel = torch.fft.rfft2(self.kernel.weight, s=(height, width))  # (1, C, H, W/2 + 1)
         # The correlation theorem. The result wraps around, except where the window fits.
