@@ -222,6 +222,13 @@ def test_a_multiple_that_no_value_can_reach_is_not_judged():
     assert judge_pair(high, high, factor=1.2).verdict == CONTRADICTED, "without a largest value"
 
 
+def test_the_room_is_what_the_worse_method_leaves():
+    high, low = (scores(mean, values=np.full((3, N), mean)) for mean in (0.96, 0.5))
+    assert judge_pair(low, high, most=1).room == pytest.approx(0.04)
+    assert np.isnan(judge_pair(low, high).room)
+    assert np.isnan(judge_pair(low, high, lower=True, most=1).room)
+
+
 def test_the_deciding_pair():
     near, far = (judge_pair(scores(mean), scores(number=2)) for mean in (0.5, 5))
     lost = judge_pair(scores(-5), scores(number=2))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -69,6 +70,9 @@ def test_the_sentence_says_whether_the_print_lies_inside():
     assert "the interval includes the published difference of 5.00" in why
     assert ". " not in why
     assert "published" not in judge(asked(replace(OVER_UNET, printed=math.nan)), unsure).why
+    assert "possible" not in why
+    why = judge(asked(replace(OVER_UNET, printed=99.0)), unsure).why
+    assert re.search(r"published difference of 99\.00, more than the \d\d\.\d\d that are possible here", why)
 
 
 def test_the_sentence_says_what_is_not_judged_and_why():

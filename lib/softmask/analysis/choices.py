@@ -289,11 +289,12 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
     if all("dice_consensus" in record.measures for record in records):
         texts = ("the label from the RECIST mark", "the readers' 50 % consensus", "mean Dice")
         add(f"truth of {dataset}'s test images", *texts, dice, _values(records, "dice_consensus"))
-    curves = [record.curves["validation_dice"] for record in records if record.curves.get("validation_dice")]
-    if curves:
-        measure = f"validation Dice, mean over networks ({scope})"
-        texts, groups = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(curves)))
-        best, last = [max(curve) for curve in curves], [curve[-1] for curve in curves]
+    trained = [record for record in records if record.curves.get("validation_dice")]
+    if trained:
+        measure = f"validation Dice, which selects the epoch, mean over networks ({scope})"
+        texts, groups = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(trained)))
+        best = [record.curves["validation_dice"][record.best_epoch - 1] for record in trained]
+        last = [record.curves["validation_dice"][-1] for record in trained]
         choices.append(compared(texts, best, last, list(groups), source))
     return choices
 

@@ -212,7 +212,8 @@ def median_scores(values: np.ndarray) -> np.ndarray:
     """Return values (S, N) whose mean over images is each seed's median, to compare medians as means; NaN stays NaN.
 
     These are the median plus the influence function, sign(value - median) / (2 density), minus its mean. The density is
-    estimated from the quantiles on both sides of the median (Siddiqui 1960, with Bofinger's bandwidth, 1975).
+    estimated from the quantiles on both sides of the median (Siddiqui 1960). The bandwidth shrinks with the fifth root
+    of the number of images, as Bofinger's (1975), but is a quarter narrower: coverage in simulation 96.5 to 97.7 %.
     """
     scores = np.full(np.shape(values), np.nan)
     for seed, row in enumerate(np.asarray(values, dtype=float)):

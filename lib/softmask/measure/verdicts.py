@@ -75,6 +75,7 @@ class Outcome:
             claim; NaN for a pair that is not judged.
         trainings: training runs of both methods; empty where a method is not run.
         data: ``real``, ``real, substitute`` or ``simulated``; empty where a method is not run.
+        room: largest possible difference, with the worse method's mean as it is; NaN where it has no limit.
     """
 
     verdict: str
@@ -83,6 +84,7 @@ class Outcome:
     p_holm: float = np.nan
     trainings: tuple[Training, ...] = ()
     data: str = ""
+    room: float = np.nan
 
 
 def last_gain(curve: Sequence[float]) -> float:
@@ -128,13 +130,15 @@ def judge_pair(
     difference = compare(better, worse, factor, lower=lower)
     found_obstacles = {training.obstacle for training in trainings}
     obstacles = [obstacle for obstacle in (FAILED_TRAINING, UNDERTRAINED) if obstacle in found_obstacles]
-    if factor > 1 and factor * np.mean(worse.values[np.isfinite(worse.values)]) > most:
+    finite_values = worse.values[np.isfinite(worse.values)]
+    room = np.nan if lower or np.isinf(most) or not finite_values.size else most - factor * finite_values.mean()
+    if factor > 1 and room < 0:
         obstacles.append(OUT_OF_REACH)
     verdict, p = next(iter(obstacles), INCONCLUSIVE), np.nan
     if verdict == INCONCLUSIVE and difference is not None and difference.patients >= LEAST_PATIENTS:
         verdict, p = _decide(difference, kind, delta)
     data = WORDS["substitute" if better.substitute else better.source]
-    return Outcome(verdict, difference, p, p, tuple(trainings), data)
+    return Outcome(verdict, difference, p, p, tuple(trainings), data, float(room))
 
 
 def _decide(difference: Difference, kind: str, delta: float) -> tuple[str, float]:

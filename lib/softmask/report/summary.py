@@ -244,7 +244,8 @@ def _difference(judged: verdicts.JudgedPair, unit: str) -> str:
     text += f"({signed(difference.low)} to {signed(difference.high)}"
     if judged.outcome.verdict == verdicts.NO_GAIN:
         text += f", which rules out {pair.delta:g}"
-    return text + (")" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)})")
+    text += "" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)}"
+    return text + (f", of {judged.outcome.room:.2f} possible here)" if judged.unreachable else ")")
 
 
 def signed(value: float) -> str:

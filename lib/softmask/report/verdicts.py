@@ -89,6 +89,11 @@ class JudgedPair:
         return "yes" if difference.low <= printed <= difference.high else "no"
 
     @property
+    def unreachable(self) -> bool:
+        """Whether the printed difference is larger than any method could have here."""
+        return self.pair.printed > self.outcome.room
+
+    @property
     def trainings(self) -> list[tuple[str, Any]]:
         """Display names of both methods, with their training runs."""
         names = [display("rows", row) for row in (self.pair.better, self.pair.worse)]
@@ -154,6 +159,7 @@ def _decided(judged: JudgedPair, unit: str) -> str:
     if not math.isnan(pair.printed):
         includes = "includes" if judged.inside == "yes" else "does not include"
         text += f"; the interval {includes} the published difference of {pair.printed:.2f}"
+        text += f", more than the {outcome.room:.2f} that are possible here" if judged.unreachable else ""
     text += "; one seed: the variance between seeds is unknown" if difference.one_seed else ""
     epochs_by_row = {row: training.epochs for row, training in judged.trainings if training.epochs}
     if len({*epochs_by_row.values()}) > 1:
