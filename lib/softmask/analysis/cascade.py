@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs, needs_of
+from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import channels, feed, super_resolved, with_channels
@@ -64,7 +64,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
     train = data.train
     labels = {name: label[:4] for name, label in train.soft.items()}
     first_four = Part(train.ids[:4], train.groups[:4], train.images[:4], train.masks[:4], labels)
-    trained_runs = needs_of(spec, fitted)
+    trained_runs = next((run.needs for run in distinct(fitted) if run.spec == spec), ())  # none without weights
     needs = trained_runs or [_Interpolating(need) for need in spec.needs]
     inputs = feed(spec, replace(data, train=first_four, validation=first_four), needs).train
     images, soft = torch.tensor(inputs.images), inputs.soft[spec.label]
