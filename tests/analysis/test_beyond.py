@@ -95,7 +95,7 @@ def test_measures_come_from_the_cache_and_each_run_has_its_own(fitted, opened, a
 
 def test_scores_for_verdicts_are_the_same_values(fitted, opened, against) -> None:
     runs = fitted["softgan", "lidc"]
-    scores = scores_of(runs, "ged", [fitted], against)
+    scores = scores_of(runs, "ged", fitted, against)
     np.testing.assert_array_equal(scores.values, against(runs, "ged"))
     assert scores.values.shape == (2, 6)
 

@@ -195,7 +195,7 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     for (row, dataset), runs in progress(items, "against readers", unit="row"):
         for metric in LOWER_IS_BETTER:
             name, get_values = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
-            row_scores = scores_of(runs, name, [fitted], get_values)
+            row_scores = scores_of(runs, name, fitted, get_values)
             scores_by_key[row, dataset, metric] = replace(row_scores, values=100 * row_scores.values)
     return scores_by_key
 

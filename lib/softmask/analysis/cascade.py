@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs
+from softmask.analysis.table import values_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import channels, feed, super_resolved, with_channels
@@ -143,15 +144,16 @@ def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
 def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None) -> dict[Key, Scores]:
     """Return Dice of the network (a row) and of each doctor with the 50 % consensus, on the images of ``lidc-500``.
 
-    The network's training curves are those of its training run, which is in ``known``.
+    The network's training curves are those of its training run, which is in ``known`` (default: ``fitted``).
     """
     runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    scores_by_row = {network: scores_of(runs, "dice", [fitted, known or {}])}
+    scores_by_row = {network: scores_of(runs, "dice", known or fitted)}
+    record, source = runs[0].record, runs[0].spec.source
     for doctor in DOCTORS:
-        doctor_scores = scores_of(runs[:1], f"truth_{doctor}")  # for every seed
-        scores_by_row[doctor] = replace(doctor_scores, curves=(), fixed=True)
+        dice = values_of(runs[:1], f"truth_{doctor}")  # the same in every seed's record
+        scores_by_row[doctor] = Scores(record.ids, record.groups, dice, source, fixed=True)
     return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in scores_by_row.items()}
 
 

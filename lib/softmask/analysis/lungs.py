@@ -141,7 +141,7 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
         for metric in claims.metrics("lgan"):
             if metric.removeprefix("median_") not in metrics:
                 continue
-            score = scores_of(runs, metric, [fitted], measured)
+            score = scores_of(runs, metric, fitted, measured)
             if metric.endswith(DICE3D):
                 scans = tuple(scans_of(runs[0]))
                 score = replace(score, ids=scans, patients=scans)

@@ -45,20 +45,19 @@ OTHER_FORMS = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", 
 """Rows of the journal version besides the printed ones: forms of its input, and other readings of two rows."""
 
 
-def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric). ``known`` are further
-    training runs, whose networks are only tested by some of ``fitted``."""
+def scores(fitted: Fitted, metrics: Iterable[str]) -> dict[Key, Scores]:
+    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric)."""
     return {
-        (row, dataset, metric): scores_of(runs, metric, [fitted, known or {}])
+        (row, dataset, metric): scores_of(runs, metric, fitted)
         for (row, dataset), runs in fitted.items()
         for metric in metrics
         if metric in runs[0].record.measures
     }
 
 
-def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), values: Values = values_of) -> Scores:
-    """Return the scores of a row's runs; ``known`` has the training runs of networks that these runs only test."""
-    spec_records = {run.spec: run.record for fitted in known for row_runs in fitted.values() for run in row_runs}
+def scores_of(runs: Sequence[Run], metric: str, fitted: Fitted, values: Values = values_of) -> Scores:
+    """Return the scores of a row's runs; ``fitted`` has the training runs of networks that these runs only test."""
+    spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
     specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
     records = [run.record if run.spec.learns else spec_records.get(spec) for run, spec in zip(runs, specs, strict=True)]
     failed = [record is not None and record.failed for record in records]
