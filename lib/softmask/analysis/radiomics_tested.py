@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -95,25 +95,15 @@ def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dic
     return _by_place(permute, nodules, sets, "permuted labels of")
 
 
-@contextmanager
-def _named(nodules: Nodules) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
-
-
 def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
     """Return ``work(examples, classifier)`` by (features, classifier)."""
-    keys = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
-    with _named(nodules):
-        tables = map_items(partial(_at, work, nodules), keys, title=f"{title} {nodules.name}", unit="table")
+    keys = list(product(sets, CLASSIFIERS))
+    inputs = [(_examples(nodules, features), classifier) for features, classifier in keys]
+    try:
+        tables = map_items(lambda given: work(*given), inputs, title=f"{title} {nodules.name}", unit="table")
+    except DataError as error:
+        raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
     return dict(zip(keys, tables, strict=True))
-
-
-def _at(work: Callable, nodules: Nodules, place: tuple[str, str]) -> Any:
-    features, classifier = place
-    return work(_examples(nodules, features), classifier)
 
 
 def _examples(nodules: Nodules, features: str) -> Examples:
@@ -209,8 +199,7 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     table = nodules.features[features]
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
-    with _named(nodules):
-        return classification.importance(_examples(nodules, features), classifier, columns, BASE_SEED)
+    return classification.importance(_examples(nodules, features), classifier, columns, BASE_SEED)
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:
