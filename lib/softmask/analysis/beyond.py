@@ -128,7 +128,7 @@ class AgainstReaders:
         names, *pairs = self._pairs(run)
 
         def build() -> dict[str, list[float]]:
-            lines = map_items(_measures, list(zip(*pairs, strict=True)))
+            lines = map_items(lambda pair: measures.against_readers(*pair), list(zip(*pairs, strict=True)))
             return pd.DataFrame(lines).to_dict("list")
 
         content = [array.tobytes() for array in chain(*pairs)]
@@ -152,10 +152,6 @@ class AgainstReaders:
         if not names:
             raise DataError(f"{spec.name}: no reader marked an image whose prediction its record keeps")
         return names, [soft_masks[name] for name in names], [reader_masks[name] for name in names]
-
-
-def _measures(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    return measures.against_readers(*pair)
 
 
 def judged_by_readers(fitted: Fitted) -> Fitted:
