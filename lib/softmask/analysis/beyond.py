@@ -19,7 +19,7 @@ import pandas as pd
 from softmask.analysis.doctors import rows_named
 from softmask.analysis.finished import Fitted, SpecsByKey, kind_of, note_of
 from softmask.analysis.table import numbers, of_runs, summarise, values_of
-from softmask.analysis.training import CONSENSUS, scores_of, with_consensus
+from softmask.analysis.training import CONSENSUS, consensus_measure, scores_of, with_consensus
 from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.data.splits import crops, dataset_name
@@ -156,12 +156,8 @@ class AgainstReaders:
 
 def judged_by_readers(fitted: Fitted) -> Fitted:
     """Return the finished runs whose test images have readers."""
-    runs_with_readers = {key: runs for key, runs in fitted.items() if _consensus(key[1]) in runs[0].record.measures}
-    return Fitted(runs_with_readers, fitted.wanted)
-
-
-def _consensus(dataset: str) -> str:
-    return "dice" if dataset == "lidc" else CONSENSUS
+    readable = {key: runs for key, runs in fitted.items() if consensus_measure(key[1]) in runs[0].record.measures}
+    return Fitted(readable, fitted.wanted)
 
 
 def run_cells(fitted: Fitted) -> list[Cell]:
@@ -190,7 +186,7 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     items = list(judged_by_readers(fitted).items())
     for (row, dataset), runs in progress(items, "against readers", unit="row"):
         for metric in LOWER_IS_BETTER:
-            name, get_values = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
+            name, get_values = (consensus_measure(dataset), values_of) if metric == CONSENSUS else (metric, against)
             row_scores = scores_of(runs, name, fitted, get_values)
             scores_by_key[row, dataset, metric] = replace(row_scores, values=100 * row_scores.values)
     return scores_by_key

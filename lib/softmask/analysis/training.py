@@ -105,9 +105,14 @@ def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitte
     return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
 
 
+def consensus_measure(dataset: str) -> str:
+    """Return the name of Dice with the readers' consensus in records: on LIDC, the consensus is the truth."""
+    return "dice" if dataset == "lidc" else CONSENSUS
+
+
 def with_consensus(fitted: Fitted) -> pd.DataFrame:
-    """Return the long table of Dice with the readers' consensus, which is the truth on LIDC, as :data:`CONSENSUS`."""
-    measures = {key: "dice" if key[1] == "lidc" else CONSENSUS for key in fitted}
+    """Return the long table of :func:`consensus_measure`, as :data:`CONSENSUS`."""
+    measures = {key: consensus_measure(key[1]) for key in fitted}
     consensus_keys = [(*key, name) for key, name in measures.items() if name in fitted[key][0].record.measures]
     return of_runs(fitted, consensus_keys).assign(metric=CONSENSUS)
 
