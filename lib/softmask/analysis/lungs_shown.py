@@ -13,7 +13,7 @@ from torch import nn
 
 from softmask import papers
 from softmask.analysis.finished import Fitted, data_of, first_runs
-from softmask.analysis.table import NAN
+from softmask.analysis.table import numbers
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import soft_masks
 from softmask.experiments.prepare import Part
@@ -22,6 +22,7 @@ from softmask.experiments.store import Run
 from softmask.measure.lungs import enlarge
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
+from softmask.nets.registry import n_parameters
 from softmask.papers import display
 from softmask.report import diagrams, lung_panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
@@ -49,9 +50,9 @@ def description_cells(source: str) -> list[Cell]:
     cells = []
     for cell in papers.load("lgan").table("table-1").cells():
         name = cell.row.removeprefix("lgan_")
-        parameters = sum(weights.numel() for weights in CRITICS[name](Critic.FULL_WIDTH).parameters())
+        parameters = n_parameters(CRITICS[name](Critic.FULL_WIDTH))
         description = f"{INPUTS[name]}; {parameters:,} parameters"
-        cells.append(Cell(cell.row, cell.dataset, cell.metric, NAN, NAN, 0, 1, source, description))
+        cells += numbers(cell.row, cell.dataset, {cell.metric: description}, 0, 1, source)
     return cells
 
 
