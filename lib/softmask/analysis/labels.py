@@ -17,7 +17,7 @@ import pandas as pd
 
 from softmask import label
 from softmask.analysis.finished import Fitted, data_of, kind_of
-from softmask.analysis.table import of_records, summarise
+from softmask.analysis.table import image_cells
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import Sample
 from softmask.errors import ConfigError, LabelError
@@ -268,8 +268,8 @@ def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Con
         cuts = (0.5, *(round(0.05 * i, 2) for i in range(1, 20)))
         dice_by_cut = {cut: segmentation.dice(soft_label >= cut, truth) for cut in cuts}
         best_cut = max(dice_by_cut, key=lambda cut: dice_by_cut[cut].mean())
-        records = pd.DataFrame({"row": row, "ceiling": dice_by_cut[0.5], "ceiling_best": dice_by_cut[best_cut]})
-        cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
+        values = {"ceiling": dice_by_cut[0.5], "ceiling_best": dice_by_cut[best_cut]}
+        cells = image_cells(row, dataset, values, kind_of(run))
         note = f"best threshold on {display('datasets', dataset)} {best_cut:g}"
         table += [cells[0], replace(cells[1], note=note)]
     return table

@@ -103,6 +103,14 @@ def summarise(
     return cells
 
 
+def image_cells(
+    row: str, dataset: str, values: Mapping[str, np.ndarray], source: str, **options: Callable
+) -> list[Cell]:
+    """Return the cells of metrics with one value for each image (N,); ``options`` as in :func:`summarise`."""
+    records = pd.DataFrame(values).assign(row=row)
+    return summarise(of_records(records, "row", list(values), dataset=dataset, source=source), **options)
+
+
 def numbers(
     row: str, dataset: str, values: Mapping[str, float | str], n_images: int, n_seeds: int, source: str
 ) -> list[Cell]:
