@@ -102,7 +102,7 @@ def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
 
 def test_claims_compare_slices_and_scans(fitted):
     scores = lungs.scores(fitted)
-    judged = {str(claim): claims.judge(claim, scores) for claim in papers.load("lgan").claims}
+    judged = {claim.words: claims.judge(claim, scores) for claim in papers.load("lgan").claims}
     pairs = [pair for verdict in judged.values() for pair in verdict.pairs]
     assert all(pair.outcome.difference is not None for pair in pairs)
     assert {pair.outcome.difference.images for pair in pairs if pair.pair.metric.endswith("dice3d")} == {SCANS}
