@@ -65,7 +65,7 @@ def compared(words: str, better: str, worse: str) -> Claim:
     return claims.own_claim(words, *((better, worse, *column) for column in columns))
 
 
-CLAIM = next(claim for claim in papers.load("casgan").claims if claim.pairs and claim.pairs[0].better == "soft_roi")
+CLAIM = claims.find("casgan", "soft-mask ROI")
 CONTROLS = (
     compared("The soft mask's region tells more than the binary mask grown to its area", "soft_roi", "dilated_roi"),
     compared("The binary mask grown to that area tells more than the binary mask", "dilated_roi", "binary_roi"),
