@@ -8,7 +8,7 @@ readers from whom it was not made; tests of networks come from the records of fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ class Choice(NamedTuple):
 
 
 def compared(
-    words: Sequence[str], a: Sequence, b: Sequence, groups: Sequence[str], source: str, weights=None
+    words: Sequence[str], a: Sequence, b: Sequence, groups: Sequence[Hashable], source: str, weights=None
 ) -> Choice:
     """Return the means of ``a`` and ``b``, and the interval of their difference.
 
@@ -199,14 +199,14 @@ def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
     ]
 
 
-def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
+def shrunk_lines(sample: Sample) -> list[dict]:
     """Return Dice between the truth as the networks see it and the truth sampled at the pixel centres."""
     mask, lines = first_mask(sample), []
-    pixel_centres = (np.arange(size) + 0.5) / size
-    for crop in crops(dataset, sample, size):
+    pixel_centres = (np.arange(CROP) + 0.5) / CROP
+    for crop in crops(sample.dataset, sample, CROP):
         rows = np.clip((crop.top + pixel_centres * crop.height).astype(int), 0, mask.shape[0] - 1)
         columns = np.clip((crop.left + pixel_centres * crop.width).astype(int), 0, mask.shape[1] - 1)
-        dice = segmentation.dice(mask[np.ix_(rows, columns)], crop.of(mask, size))
+        dice = segmentation.dice(mask[np.ix_(rows, columns)], crop.of(mask, CROP))
         lines.append({"patient": sample.patient, "dice": float(dice)})
     return lines
 
@@ -233,7 +233,7 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
         except MissingData:
             continue
         rows = spread(range(len(dataset)), 20)
-        frame = pd.DataFrame(map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name))
+        frame = pd.DataFrame(map_samples(shrunk_lines, dataset, rows, title=name))
         where, instead = f"images shown with fewer pixels, {name}", "the value at the pixel's centre"
         texts = (where, "lesion where half of a pixel is", instead, "Dice with the choice's mask")
         choices.append(compared(texts, np.ones(len(frame)), frame["dice"], frame["patient"], dataset.source))
@@ -290,9 +290,9 @@ def lesion_choices(records: Sequence[Record]) -> list[Choice]:
     curves = [record.curves["validation_dice"] for record in records if record.curves.get("validation_dice")]
     if curves:
         measure = f"validation Dice, mean over networks ({scope})"
-        texts, groups = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(curves)))
+        texts = ("which epoch is tested", "best on validation", "last", measure)
         best, last = [max(curve) for curve in curves], [curve[-1] for curve in curves]
-        choices.append(compared(texts, best, last, list(groups), source))
+        choices.append(compared(texts, best, last, range(len(curves)), source))
     return choices
 
 
