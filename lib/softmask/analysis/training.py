@@ -58,11 +58,9 @@ def scores(fitted: Fitted, metrics: Iterable[str]) -> dict[Key, Scores]:
 def scores_of(runs: Sequence[Run], metric: str, fitted: Fitted, values: Values = values_of) -> Scores:
     """Return the scores of a row's runs; ``fitted`` has the training runs of networks that these runs only test."""
     spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
-    specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
-    records = [run.record if run.spec.learns else spec_records.get(spec) for run, spec in zip(runs, specs, strict=True)]
-    failed = [record is not None and record.failed for record in records]
-    good_runs = [run for run, fails in zip(runs, failed, strict=True) if not fails]
-    good_records = [record for record, fails in zip(records, failed, strict=True) if record is not None and not fails]
+    records = [run.record if run.spec.learns else spec_records.get(run.spec.prior) for run in runs]
+    good_runs = [run for run, record in zip(runs, records, strict=True) if record is None or not record.failed]
+    good_records = [record for record in records if record is not None and not record.failed]
     first = runs[0].record
     return Scores(
         first.ids,
@@ -70,9 +68,9 @@ def scores_of(runs: Sequence[Run], metric: str, fitted: Fitted, values: Values =
         values(good_runs, metric) if good_runs else np.empty((0, len(first.ids))),
         runs[0].spec.source,
         curves=tuple(record.curves["validation_dice"] for record in good_records if "validation_dice" in record.curves),
-        failed=sum(failed),
+        failed=len(runs) - len(good_runs),
         restarts=sum(bool(record.failures) for record in good_records),
-        fixed=not any(specs),
+        fixed=not any(run.spec.learns or run.spec.prior for run in runs),
         substitute=kind_of(runs[0]) == SUBSTITUTE,
     )
 
