@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from softmask import papers
 from softmask.analysis import claims
 from softmask.analysis.radiomics import FEATURE_SETS, PAPER_NODULES, Nodules
-from softmask.analysis.table import NAN, numbers
+from softmask.analysis.table import numbers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
@@ -207,7 +207,7 @@ def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> p
     first, second = nodules.features[a], nodules.features[b]
     values = np.stack([first.to_numpy().T, second.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
-    ranks = [spearmanr(*pair.T).statistic if defined else NAN for pair, defined in zip(values, varies, strict=True)]
+    ranks = [spearmanr(*pair.T).statistic if defined else np.nan for pair, defined in zip(values, varies, strict=True)]
     return pd.DataFrame({"icc": icc(values), "spearman": ranks}, index=first.columns)
 
 

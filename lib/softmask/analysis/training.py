@@ -174,7 +174,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     lines = []
     for run in finished.distinct(fitted):
         record = run.record
-        curve = record.curves.get("validation_dice", [float("nan")])
+        curve = record.curves.get("validation_dice", [np.nan])
         if curve[record.best_epoch - 1] < 0.05:
             end = "finds nothing"
         elif marks_everything(run):
