@@ -162,13 +162,13 @@ def test_looks_of_two_runs_and_of_none(config, data):
 @pytest.mark.parametrize("inputs", [6, 8])
 def test_a_block_in_steps_gives_what_the_block_gives(inputs):
     block, x = CBAMBlock(inputs, 8).eval(), torch.randn(2, inputs, 12, 10)
-    torch.testing.assert_close(cascade.drawn_cbam(block)(x), block(x))
+    torch.testing.assert_close(cascade.DrawnCBAM(block)(x), block(x))
 
 
 @pytest.mark.parametrize("module", [drtm, sdrfm])
 def test_a_transfer_in_steps_gives_what_the_transfer_gives(module):
     transfer, x = module(6), torch.randn(2, 8, 12, 10)
-    torch.testing.assert_close(cascade.drawn_transfer(transfer)(x[:, :1], x[:, 1:2], x[:, 2:]), transfer(x))
+    torch.testing.assert_close(cascade.DrawnTransfer(transfer)(x[:, :1], x[:, 1:2], x[:, 2:]), transfer(x))
 
 
 def test_figures_can_be_drawn():

@@ -93,7 +93,7 @@ def record_of(config, record):
 
 
 def test_choices_about_testing(record_of):
-    made = by_name(choices.lesion_choices([record_of()], "lidc"))
+    made = by_name(choices.lesion_choices([record_of()]))
     empty = made["Dice where nothing was found", "left out"]
     assert (empty.chosen, empty.other) == pytest.approx((1.4 / 3, 0.7))
     assert made["PPV where nothing was found", "0"].other == pytest.approx(1.6 / 3)
@@ -104,13 +104,13 @@ def test_choices_about_testing(record_of):
     epoch = made["which epoch is tested", "last"]
     assert (epoch.chosen, epoch.other) == (0.7, 0.6)
     assert not any(where.startswith("truth of") for where, _ in made)
-    again = choices.lesion_choices([record_of(dice_consensus=[0.7, 0.0, 0.5])], "lnsm")
-    assert by_name(again)["truth of lnsm's test images", "the readers' 50 % consensus"].other == pytest.approx(0.4)
+    again = choices.lesion_choices([record_of(dice_consensus=[0.7, 0.0, 0.5])])
+    assert by_name(again)["truth of lidc's test images", "the readers' 50 % consensus"].other == pytest.approx(0.4)
 
 
 def test_slices_without_lung(record_of):
     first = record_of(iou=[0.9, 0.0, 0.7], pixels_true=[5, 0, 5])
-    [choice] = choices.lung_choices([first], "lidc-lung")
+    [choice] = choices.lung_choices([first])
     assert (choice.chosen, choice.other) == pytest.approx((0.8, 1.6 / 3))
 
 
@@ -132,12 +132,11 @@ def test_records_are_read_by_data_set(config, record_of):
     folder.mkdir(parents=True)
     first = record_of()
     (folder / f"{first.spec.name}.json").write_text(first.to_json())
-    records = choices.read_records(config, ("lidc", "lnsm"))
-    assert [len(records[name]) for name in ("lidc", "lnsm")] == [1, 0]
-    assert choices.lesion_choices([], "lnsm") == choices.lung_choices([], "lidc-lung") == []
+    assert [len(choices.read_records(config, name)) for name in ("lidc", "lnsm")] == [1, 0]
+    assert choices.lesion_choices([]) == choices.lung_choices([]) == []
     (folder / "lidc-broken.json").write_text("{")
     with pytest.raises(DataError, match=r"lidc-broken\.json"):
-        choices.read_records(config, ("lidc",))
+        choices.read_records(config, "lidc")
 
 
 def test_the_table_numbers_its_rows():

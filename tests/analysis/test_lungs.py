@@ -102,7 +102,7 @@ def test_a_scans_dice_counts_the_pixels_of_all_its_slices(fitted):
 
 def test_claims_compare_slices_and_scans(fitted):
     scores = lungs.scores(fitted)
-    judged = {str(claim): claims.judge(claim, scores) for claim in papers.load("lgan").claims}
+    judged = {claim.words: claims.judge(claim, scores) for claim in papers.load("lgan").claims}
     pairs = [pair for verdict in judged.values() for pair in verdict.pairs]
     assert all(pair.outcome.difference is not None for pair in pairs)
     assert {pair.outcome.difference.images for pair in pairs if pair.pair.metric.endswith("dice3d")} == {SCANS}
@@ -139,14 +139,13 @@ def test_slices_and_maps_come_from_the_networks(fitted, config, monkeypatch):
     untrained = SimpleNamespace(**own, network=lambda: build("lgan_generator", 2).eval())
     runs = {("lgan_basic", "lidc-lung"): [untrained]}
     result = lungs_shown.slices(runs, ["lgan_basic"], "lidc-lung", lambda runs, count: [3, 5], 2, config)
-    assert [item.name for item in result] == [IDS[3], IDS[5]]
+    np.testing.assert_array_equal([item.seen for item in result], images[[3, 5], 0])
     assert result[0].lungs.shape == result[0].masks["lgan_basic"].shape == STORED
     assert (result[1].nodules == ~stored[5, 0]).all()
     maps = lungs_shown.activations(untrained, images[0, 0])
     assert maps["encoder1"].shape == (SIZE, SIZE)
     assert maps["encoder5"].shape == (SIZE // 16, SIZE // 16)
     assert all(item.min() >= 0 and item.max() <= 1 for item in maps.values())
-    np.testing.assert_array_equal(result[1].seen, images[5, 0])
     lungs_shown.activation_figure(runs, "lgan_basic", "lidc-lung", config).canvas.draw()
     lung_panels.lungs(*zip(*((item.image, item.lungs, item.masks) for item in result), strict=True)).canvas.draw()
     arrays = ((item.image, item.lungs, item.masks["lgan_basic"], item.nodules) for item in result)
@@ -165,7 +164,7 @@ def test_the_hardest_slices_are_of_different_parts_and_scans():
 def test_the_surroundings_of_a_nodule_stay_inside_the_image():
     nodules = np.zeros((200, 200), bool)
     nodules[5:9, 100:104] = True
-    whole = lungs_shown.Slice("a", nodules, nodules, nodules, nodules, {"x": ~nodules})
+    whole = lungs_shown.Slice(nodules, nodules, nodules, nodules, {"x": ~nodules})
     part = lungs_shown.around_nodules(whole, reach=40)
     assert part.image.shape == part.masks["x"].shape == (80, 80)
     assert np.argwhere(part.nodules)[[0, -1]].tolist() == [[5, 38], [8, 41]]

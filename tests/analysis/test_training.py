@@ -248,7 +248,7 @@ def test_a_tested_network_has_the_curves_of_its_training(config, record_of):
     for failed, expected in ((None, ((), 0)), (True, ((), 1)), (False, ((curve,), 0))):
         training_run = Run(trained, replace(record_of(trained), failed=bool(failed)))
         known = {} if failed is None else {("dsnet", "lnsm"): [training_run]}
-        [scores] = training.scores(runs, ["dice"], known).values()
+        scores = training.scores(runs | known, ["dice"])["dsnet", "lidc-500", "dice"]
         assert (scores.curves, scores.failed) == expected
     classical = spec("graph_cut", "lidc-119", config)
     [scores] = training.scores({("graph_cut", "lidc-119"): [Run(classical, record_of(classical))]}, ["dice"]).values()

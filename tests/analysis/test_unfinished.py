@@ -118,7 +118,7 @@ def everything(fitted, config):
         figures.save(fig, "workbook", "a-figure", config, caption="c")
     rows = training.beyond_cells(fitted)
     tables.write(tables.ResultTable("workbook", "m", "t", "c", rows, training.BEYOND), config, {})
-    choices.read_records(config, ["lidc"])
+    choices.read_records(config, "lidc")
     return drawn
 
 
@@ -180,7 +180,7 @@ def test_failed_trainings_enter_no_mean_and_are_told(config, wanted, keep, recor
     assert [len(rows) for rows in training.curves_of(fitted, ["unet", "infnet"])["lidc"].values()] == [2]
     assert not [cell for cell in training.beyond_cells(fitted) if cell.row == "infnet"]
     assert finished.first_runs(fitted, ["unet", "infnet"], "lidc")["unet"].spec == wanted["unet", "lidc"][1]
-    assert all(not record.failed for record in choices.read_records(config, ["lidc"])["lidc"])
+    assert all(not record.failed for record in choices.read_records(config, "lidc"))
 
 
 @pytest.mark.parametrize("there", [(), ("lgan_basic", "baseline_unet"), None])

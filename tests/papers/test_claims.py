@@ -46,7 +46,7 @@ def test_a_pair_has_its_delta_and_what_is_printed():
         Pair("softgan", "unet", "lnsm", delta=1, printed=3.75),
         Pair("softgan", "medt", "lnsm", delta=0.23, printed=0.23),
     )
-    assert (first.scale, first.lower, first.judged, str(first)) == (100, False, True, "softgan is best")
+    assert (first.scale, first.lower, first.judged, first.words) == (100, False, True, "softgan is best")
     assert parsed(claim(unit="points", direction="higher")) == (first,)
     assert (first.quote, parsed(claim(quote="it is best"))[0].quote) == ("", "it is best")
 

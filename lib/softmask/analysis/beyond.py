@@ -19,7 +19,7 @@ import pandas as pd
 from softmask.analysis.doctors import rows_named
 from softmask.analysis.finished import Fitted, SpecsByKey, kind_of, note_of
 from softmask.analysis.table import numbers, of_runs, summarise, values_of
-from softmask.analysis.training import CONSENSUS, scores_of, with_consensus
+from softmask.analysis.training import CONSENSUS, consensus_measure, scores_of, with_consensus
 from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.data.splits import crops, dataset_name
@@ -95,8 +95,8 @@ class AgainstReaders:
 
     Raises:
         MissingData: if real data is missing.
-        DataError: for an unknown metric, seeds with different test images, images that are missing from the data set,
-            or no image with a reader.
+        DataError: for seeds with different test images, images that are missing from the data set, or no image with a
+            reader.
     """
 
     def __init__(self, config: Config) -> None:
@@ -105,8 +105,6 @@ class AgainstReaders:
         self._measures: dict[RunSpec, pd.DataFrame] = {}
 
     def __call__(self, runs: Sequence[Run], metric: str) -> np.ndarray:
-        if metric not in measures.MEASURES:
-            raise DataError(f"{metric} is no measure against readers; choose one of {', '.join(measures.MEASURES)}")
         for run in runs:
             if run.record.ids != runs[0].record.ids:
                 raise DataError(f"{run.spec.name}: measured on other test images than {runs[0].spec.name}")
@@ -128,7 +126,7 @@ class AgainstReaders:
         names, *pairs = self._pairs(run)
 
         def build() -> dict[str, list[float]]:
-            lines = map_items(_measures, list(zip(*pairs, strict=True)))
+            lines = map_items(lambda pair: measures.against_readers(*pair), list(zip(*pairs, strict=True)))
             return pd.DataFrame(lines).to_dict("list")
 
         content = [array.tobytes() for array in chain(*pairs)]
@@ -154,18 +152,10 @@ class AgainstReaders:
         return names, [soft_masks[name] for name in names], [reader_masks[name] for name in names]
 
 
-def _measures(pair: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    return measures.against_readers(*pair)
-
-
 def judged_by_readers(fitted: Fitted) -> Fitted:
     """Return the finished runs whose test images have readers."""
-    runs_with_readers = {key: runs for key, runs in fitted.items() if _consensus(key[1]) in runs[0].record.measures}
-    return Fitted(runs_with_readers, fitted.wanted)
-
-
-def _consensus(dataset: str) -> str:
-    return "dice" if dataset == "lidc" else CONSENSUS
+    readable = {key: runs for key, runs in fitted.items() if consensus_measure(key[1]) in runs[0].record.measures}
+    return Fitted(readable, fitted.wanted)
 
 
 def run_cells(fitted: Fitted) -> list[Cell]:
@@ -194,8 +184,8 @@ def scores(fitted: Fitted, against: AgainstReaders) -> dict[Key, Scores]:
     items = list(judged_by_readers(fitted).items())
     for (row, dataset), runs in progress(items, "against readers", unit="row"):
         for metric in LOWER_IS_BETTER:
-            name, get_values = (_consensus(dataset), values_of) if metric == CONSENSUS else (metric, against)
-            row_scores = scores_of(runs, name, [fitted], get_values)
+            name, get_values = (consensus_measure(dataset), values_of) if metric == CONSENSUS else (metric, against)
+            row_scores = scores_of(runs, name, fitted, get_values)
             scores_by_key[row, dataset, metric] = replace(row_scores, values=100 * row_scores.values)
     return scores_by_key
 

@@ -1,13 +1,12 @@
 """Figures, diagrams and scores of CasGAN and DSNet for notebooks 4 and 6, besides tables.
 
-Functions between a module's layers (a product, a mean) do not appear in a diagram: :class:`Drawn` makes them boxes.
+Functions between a module's layers (a product, a mean) do not appear in a diagram: :class:`Step` makes them boxes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.nn import functional as F
 
-from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs, needs_of
+from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs
+from softmask.analysis.table import values_of
 from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import channels, feed, super_resolved, with_channels
@@ -65,7 +65,7 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
     train = data.train
     labels = {name: label[:4] for name, label in train.soft.items()}
     first_four = Part(train.ids[:4], train.groups[:4], train.images[:4], train.masks[:4], labels)
-    trained_runs = needs_of(spec, fitted)
+    trained_runs = next((run.needs for run in distinct(fitted) if run.spec == spec), ())  # none without weights
     needs = trained_runs or [_Interpolating(need) for need in spec.needs]
     inputs = feed(spec, replace(data, train=first_four, validation=first_four), needs).train
     images, soft = torch.tensor(inputs.images), inputs.soft[spec.label]
@@ -144,15 +144,16 @@ def thresholds(fitted: Fitted) -> dict[str, dict[str, float]]:
 def doctors(fitted: Fitted, network: str = "casgan", known: Fitted | None = None) -> dict[Key, Scores]:
     """Return Dice of the network (a row) and of each doctor with the 50 % consensus, on the images of ``lidc-500``.
 
-    The network's training curves are those of its training run, which is in ``known``.
+    The network's training curves are those of its training run, which is in ``known`` (default: ``fitted``).
     """
     runs = fitted.get((network, "lidc-500"))
     if not runs:
         return {}
-    scores_by_row = {network: scores_of(runs, "dice", [fitted, known or {}])}
+    scores_by_row = {network: scores_of(runs, "dice", known or fitted)}
+    record, source = runs[0].record, runs[0].spec.source
     for doctor in DOCTORS:
-        doctor_scores = scores_of(runs[:1], f"truth_{doctor}")  # for every seed
-        scores_by_row[doctor] = replace(doctor_scores, curves=(), fixed=True)
+        dice = values_of(runs[:1], f"truth_{doctor}")  # the same in every seed's record
+        scores_by_row[doctor] = Scores(record.ids, record.groups, dice, source, fixed=True)
     return {(row, "lidc-500", "dice_consensus50"): scores for row, scores in scores_by_row.items()}
 
 
@@ -226,68 +227,58 @@ class Step(nn.Module):
         self.label, self.forward = label, function
 
 
-class Drawn(nn.Module):
-    """Module with the forward pass ``run(module, steps, *inputs)``; ``steps`` are functions with labels."""
+class DrawnCBAM(nn.Module):
+    """CBAM block with each step as a box, for features (B, C, H, W)."""
 
-    def __init__(self, module: nn.Module, run: Callable[..., Any], steps: Mapping[str, tuple[str, Callable]]) -> None:
+    def __init__(self, block: CBAMBlock) -> None:
         super().__init__()
-        self.module, self.run = module, run
-        self.steps = nn.ModuleDict({name: Step(*step) for name, step in steps.items()})
+        self.block = block
+        self.mean = Step("mean over places", lambda x: x.mean((2, 3), keepdim=True))
+        self.largest = Step("maximum over places", lambda x: x.amax((2, 3), keepdim=True))
+        self.channels = Step("+, sigmoid", lambda mean, largest: torch.sigmoid(mean + largest))
+        self.by_channel = Step("× channels' weights", lambda x, weights: x * weights)
+        self.pooled = Step("mean and maximum\nover channels", lambda x: torch.stack([x.mean(1), x.amax(1)], dim=1))
+        self.by_place = Step("× places' weights", lambda x, logits: x * torch.sigmoid(logits))
+        self.add = Step("+ shortcut", lambda x, shortcut: x + shortcut)
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.run(self.module, self.steps, *inputs)
-
-
-def drawn_cbam(block: CBAMBlock) -> Drawn:
-    """Return a CBAM block with each step as a box, for features (B, C, H, W)."""
-
-    def run(block: CBAMBlock, steps: nn.ModuleDict, x: torch.Tensor) -> torch.Tensor:
-        perceptron = block.channel_attention.perceptron
-        shortcut, y = block.shortcut(x), block.convs(x)
-        weights = steps["channels"](perceptron(steps["mean"](y)), perceptron(steps["largest"](y)))  # (B, C, 1, 1)
-        y = steps["by_channel"](y, weights)
-        y = steps["by_place"](y, block.spatial_attention.conv(steps["pooled"](y)))
-        return steps["add"](y, shortcut)
-
-    steps = {
-        "mean": ("mean over places", lambda x: x.mean((2, 3), keepdim=True)),
-        "largest": ("maximum over places", lambda x: x.amax((2, 3), keepdim=True)),
-        "channels": ("+, sigmoid", lambda mean, largest: torch.sigmoid(mean + largest)),
-        "by_channel": ("× channels' weights", lambda x, weights: x * weights),
-        "pooled": ("mean and maximum\nover channels", lambda x: torch.stack([x.mean(1), x.amax(1)], dim=1)),
-        "by_place": ("× places' weights", lambda x, logits: x * torch.sigmoid(logits)),
-        "add": ("+ shortcut", lambda x, shortcut: x + shortcut),
-    }
-    return Drawn(block, run, steps)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        perceptron = self.block.channel_attention.perceptron
+        shortcut, y = self.block.shortcut(x), self.block.convs(x)
+        weights = self.channels(perceptron(self.mean(y)), perceptron(self.largest(y)))  # (B, C, 1, 1)
+        y = self.by_channel(y, weights)
+        y = self.by_place(y, self.block.spatial_attention.conv(self.pooled(y)))
+        return self.add(y, shortcut)
 
 
-def drawn_transfer(transfer: Transfer) -> Drawn:
-    """Return a transfer with each step as a box, for two images (B, 1, H, W) and features."""
+class DrawnTransfer(nn.Module):
+    """Transfer with each step as a box (EDRFM, which only joins its inputs, without steps), for two images
+    (B, 1, H, W) and features (B, C, H, W)."""
 
-    def run(
-        transfer: Transfer, steps: nn.ModuleDict, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor
-    ) -> torch.Tensor:
-        fuse, enhance = transfer.fuse, transfer.enhance
-        context = transfer.context(torch.cat([interpolated, fine], dim=1))  # (B, C, H, W)
-        if isinstance(enhance, DetailTextureEnhancement):
-            detail = steps["weigh"](features, steps["gate"](enhance.fine(features), enhance.coarse(features)))
-        else:
-            detail = enhance(features)
-        z = fuse.common(steps["vector"](detail, context))  # (B, C)
-        return steps["add"](context, detail, steps["select"](fuse.of_context(z), fuse.of_detail(z)))
+    def __init__(self, transfer: nn.Module) -> None:
+        super().__init__()
+        self.transfer = transfer
+        self.gate = Step("−, sigmoid: $F_h$", lambda fine, coarse: torch.sigmoid(fine - coarse))
+        self.weigh = Step("× $F_h$: $F_d$", lambda features, gate: features * gate)
+        self.vector = Step("join, mean over places: $v_z$", lambda *branches: torch.cat(branches, 1).mean((2, 3)))
+        self.select = Step("softmax: a, b", lambda c, d: torch.cat([*torch.softmax(torch.stack([c, d]), 0)], 1))
+        self.add = Step("$a F_c + b F_d$", self._weighted_sum)
 
-    def add(context: torch.Tensor, detail: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def _weighted_sum(context: torch.Tensor, detail: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         a, b = weights[..., None, None].chunk(2, dim=1)  # each (B, C, 1, 1)
         return a * context + b * detail
 
-    steps = {
-        "gate": ("−, sigmoid: $F_h$", lambda fine, coarse: torch.sigmoid(fine - coarse)),
-        "weigh": ("× $F_h$: $F_d$", lambda features, gate: features * gate),
-        "vector": ("join, mean over places: $v_z$", lambda *branches: torch.cat(branches, 1).mean((2, 3))),
-        "select": ("softmax: a, b", lambda c, d: torch.cat([*torch.softmax(torch.stack([c, d]), 0)], 1)),
-        "add": ("$a F_c + b F_d$", add),
-    }
-    return Drawn(transfer, run, steps)
+    def forward(self, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        if not isinstance(self.transfer, Transfer):
+            return self.transfer(torch.cat([interpolated, fine, features], dim=1))
+        fuse, enhance = self.transfer.fuse, self.transfer.enhance
+        context = self.transfer.context(torch.cat([interpolated, fine], dim=1))  # (B, C, H, W)
+        if isinstance(enhance, DetailTextureEnhancement):
+            detail = self.weigh(features, self.gate(enhance.fine(features), enhance.coarse(features)))
+        else:
+            detail = enhance(features)
+        z = fuse.common(self.vector(detail, context))  # (B, C)
+        return self.add(context, detail, self.select(fuse.of_context(z), fuse.of_detail(z)))
 
 
 def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
@@ -306,7 +297,7 @@ def cbam() -> Figure:
     with torch.device("meta"):
         block = build("improved_backbone").down[0][-1]
         x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
-        boxes = diagrams.trace(drawn_cbam(block), [x], ["features"], layers=True)
+        boxes = diagrams.trace(DrawnCBAM(block), [x], ["features"], layers=True)
     return diagrams.diagram(boxes)
 
 
@@ -316,7 +307,5 @@ def transfer(module: Callable[[int], nn.Module]) -> Figure:
     with torch.device("meta"):
         built = module(Generator.FULL_WIDTH)
         inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, Generator.FULL_WIDTH)]
-        in_steps = isinstance(built, Transfer)
-        drawn = drawn_transfer(built) if in_steps else Drawn(built, lambda built, _, *x: built(torch.cat(x, dim=1)), {})
-        boxes = diagrams.trace(drawn, inputs, names, layers=True)
-    return diagrams.diagram(boxes, size=(13, 5) if in_steps else (8, 4.5))
+        boxes = diagrams.trace(DrawnTransfer(built), inputs, names, layers=True)
+    return diagrams.diagram(boxes, size=(13, 5) if isinstance(built, Transfer) else (8, 4.5))

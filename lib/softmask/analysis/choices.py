@@ -8,7 +8,7 @@ readers from whom it was not made; tests of networks come from the records of fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -54,7 +54,7 @@ class Choice(NamedTuple):
 
 
 def compared(
-    words: Sequence[str], a: Sequence, b: Sequence, groups: Sequence[str], source: str, weights=None
+    words: Sequence[str], a: Sequence, b: Sequence, groups: Sequence[Hashable], source: str, weights=None
 ) -> Choice:
     """Return the means of ``a`` and ``b``, and the interval of their difference.
 
@@ -199,14 +199,14 @@ def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
     ]
 
 
-def shrunk_lines(sample: Sample, dataset: str, size: int) -> list[dict]:
+def shrunk_lines(sample: Sample) -> list[dict]:
     """Return Dice between the truth as the networks see it and the truth sampled at the pixel centres."""
     mask, lines = first_mask(sample), []
-    pixel_centres = (np.arange(size) + 0.5) / size
-    for crop in crops(dataset, sample, size):
+    pixel_centres = (np.arange(CROP) + 0.5) / CROP
+    for crop in crops(sample.dataset, sample, CROP):
         rows = np.clip((crop.top + pixel_centres * crop.height).astype(int), 0, mask.shape[0] - 1)
         columns = np.clip((crop.left + pixel_centres * crop.width).astype(int), 0, mask.shape[1] - 1)
-        dice = segmentation.dice(mask[np.ix_(rows, columns)], crop.of(mask, size))
+        dice = segmentation.dice(mask[np.ix_(rows, columns)], crop.of(mask, CROP))
         lines.append({"patient": sample.patient, "dice": float(dice)})
     return lines
 
@@ -233,40 +233,38 @@ def measured(config: Config, lidc: Dataset, slices: pd.DataFrame) -> list[Choice
         except MissingData:
             continue
         rows = spread(range(len(dataset)), 20)
-        frame = pd.DataFrame(map_samples(partial(shrunk_lines, dataset=name, size=CROP), dataset, rows, title=name))
+        frame = pd.DataFrame(map_samples(shrunk_lines, dataset, rows, title=name))
         where, instead = f"images shown with fewer pixels, {name}", "the value at the pixel's centre"
         texts = (where, "lesion where half of a pixel is", instead, "Dice with the choice's mask")
         choices.append(compared(texts, np.ones(len(frame)), frame["dice"], frame["patient"], dataset.source))
-    records = read_records(config, ("lidc", "lnsm", "lidc-lung"))
-    choices += [choice for name in ("lidc", "lnsm") for choice in lesion_choices(records[name], name)]
-    networks = [record for record in records["lidc"] if set(record.predictions) == set(records["lidc"][0].predictions)]
+    lidc_records = read_records(config, "lidc")
+    choices += lesion_choices(lidc_records) + lesion_choices(read_records(config, "lnsm"))
+    networks = [record for record in lidc_records if set(record.predictions) == set(lidc_records[0].predictions)]
     if networks:
         rows = rows_named(lidc, networks[0].predictions)
         lines = map_samples(partial(kept_lines, records=networks), lidc, rows, title="kept predictions")
         choices += kept_choices(lines, "lidc", lidc.source)
-    return choices + lung_choices(records["lidc-lung"], "lidc-lung")
+    return choices + lung_choices(read_records(config, "lidc-lung"))
 
 
-def read_records(config: Config, datasets: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the run's records that contain Dice, by data set, without failed training runs."""
-    records_by_dataset: dict[str, list[Record]] = {}
-    for name in datasets:
-        records = map(Record.read, sorted(records_folder(config).glob(f"{name}-*.json")))
-        dataset_records = (record for record in records if record.spec.dataset == name and not record.failed)
-        records_by_dataset[name] = [record for record in dataset_records if "dice" in record.measures]
-    return records_by_dataset
+def read_records(config: Config, dataset: str) -> list[Record]:
+    """Return the run's records on a data set that contain Dice, without failed training runs."""
+    records = map(Record.read, sorted(records_folder(config).glob(f"{dataset}-*.json")))
+    dataset_records = (record for record in records if record.spec.dataset == dataset and not record.failed)
+    return [record for record in dataset_records if "dice" in record.measures]
 
 
 def _values(records: Sequence[Record], metric: str) -> np.ndarray:
     return np.concatenate([np.array(record.measures[metric], float) for record in records])  # (networks x N,)
 
 
-def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
-    """Return the choices in testing networks on nodules."""
+def lesion_choices(records: Sequence[Record]) -> list[Choice]:
+    """Return the choices in testing networks on nodules, from records on one data set."""
     if not records:
         return []
     choices: list[Choice] = []
     first, patients = records[0], [group for record in records for group in record.groups]
+    dataset = first.spec.dataset
     source = data_kind(dataset, first.spec.source, first.provenance.origin)
     scope = f"{dataset}, {len(records)} networks"
 
@@ -292,20 +290,20 @@ def lesion_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
     trained = [record for record in records if record.curves.get("validation_dice")]
     if trained:
         measure = f"validation Dice, which selects the epoch, mean over networks ({scope})"
-        texts, groups = ("which epoch is tested", "best on validation", "last", measure), map(str, range(len(trained)))
+        texts = ("which epoch is tested", "best on validation", "last", measure)
         best = [record.curves["validation_dice"][record.best_epoch - 1] for record in trained]
         last = [record.curves["validation_dice"][-1] for record in trained]
-        choices.append(compared(texts, best, last, list(groups), source))
+        choices.append(compared(texts, best, last, range(len(trained)), source))
     return choices
 
 
-def lung_choices(records: Sequence[Record], dataset: str) -> list[Choice]:
-    """Return the choice whether slices without lung count in LGAN's means."""
+def lung_choices(records: Sequence[Record]) -> list[Choice]:
+    """Return the choice whether slices without lung count in LGAN's means, from records on one data set."""
     if not records:
         return []
     patients = [group for record in records for group in record.groups]
     iou, holds_lung = _values(records, "iou"), _values(records, "pixels_true") > 0
-    measure = f"mean IoU of slices ({dataset}, {len(records)} networks)"
+    measure = f"mean IoU of slices ({records[0].spec.dataset}, {len(records)} networks)"
     texts = ("slices without lung", "left out of the mean", "counted: 1 where none is found, else 0", measure)
     return [compared(texts, np.where(holds_lung, iou, np.nan), iou, patients, records[0].spec.source)]
 

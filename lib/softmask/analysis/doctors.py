@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from softmask import papers
-from softmask.analysis.table import numbers, of_records, summarise, values_of
+from softmask.analysis.table import image_cells, numbers, values_of
 from softmask.data.annotations import load as load_annotations
 from softmask.data.kinds import KINDS, PLEURAL_PLACE, TINY_MM, place_of_nodule
 from softmask.data.sample import Dataset, Sample
@@ -183,16 +183,7 @@ def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
     references = agreed.references()
     rows = {doctor: {name: values[:, i] for name, values in references.items()} for i, doctor in enumerate(DOCTORS)}
     rows["any_doctor"] = {name: values.mean(axis=1) for name, values in references.items()}
-    return _cells(rows, dataset, source)
-
-
-def _cells(rows: Mapping[str, Mapping[str, np.ndarray]], dataset: str, source: str) -> list[Cell]:
-    """Return mean and spread over images of values (N,), by row and metric."""
-    cells = []
-    for row, values in rows.items():
-        records = pd.DataFrame(values).assign(row=row)
-        cells += summarise(of_records(records, "row", list(values), dataset=dataset, source=source))
-    return cells
+    return [cell for row, values in rows.items() for cell in image_cells(row, dataset, values, source)]
 
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
@@ -260,7 +251,8 @@ def doctors_and_networks(networks: Mapping[str, Sequence[Run]]) -> dict[str, dic
 
 def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str, source: str) -> list[Cell]:
     """Return means over nodules of the networks' Dice with :data:`REFERENCES`."""
-    return _cells({name: of_network(runs) for name, runs in networks.items() if runs}, dataset, source)
+    values = {name: of_network(runs) for name, runs in networks.items() if runs}
+    return [cell for name in values for cell in image_cells(name, dataset, values[name], source)]
 
 
 def group_cells(
@@ -272,5 +264,5 @@ def group_cells(
     for group, in_group in members.items():
         if in_group.any() and values:
             cells += numbers(group, dataset, {"nodules": in_group.sum()}, 1, 1, source)
-            cells += _cells({group: {name: dice[in_group] for name, dice in values.items()}}, dataset, source)
+            cells += image_cells(group, dataset, {name: dice[in_group] for name, dice in values.items()}, source)
     return cells

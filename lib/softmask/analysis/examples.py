@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -97,18 +97,14 @@ def kind_cells(dataset: Dataset, kinds: Sequence[str]) -> list[Cell]:
     return cells
 
 
-def splits(opened: Mapping[str, Dataset]) -> dict[str, dict[str, np.ndarray]]:
-    """Return, for each data set, the rows of its training, validation and test part."""
-    return {name: split_rows(name, dataset) for name, dataset in opened.items()}
-
-
-def split_cells(parts: Mapping[str, Mapping[str, Iterable[int]]], opened: Mapping[str, Dataset]) -> list[Cell]:
-    """Return the numbers of images and patients in each part, and the number of images stated in the papers."""
+def split_cells(opened: Mapping[str, Dataset]) -> list[Cell]:
+    """Return the numbers of images and patients in the training, validation and test part of each data set, and the
+    number of images stated in the papers."""
     cells = []
-    for name, rows_by_part in parts.items():
-        for part, rows in rows_by_part.items():
-            counts = {"images": len(rows), "patients": opened[name].index["patient"].iloc[rows].nunique()}
+    for name, dataset in opened.items():
+        for part, rows in split_rows(name, dataset).items():
+            counts = {"images": len(rows), "patients": dataset.index["patient"].iloc[rows].nunique()}
             if name not in SCANS:  # LGAN states numbers of scans, not of slices
                 counts["images_in_the_papers"] = PAPER_SIZES[name][part]
-            cells += _counts(f"{name}_{part}", opened[name], counts)
+            cells += _counts(f"{name}_{part}", dataset, counts)
     return cells

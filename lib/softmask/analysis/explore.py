@@ -124,14 +124,9 @@ def pictures(sample: Sample, setting: Setting, step: Step | None) -> list[Panel]
     image = Panel(sample.image[view], axes=setting.recist - [window.start for window in view], spacing=spacing)
     if step is None:
         return [image, *(Panel(None, note="no soft mask") for _ in TITLES[1:])]
-    readers = [(mask[view], color_of(i)) for i, mask in enumerate(sample.readers) if sample.present[i]]
+    readers = [(sample.readers[i][view], panels.DOCTORS[i]) for i in np.flatnonzero(sample.present)]
     outlines = Panel(sample.image[view], [*readers, (step.binary[view], CUT)])
     return [image, Panel(step.result.trimap[view]), Panel(step.result.alpha[view]), outlines]
-
-
-def color_of(reader: int) -> str:
-    """Return the outline colour of a reader, numbered from 0."""
-    return panels.DOCTORS[reader % len(panels.DOCTORS)]
 
 
 class Strip:
@@ -169,6 +164,6 @@ def fixed_settings(sample: Sample, settings: Mapping[str, Setting], steps: Mappi
     """Draw a row of :data:`TITLES` for each setting, with the setting's name beside the row."""
     rows = [pictures(sample, settings[name], step) for name, step in steps.items()]
     fig = panels.grid(rows, TITLES, list(steps), size=3.0)
-    colors = {f"reader {i + 1}": color_of(i) for i in np.flatnonzero(sample.present)}
+    colors = {f"reader {i + 1}": panels.DOCTORS[i] for i in np.flatnonzero(sample.present)}
     panels.legend(fig, {"long axis": AXES[0], "short axis": AXES[1], "alpha, cut": CUT} | colors)
     return fig

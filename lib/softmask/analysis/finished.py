@@ -144,11 +144,6 @@ def calibration(runs: Sequence[Run]) -> Calibration:
     return Calibration(counts, mean_probability, observed, float(error))
 
 
-def needs_of(spec: RunSpec, fitted: Fitted) -> Sequence[Run]:
-    """Return the trained runs that ``spec`` builds on; an empty sequence without weights."""
-    return next((run.needs for run in distinct(fitted) if run.spec == spec), ())
-
-
 def folds_of(run: Run) -> Sequence[Run]:
     """Return the folds of a :class:`Joined`, or the run itself."""
     return getattr(run, "folds", ()) or (run,)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import timeit
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,11 +17,11 @@ import pandas as pd
 
 from softmask import label
 from softmask.analysis.finished import Fitted, data_of, kind_of
-from softmask.analysis.table import of_records, summarise
+from softmask.analysis.table import image_cells
 from softmask.config import BASE_SEED, Config
 from softmask.data.sample import Sample
 from softmask.errors import ConfigError, LabelError
-from softmask.experiments.prepare import SOFT_LABELS, Prepared
+from softmask.experiments.prepare import SOFT_LABELS
 from softmask.label import consensus, recist, soft_labels, trimap
 from softmask.label.matting import closed_form_alpha
 from softmask.machine import cpu_model
@@ -252,24 +252,21 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
     return medians | {"total": medians["trimap"] + medians["matting"]}
 
 
-def ceiling_cells(places: Iterable[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
+def ceiling_cells(places: Collection[tuple[str, str]], fitted: Fitted, config: Config) -> list[Cell]:
     """Return the mean Dice of each row's soft label with the truth, binarised at 0.5 and at its best threshold."""
     table = []
-    data_by_dataset: dict[str, Prepared | None] = {}
+    specs = {dataset: fitted[row, dataset][0].spec for row, dataset in places}  # all of the same images
+    data_by_dataset = {dataset: data_of(spec, config) for dataset, spec in specs.items()}
     for row, dataset in places:
-        run = fitted[row, dataset][0]
-        if run.spec.label not in SOFT_LABELS:
-            continue
-        if dataset not in data_by_dataset:
-            data_by_dataset[dataset] = data_of(run.spec, config)
-        if (data := data_by_dataset[dataset]) is None:
+        run, data = fitted[row, dataset][0], data_by_dataset[dataset]
+        if data is None or run.spec.label not in SOFT_LABELS:
             continue
         soft_label, truth = data.test.soft[run.spec.label][:, 0], data.test.masks[:, 0] > 0
         cuts = (0.5, *(round(0.05 * i, 2) for i in range(1, 20)))
         dice_by_cut = {cut: segmentation.dice(soft_label >= cut, truth) for cut in cuts}
         best_cut = max(dice_by_cut, key=lambda cut: dice_by_cut[cut].mean())
-        records = pd.DataFrame({"row": row, "ceiling": dice_by_cut[0.5], "ceiling_best": dice_by_cut[best_cut]})
-        cells = summarise(of_records(records, "row", list(CEILINGS), dataset=dataset, source=kind_of(run)))
+        values = {"ceiling": dice_by_cut[0.5], "ceiling_best": dice_by_cut[best_cut]}
+        cells = image_cells(row, dataset, values, kind_of(run))
         note = f"best threshold on {display('datasets', dataset)} {best_cut:g}"
         table += [cells[0], replace(cells[1], note=note)]
     return table

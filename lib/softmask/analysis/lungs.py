@@ -15,7 +15,7 @@ import pandas as pd
 from softmask import papers
 from softmask.analysis import claims, training
 from softmask.analysis.finished import Fitted, kind_of, note_of, succeeded
-from softmask.analysis.table import of_records, of_runs, seed_cells, summarise, values_of
+from softmask.analysis.table import image_cells, of_runs, seed_cells, summarise, values_of
 from softmask.analysis.training import scores_of
 from softmask.config import Config
 from softmask.data import real_paths
@@ -102,9 +102,7 @@ def method_cells(measures: Mapping[str, Mapping[str, np.ndarray]]) -> list[Cell]
     cells = []
     for method, by_measure in measures.items():
         columns = {f"{kind}_{name}": values for name, values in by_measure.items() for kind in ("mean", "median")}
-        records = pd.DataFrame(columns).assign(row=f"shipped_{method}")
-        table = of_records(records, "row", list(columns), dataset=REAL, source=data_kind(REAL, "real"))
-        cells += summarise(table, np.isfinite)
+        cells += image_cells(f"shipped_{method}", REAL, columns, data_kind(REAL, "real"), defined=np.isfinite)
     return cells
 
 
@@ -141,7 +139,7 @@ def scores(fitted: Fitted) -> dict[Key, Scores]:
         for metric in claims.metrics("lgan"):
             if metric.removeprefix("median_") not in metrics:
                 continue
-            score = scores_of(runs, metric, [fitted], measured)
+            score = scores_of(runs, metric, fitted, measured)
             if metric.endswith(DICE3D):
                 scans = tuple(scans_of(runs[0]))
                 score = replace(score, ids=scans, patients=scans)

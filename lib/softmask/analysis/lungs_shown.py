@@ -13,7 +13,7 @@ from torch import nn
 
 from softmask import papers
 from softmask.analysis.finished import Fitted, data_of, first_runs
-from softmask.analysis.table import NAN
+from softmask.analysis.table import numbers
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import soft_masks
 from softmask.experiments.prepare import Part
@@ -22,6 +22,7 @@ from softmask.experiments.store import Run
 from softmask.measure.lungs import enlarge
 from softmask.nets import build
 from softmask.nets.critics import CRITICS, Critic
+from softmask.nets.registry import n_parameters
 from softmask.papers import display
 from softmask.report import diagrams, lung_panels
 from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
@@ -49,9 +50,9 @@ def description_cells(source: str) -> list[Cell]:
     cells = []
     for cell in papers.load("lgan").table("table-1").cells():
         name = cell.row.removeprefix("lgan_")
-        parameters = sum(weights.numel() for weights in CRITICS[name](Critic.FULL_WIDTH).parameters())
+        parameters = n_parameters(CRITICS[name](Critic.FULL_WIDTH))
         description = f"{INPUTS[name]}; {parameters:,} parameters"
-        cells.append(Cell(cell.row, cell.dataset, cell.metric, NAN, NAN, 0, 1, source, description))
+        cells += numbers(cell.row, cell.dataset, {cell.metric: description}, 0, 1, source)
     return cells
 
 
@@ -103,7 +104,6 @@ class Slice:
     """Test slice: the networks' input ``seen`` (S, S); at the stored size (512, 512) its ``image`` in [0, 1], true
     ``lungs`` and ``nodules``, and the ``masks`` of predicted lungs by row."""
 
-    name: str
     seen: np.ndarray
     image: np.ndarray
     lungs: np.ndarray
@@ -117,7 +117,7 @@ def around_nodules(whole: Slice, reach: int = 72) -> Slice:
     corner = np.clip(middle - reach, 0, np.array(whole.image.shape) - 2 * reach)
     window = tuple(slice(start, start + 2 * reach) for start in corner)
     masks = {row: mask[window] for row, mask in whole.masks.items()}
-    return Slice(whole.name, whole.seen, whole.image[window], whole.lungs[window], whole.nodules[window], masks)
+    return Slice(whole.seen, whole.image[window], whole.lungs[window], whole.nodules[window], masks)
 
 
 def slices(
@@ -143,10 +143,9 @@ def slices(
         masks[row] = enlarge(soft_masks(trained_run, test.images[indices])[:, 0], size) >= 0.5
     stored = zip(*(test.references[name][indices, 0] for name in ("native_image", "native", "nodules")), strict=True)
     slices = []
-    for i, (index, (image, lungs, nodules)) in enumerate(zip(indices, stored, strict=True)):
+    for i, (seen, (image, lungs, nodules)) in enumerate(zip(test.images[indices, 0], stored, strict=True)):
         predicted_masks = {row: mask[i] for row, mask in masks.items()}
-        pixels = image.astype(float) / 255
-        slices.append(Slice(test.ids[index], test.images[index, 0], pixels, lungs > 0, nodules > 0, predicted_masks))
+        slices.append(Slice(seen, image.astype(float) / 255, lungs > 0, nodules > 0, predicted_masks))
     return slices
 
 

@@ -32,6 +32,8 @@ from torch import nn
 
 from softmask import label
 from softmask.analysis import finished, training
+from softmask.analysis.doctors import rows_named
+from softmask.analysis.examples import spread
 from softmask.analysis.finished import Fitted
 from softmask.analysis.table import of_records, summarise
 from softmask.config import Config
@@ -161,16 +163,12 @@ def study(config: Config, most: int | None = None) -> pd.DataFrame:
             continue
         run = next(iter(run_by_row.values()))
         dataset = open_dataset(name, config)
-        rows = {dataset.name_of(i): i for i in range(len(dataset))}
-        ids, size = run.record.ids, run.spec.size
-        if missing := [image for image in ids if image not in rows]:
-            raise DataError(f"{name}: test image {missing[0]} of {run.spec.name} is not in {dataset.origin}")
+        rows, size = rows_named(dataset, run.record.ids), run.spec.size
         dataset_columns = {"dataset": name, "source": finished.kind_of(run)}
-        measure(network, dataset[rows[ids[0]]], size)  # the first call takes longer
-        indices = np.linspace(0, len(ids) - 1, min(most or len(ids), len(ids))).astype(int)
-        for i in progress(indices, f"LiteMedSAM on {name}"):
-            sample = dataset[rows[ids[i]]]
-            image_columns = {"image": ids[i], "patient": sample.patient}
+        measure(network, dataset[rows[0]], size)  # the first call takes longer
+        for i in progress(spread(rows, most), f"LiteMedSAM on {name}"):
+            sample = dataset[i]
+            image_columns = {"image": dataset.name_of(i), "patient": sample.patient}
             lines += [dataset_columns | image_columns | line for line in measure(network, sample, size)]
         for row, row_run in run_by_row.items():
             lines.append(dataset_columns | {"row": row, "image": "", "patient": "", TIME: milliseconds(row_run.spec)})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -177,30 +177,28 @@ def nodules_of(name: str, dataset: Dataset, cap: int | None = None) -> Nodules:
     if cap is not None:
         table = table.groupby("class").head(cap // 2)
     n_earlier = len(dataset.problems)
-    work = partial(_lesions, strategy=STRATEGIES[name])
-    lesions = map_samples(work, dataset, table["row"], title=f"soft masks of {name}")
+    strategy = STRATEGIES[name]
+    lesions = map_samples(
+        lambda sample: [lesion_of(sample, strategy)], dataset, table["row"], title=f"soft masks of {name}"
+    )
     if not lesions:
         raise DataError(f"{name}: no soft mask could be made of any of {len(table)} nodules")
     features, missing = features_of(lesions, bins_of(dataset, int(table["row"].iloc[0])))
     problems = [*dataset.problems[n_earlier:], *(Problem(lesions[i].id, why) for i, why in sorted(missing.items()))]
-    indices = [i for i in range(len(lesions)) if i not in missing]
-    if not indices:
+    if len(missing) == len(lesions):
         raise DataError(f"{name}: no nodule has features, the first because {problems[0].why}")
     kinds = {dataset.name_of(row): kind for row, kind in table[["row", "class"]].itertuples(index=False, name=None)}
-    return Nodules(
+    nodules = Nodules(
         name=name,
         source=data_kind(dataset.name, dataset.source, dataset.origin),
-        ids=tuple(lesions[i].id for i in indices),
-        patients=tuple(lesions[i].patient for i in indices),
-        burr=np.array([kinds[lesions[i].id] == BURR for i in indices]),
-        features={key: values.iloc[indices] for key, values in features.items()},
-        pixels=pd.DataFrame([[mask.sum() for mask in lesions[i].regions] for i in indices], columns=Regions._fields),
+        ids=tuple(lesion.id for lesion in lesions),
+        patients=tuple(lesion.patient for lesion in lesions),
+        burr=np.array([kinds[lesion.id] == BURR for lesion in lesions]),
+        features=features,
+        pixels=pd.DataFrame([[mask.sum() for mask in lesion.regions] for lesion in lesions], columns=Regions._fields),
         left_out=tuple(problems),
     )
-
-
-def _lesions(sample: Sample, strategy: str) -> list[Lesion]:
-    return [lesion_of(sample, strategy)]
+    return nodules.rows([i for i in range(len(lesions)) if i not in missing])
 
 
 def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[dict[str, pd.DataFrame], dict[int, str]]:

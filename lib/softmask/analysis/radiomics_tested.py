@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from softmask import papers
 from softmask.analysis import claims
 from softmask.analysis.radiomics import FEATURE_SETS, PAPER_NODULES, Nodules
-from softmask.analysis.table import NAN, numbers
+from softmask.analysis.table import numbers
 from softmask.config import BASE_SEED, Config
 from softmask.errors import DataError
 from softmask.measure import classification
@@ -65,7 +65,7 @@ def compared(words: str, better: str, worse: str) -> Claim:
     return claims.own_claim(words, *((better, worse, *column) for column in columns))
 
 
-CLAIM = next(claim for claim in papers.load("casgan").claims if claim.pairs and claim.pairs[0].better == "soft_roi")
+CLAIM = claims.find("casgan", "soft-mask ROI")
 CONTROLS = (
     compared("The soft mask's region tells more than the binary mask grown to its area", "soft_roi", "dilated_roi"),
     compared("The binary mask grown to that area tells more than the binary mask", "dilated_roi", "binary_roi"),
@@ -95,25 +95,15 @@ def against_chance(nodules: Nodules, config: Config, sets: Sequence[str]) -> dic
     return _by_place(permute, nodules, sets, "permuted labels of")
 
 
-@contextmanager
-def _named(nodules: Nodules) -> Iterator[None]:
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
-
-
 def _by_place(work: Callable, nodules: Nodules, sets: Sequence[str], title: str) -> dict[tuple[str, str], Any]:
     """Return ``work(examples, classifier)`` by (features, classifier)."""
-    keys = [(features, classifier) for features in sets for classifier in CLASSIFIERS]
-    with _named(nodules):
-        tables = map_items(partial(_at, work, nodules), keys, title=f"{title} {nodules.name}", unit="table")
+    keys = list(product(sets, CLASSIFIERS))
+    inputs = [(_examples(nodules, features), classifier) for features, classifier in keys]
+    try:
+        tables = map_items(lambda given: work(*given), inputs, title=f"{title} {nodules.name}", unit="table")
+    except DataError as error:
+        raise DataError(f"{nodules.name} (class 0 smooth, class 1 burr): {error}") from error
     return dict(zip(keys, tables, strict=True))
-
-
-def _at(work: Callable, nodules: Nodules, place: tuple[str, str]) -> Any:
-    features, classifier = place
-    return work(_examples(nodules, features), classifier)
 
 
 def _examples(nodules: Nodules, features: str) -> Examples:
@@ -209,8 +199,7 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     table = nodules.features[features]
     columns = {family: [i for i, name in enumerate(table) if name.startswith(f"{family}_")] for family in FAMILIES}
     columns |= {name: [i] for i, name in enumerate(table)}
-    with _named(nodules):
-        return classification.importance(_examples(nodules, features), classifier, columns, BASE_SEED)
+    return classification.importance(_examples(nodules, features), classifier, columns, BASE_SEED)
 
 
 def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:
@@ -218,7 +207,7 @@ def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> p
     first, second = nodules.features[a], nodules.features[b]
     values = np.stack([first.to_numpy().T, second.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
-    ranks = [spearmanr(*pair.T).statistic if defined else NAN for pair, defined in zip(values, varies, strict=True)]
+    ranks = [spearmanr(*pair.T).statistic if defined else np.nan for pair, defined in zip(values, varies, strict=True)]
     return pd.DataFrame({"icc": icc(values), "spearman": ranks}, index=first.columns)
 
 

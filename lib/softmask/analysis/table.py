@@ -12,8 +12,6 @@ from softmask.errors import DataError
 from softmask.experiments.store import Run
 from softmask.report.result import Cell, Key
 
-NAN = float("nan")
-
 COLUMNS = ("row", "dataset", "run", "seed", "image", "patient", "metric", "value", "source", "failed")
 """Columns of the long table. A failed training run has one line for each metric, with the value NaN."""
 
@@ -51,7 +49,7 @@ def of_runs(fitted: Fitted, keys: Iterable[Key], values: Values = values_of) -> 
         runs = succeeded(all_runs)
         arrays = iter(values(runs, metric))
         for run in all_runs:
-            images, patients, array = [""], [""], [NAN]
+            images, patients, array = [""], [""], [np.nan]
             if not run.record.failed:
                 array = next(arrays)
                 per_image = len(array) == len(run.record.ids)
@@ -94,13 +92,21 @@ def summarise(
         values = good_lines["value"].to_numpy(float)
         kept_values = values[defined(values)]
         is_median = metric.startswith("median_")
-        mean = float(np.median(kept_values) if is_median else np.mean(kept_values)) if len(kept_values) else NAN
+        mean = float(np.median(kept_values) if is_median else np.mean(kept_values)) if len(kept_values) else np.nan
         has_spread = not is_median and len(kept_values) > 1 and np.isfinite(kept_values).all()
-        spread = float(kept_values.std(ddof=1)) if has_spread else NAN
+        spread = float(kept_values.std(ddof=1)) if has_spread else np.nan
         counts = (len(kept_values), good_lines["run"].nunique() or lines["run"].nunique(), lines["source"].iloc[0])
         note = "; ".join(filter(None, remarks(row, dataset, metric, values)))
         cells.append(Cell(row, dataset, metric, mean, spread, *counts, note, extra))
     return cells
+
+
+def image_cells(
+    row: str, dataset: str, values: Mapping[str, np.ndarray], source: str, **options: Callable
+) -> list[Cell]:
+    """Return the cells of metrics with one value for each image (N,); ``options`` as in :func:`summarise`."""
+    records = pd.DataFrame(values).assign(row=row)
+    return summarise(of_records(records, "row", list(values), dataset=dataset, source=source), **options)
 
 
 def numbers(
@@ -109,8 +115,8 @@ def numbers(
     """Return a cell for each value that is not a mean over images, such as a count, or text."""
     cells = []
     for metric, value in values.items():
-        mean, note = (NAN, value) if isinstance(value, str) else (float(value), "")
-        cells.append(Cell(row, dataset, metric, mean, NAN, n_images, n_seeds, source, note, True))
+        mean, note = (np.nan, value) if isinstance(value, str) else (float(value), "")
+        cells.append(Cell(row, dataset, metric, mean, np.nan, n_images, n_seeds, source, note, True))
     return cells
 
 
@@ -118,7 +124,7 @@ def seed_cells(row: str, dataset: str, values: Mapping[str, Sequence[float]], n_
     """Return the mean and spread (N - 1) of metrics with one value for each seed."""
     cells = []
     for metric, seed_values in values.items():
-        spread = float(np.std(seed_values, ddof=1)) if len(seed_values) > 1 else NAN
+        spread = float(np.std(seed_values, ddof=1)) if len(seed_values) > 1 else np.nan
         mean = float(np.mean(seed_values))
         cells.append(Cell(row, dataset, metric, mean, spread, n_images, len(seed_values), source, extra=True))
     return cells

@@ -45,25 +45,22 @@ OTHER_FORMS = ("dsnet_averaged", "dsnet_full_features", "dsnet_enlarged_twice", 
 """Rows of the journal version besides the printed ones: forms of its input, and other readings of two rows."""
 
 
-def scores(fitted: Fitted, metrics: Iterable[str], known: Fitted | None = None) -> dict[Key, Scores]:
-    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric). ``known`` are further
-    training runs, whose networks are only tested by some of ``fitted``."""
+def scores(fitted: Fitted, metrics: Iterable[str]) -> dict[Key, Scores]:
+    """Return the scores for :func:`softmask.analysis.claims.judge`, by (row, data set, metric)."""
     return {
-        (row, dataset, metric): scores_of(runs, metric, [fitted, known or {}])
+        (row, dataset, metric): scores_of(runs, metric, fitted)
         for (row, dataset), runs in fitted.items()
         for metric in metrics
         if metric in runs[0].record.measures
     }
 
 
-def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), values: Values = values_of) -> Scores:
-    """Return the scores of a row's runs; ``known`` has the training runs of networks that these runs only test."""
-    spec_records = {run.spec: run.record for fitted in known for row_runs in fitted.values() for run in row_runs}
-    specs = [run.spec if run.spec.learns else run.spec.prior for run in runs]
-    records = [run.record if run.spec.learns else spec_records.get(spec) for run, spec in zip(runs, specs, strict=True)]
-    failed = [record is not None and record.failed for record in records]
-    good_runs = [run for run, fails in zip(runs, failed, strict=True) if not fails]
-    good_records = [record for record, fails in zip(records, failed, strict=True) if record is not None and not fails]
+def scores_of(runs: Sequence[Run], metric: str, fitted: Fitted, values: Values = values_of) -> Scores:
+    """Return the scores of a row's runs; ``fitted`` has the training runs of networks that these runs only test."""
+    spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
+    records = [run.record if run.spec.learns else spec_records.get(run.spec.prior) for run in runs]
+    good_runs = [run for run, record in zip(runs, records, strict=True) if record is None or not record.failed]
+    good_records = [record for record in records if record is not None and not record.failed]
     first = runs[0].record
     return Scores(
         first.ids,
@@ -71,9 +68,9 @@ def scores_of(runs: Sequence[Run], metric: str, known: Sequence[Fitted] = (), va
         values(good_runs, metric) if good_runs else np.empty((0, len(first.ids))),
         runs[0].spec.source,
         curves=tuple(record.curves["validation_dice"] for record in good_records if "validation_dice" in record.curves),
-        failed=sum(failed),
+        failed=len(runs) - len(good_runs),
         restarts=sum(bool(record.failures) for record in good_records),
-        fixed=not any(specs),
+        fixed=not any(run.spec.learns or run.spec.prior for run in runs),
         substitute=kind_of(runs[0]) == SUBSTITUTE,
     )
 
@@ -106,9 +103,14 @@ def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitte
     return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
 
 
+def consensus_measure(dataset: str) -> str:
+    """Return the name of Dice with the readers' consensus in records: on LIDC, the consensus is the truth."""
+    return "dice" if dataset == "lidc" else CONSENSUS
+
+
 def with_consensus(fitted: Fitted) -> pd.DataFrame:
-    """Return the long table of Dice with the readers' consensus, which is the truth on LIDC, as :data:`CONSENSUS`."""
-    measures = {key: "dice" if key[1] == "lidc" else CONSENSUS for key in fitted}
+    """Return the long table of :func:`consensus_measure`, as :data:`CONSENSUS`."""
+    measures = {key: consensus_measure(key[1]) for key in fitted}
     consensus_keys = [(*key, name) for key, name in measures.items() if name in fitted[key][0].record.measures]
     return of_runs(fitted, consensus_keys).assign(metric=CONSENSUS)
 
@@ -172,7 +174,7 @@ def overview(fitted: Fitted) -> pd.DataFrame:
     lines = []
     for run in finished.distinct(fitted):
         record = run.record
-        curve = record.curves.get("validation_dice", [float("nan")])
+        curve = record.curves.get("validation_dice", [np.nan])
         if curve[record.best_epoch - 1] < 0.05:
             end = "finds nothing"
         elif marks_everything(run):

@@ -124,9 +124,6 @@ class Claim:
     judged: bool = True
     quote: str = ""
 
-    def __str__(self) -> str:
-        return self.words
-
     @property
     def scale(self) -> float:
         """Factor from a measured value to the claim's unit."""

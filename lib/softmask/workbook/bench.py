@@ -16,6 +16,7 @@ from softmask.analysis.explore import Setting, Step
 from softmask.data.sample import Sample
 from softmask.errors import SoftmaskError
 from softmask.papers import display
+from softmask.report import panels
 
 RADII = {"automatic": 0.0} | {f"{radius:g} px": radius for radius in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)}
 """Radii of the trimap to choose from; 0 stands for None, which a selection cannot hold."""
@@ -194,7 +195,7 @@ class Bench(widgets.VBox):
 
 def _measures(sample: Sample, step: Step) -> str:
     """Return HTML: Dice with each reference, in outline colours; unknown trimap pixels; the error where known."""
-    colors = [explore.CUT, *map(explore.color_of, np.flatnonzero(sample.present).tolist()), "transparent"]
+    colors = [explore.CUT, *(panels.DOCTORS[i] for i in np.flatnonzero(sample.present)), "transparent"]
     names = ["Dice of the cut with", *step.dice]
     values = ["", *(f"{value:.3f}" for value in step.dice.values())]
     cells = [

@@ -228,8 +228,10 @@ def sizes_of_data_sets(papers: Papers) -> Iterator[Finding]:
     for item in stated()["sizes"]:
         sums = {paper: sum(parts) for paper, parts in item["sizes"].items()}
         terms = {paper: " + ".join(map(str, parts)) for paper, parts in item["sizes"].items()}
-        pairs = {(terms[a], terms[b]): (a, b) for a, b in reversed([*combinations(sums, 2)])}  # the first of equal ones
-        for pair, (a, b) in reversed(pairs.items()):
+        pairs: dict[tuple[str, str], tuple[str, str]] = {}
+        for a, b in combinations(sums, 2):
+            pairs.setdefault((terms[a], terms[b]), (a, b))  # the first of equal ones
+        for pair, (a, b) in pairs.items():
             statement = f"{pair[0]} = {sums[a]} in {a}, {pair[1]} = {sums[b]} in {b}"
             places = tuple(f"{paper}, {item['what']}" for paper in sums if terms[paper] in pair)
             yield Finding(places, statement, abs(sums[a] - sums[b]), "count", "slices were chosen anew")
@@ -281,4 +283,4 @@ def claims_and_their_own_tables(papers: Papers) -> Iterator[Finding]:
             for pair in claim.pairs:
                 if pair.kind == BETTER and not math.isnan(pair.printed):
                     statement = f"{pair} on {display('datasets', pair.dataset)}: {pair.printed:g}"
-                    yield Finding((f"{paper.name}: {claim}",), statement, float(pair.printed <= 0), "pairs")
+                    yield Finding((f"{paper.name}: {claim.words}",), statement, float(pair.printed <= 0), "pairs")
