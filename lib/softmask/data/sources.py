@@ -1,6 +1,6 @@
 """Table of the sources of data sets (needed files, how to get them, reader), and registry of simulated data sets.
 
-Nothing here reads an image. Simulated data sets come from the package :data:`PLUGIN` beside softmask. No module imports
+Nothing here reads an image. Simulated data sets come from the package ``phantoms`` beside softmask. No module imports
 it directly: it is imported by name when the first simulated data set is opened, and registers these data sets.
 """
 
@@ -12,16 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from softmask.errors import ConfigError, MissingData
+from softmask.errors import ConfigError
 
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset
 
 NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
 """Data sets of the experiments. Each is read from one of :data:`SOURCES`, or is embedded."""
-
-PLUGIN = "phantoms"
-"""Package that registers the simulated data sets."""
 
 _SIMULATED: dict[str, Callable[[str], Dataset]] = {}
 
@@ -297,16 +294,9 @@ def open_simulated(name: str) -> Dataset:
     """Return the simulated data set ``name``. It is the same in every profile; callers choose the samples they use.
 
     Raises:
-        ConfigError, MissingData: for a name that is not registered, or when the plug-in is not installed.
+        ConfigError: for a name that is not registered.
     """
-    try:
-        import_module(PLUGIN)
-    except ModuleNotFoundError as error:
-        if error.name != PLUGIN:
-            raise
-        raise MissingData(
-            f"{name}: the package {PLUGIN}, which simulates it, is missing; install softmask again (pip install -e .)"
-        ) from error
+    import_module("phantoms")
     if name not in _SIMULATED:
         raise ConfigError(f"there is no embedded data set {name!r}; choose one of {', '.join(_SIMULATED)}")
     return _SIMULATED[name](name)
