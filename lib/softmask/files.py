@@ -58,9 +58,9 @@ def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> 
         raise DataError(f"{path}: cannot be read as text ({brief(error)}); {remedy}") from error
 
 
-def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> Any:
+def read_json(path: str | Path, remedy: str = AGAIN) -> Any:
     """Return the parsed content of a JSON file, read by :func:`read_text`."""
-    text = read_text(path, remedy, most)
+    text = read_text(path, remedy)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
