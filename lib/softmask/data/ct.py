@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from softmask.data.dicom import (
     Plane,
@@ -212,30 +211,29 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     return hu
 
 
-OnError = Callable[[Path, str], object]
-"""Callback with the path and the error message of a file that cannot be used."""
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in ``folder`` and its subfolders, ordered by path, except those whose names begin with ``._``,
+    which macOS creates on foreign disks."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
 
 
-def sort_files(folder: Path, *, bad: OnError | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return the CT series in ``folder`` and its subfolders, ordered by SeriesInstanceUID, and the DICOM files that are
-    not slices of a scan (:func:`read_header`), ordered by path. Only headers are read. Files whose names begin with
-    ``._``, which macOS creates on foreign disks, are ignored.
+def sort_files(folder: Path) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+    """Return :func:`by_series` of the DICOM files in ``folder`` and its subfolders."""
+    return by_series([path for path in files_below(folder) if path.suffix.lower() == ".dcm" or is_dicom(path)])
+
+
+def by_series(
+    files: Iterable[Path], bad: Callable[[Path, str], object] | None = None
+) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+    """Return the CT series of DICOM files, ordered by SeriesInstanceUID, and the files that are not slices of a scan
+    (:func:`read_header`). Only headers are read.
 
     Args:
-        bad: function called for each unusable file instead of an exception; only ``*.dcm`` files are then opened.
+        bad: function called with the path and the error message of each unusable file instead of an exception.
 
     Raises:
         DataError: naming a file that is damaged, has no position or is not axial, because it may belong to any series.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
-    if bad is None:
-        return by_series([path for path in files if path.suffix.lower() == ".dcm" or is_dicom(path)])
-    files = [path for path in files if path.suffix.lower() == ".dcm"]
-    return by_series(tqdm(files, desc=f"{folder.name}: DICOM headers", unit=" files"), bad)
-
-
-def by_series(files: Iterable[Path], bad: OnError | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return the same as :func:`sort_files`, for a list of DICOM files."""
     stacks: dict[str, list[CtSlice]] = {}
     other_files = []
     for path in files:
