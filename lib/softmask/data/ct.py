@@ -129,12 +129,25 @@ def read_header(path: Path) -> CtSlice | None:
         position = numbers_of(path, header, "ImagePositionPatient", 3)
         spacing = numbers_of(path, header, "PixelSpacing", 2)
         orientation = numbers_of(path, header, "ImageOrientationPatient", 6)
-        tilt = float(header.get("GantryDetectorTilt") or 0)
-        photometric = header.get("PhotometricInterpretation")
-        compressed = syntax and (syntax.is_compressed or syntax.is_deflated)
         shape = (int(header.Rows), int(header.Columns))
+        if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
+            raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
+        if not 0 < shape[0] * shape[1] <= LARGEST:
+            raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
         plane = plane_of(position, orientation, spacing, shape)
-        ct = plane and CtSlice(
+        if plane is None:
+            is_axis_aligned = np.allclose(orientation, np.rint(orientation), atol=1e-3)
+            why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
+            raise DataError(
+                f"{path}: not an axial slice along the patient's axes ({title('ImageOrientationPatient')} = "
+                f"{orientation}: {why}); remove it, or resample the series"
+            )
+        if (photometric := header.get("PhotometricInterpretation")) in ("MONOCHROME1", "PALETTE COLOR"):
+            # inverted values, or indices of colours
+            raise DataError(f"{path}: {title('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
+        tilt = float(header.get("GantryDetectorTilt") or 0)
+        compressed = syntax and (syntax.is_compressed or syntax.is_deflated)
+        return CtSlice(
             **vars(plane),
             path=path,
             series_uid=str(header.SeriesInstanceUID),
@@ -147,20 +160,6 @@ def read_header(path: Path) -> CtSlice | None:
             intercept=float(header.get("RescaleIntercept") or 0),
             lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01" or is_irreversible(path, syntax),
         )
-    if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
-        raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
-    if not 0 < shape[0] * shape[1] <= LARGEST:
-        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
-    if ct is None:
-        is_axis_aligned = np.allclose(orientation, np.rint(orientation), atol=1e-3)
-        why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
-        raise DataError(
-            f"{path}: not an axial slice along the patient's axes ({title('ImageOrientationPatient')} = {orientation}: "
-            f"{why}); remove it, or resample the series"
-        )
-    if photometric in ("MONOCHROME1", "PALETTE COLOR"):  # inverted values, or indices of colours
-        raise DataError(f"{path}: {title('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
-    return ct
 
 
 def read_hu(ct: CtSlice) -> np.ndarray:
