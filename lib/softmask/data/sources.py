@@ -130,6 +130,17 @@ SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
         Source(
+            "deeplesion",
+            "DeepLesion",
+            "Images_png/<patient>_<study>_<series>/<slice>.png and DL_info.csv",
+            "deeplesion:DeepLesion",
+            licence="free for research, credit to NIH (Yan et al. 2018)",
+            place="https://nihcc.app.box.com/v/DeepLesion",
+            steps="download DL_info.csv and the Images_png archives and unpack them",
+            serves=("lnsm",),
+            needs=("deeplesion/Images_png/+deeplesion/DL_info.csv",),
+        ),
+        Source(
             "lidc",
             "LIDC-IDRI-slices",
             "<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png; LIDC-IDRI-slices.zip beside it also does",
@@ -187,17 +198,6 @@ SOURCES: dict[str, Source] = {
             ),
         ),
         Source(
-            "deeplesion",
-            "DeepLesion",
-            "Images_png/<patient>_<study>_<series>/<slice>.png and DL_info.csv",
-            "deeplesion:DeepLesion",
-            licence="free for research, credit to NIH (Yan et al. 2018)",
-            place="https://nihcc.app.box.com/v/DeepLesion",
-            steps="download DL_info.csv and the Images_png archives and unpack them",
-            serves=("lnsm",),
-            needs=("deeplesion/Images_png/+deeplesion/DL_info.csv",),
-        ),
-        Source(
             "lidc-lung",
             "LIDC-IDRI chest CT with lung masks",
             _SCANS,
@@ -252,7 +252,7 @@ SOURCES: dict[str, Source] = {
         ),
     )
 }
-"""Sources of stored images, by name."""
+"""Sources of stored images, by name; the first that is there is used: for ``lnsm`` DeepLesion before LIDC."""
 
 REAL_ONLY = tuple(name for source in SOURCES.values() for name in source.serves if name not in NAMES)
 """Data sets of stored images only, which appear in no table: scans for trying a network that was trained on other data,
@@ -260,12 +260,10 @@ Soft-LIDC (whose images may be simulated), and data sets of sources that a user 
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
-    """Return the sources that can be used for data set ``name``, first those that serve the fewest data sets, then in
-    the order of :data:`SOURCES`: so DeepLesion comes before LIDC for ``lnsm``.
-    """
+    """Return the sources that can be used for data set ``name``, in the order of :data:`SOURCES`."""
     if name not in (*NAMES, *REAL_ONLY):
         raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
-    return tuple(sorted((s for s in SOURCES.values() if name in s.serves), key=lambda source: len(source.serves)))
+    return tuple(source for source in SOURCES.values() if name in source.serves)
 
 
 def locate_source(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | None:
