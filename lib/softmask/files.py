@@ -6,9 +6,9 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -58,9 +58,9 @@ def read_text(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> 
         raise DataError(f"{path}: cannot be read as text ({brief(error)}); {remedy}") from error
 
 
-def read_json(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> Any:
+def read_json(path: str | Path, remedy: str = AGAIN) -> Any:
     """Return the parsed content of a JSON file, read by :func:`read_text`."""
-    text = read_text(path, remedy, most)
+    text = read_text(path, remedy)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -89,18 +89,15 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    handle, temp_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.part")  # tempfile's files are private
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temp_name, 0o666 & ~umask)  # mkstemp makes it private; use the mode of a plain open
-        os.replace(temp_name, path)
+        os.replace(part, path)
     except BaseException:
-        Path(temp_name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
     return path
 

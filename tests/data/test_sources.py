@@ -143,12 +143,6 @@ def test_an_unknown_name_is_refused_with_those_there_are():
         sources.open_simulated("isbi")
 
 
-def test_a_missing_plug_in_is_named_with_a_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr(sources, "PLUGIN", "nowhere_to_be_found")
-    with pytest.raises(MissingData, match=r"isbi2012: the package nowhere_to_be_found.*pip install -e \."):
-        open_dataset("isbi2012", Config.from_parameters("smoke", "embedded", data_root=tmp_path))
-
-
 def test_importing_softmask_loads_neither_the_plug_in_nor_a_heavy_module():
     heavy = "{'torch', 'cv2', 'SimpleITK', 'pydicom', 'matplotlib', 'PIL', 'pymatting', 'phantoms'}"
     code = f"import sys, softmask.data, softmask.cli; print(sorted({heavy} & set(sys.modules)))"

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from softmask.data.dicom import (
     Plane,
@@ -130,12 +129,25 @@ def read_header(path: Path) -> CtSlice | None:
         position = numbers_of(path, header, "ImagePositionPatient", 3)
         spacing = numbers_of(path, header, "PixelSpacing", 2)
         orientation = numbers_of(path, header, "ImageOrientationPatient", 6)
-        tilt = float(header.get("GantryDetectorTilt") or 0)
-        photometric = header.get("PhotometricInterpretation")
-        compressed = syntax and (syntax.is_compressed or syntax.is_deflated)
         shape = (int(header.Rows), int(header.Columns))
+        if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
+            raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
+        if not 0 < shape[0] * shape[1] <= LARGEST:
+            raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
         plane = plane_of(position, orientation, spacing, shape)
-        ct = plane and CtSlice(
+        if plane is None:
+            is_axis_aligned = np.allclose(orientation, np.rint(orientation), atol=1e-3)
+            why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
+            raise DataError(
+                f"{path}: not an axial slice along the patient's axes ({title('ImageOrientationPatient')} = "
+                f"{orientation}: {why}); remove it, or resample the series"
+            )
+        if (photometric := header.get("PhotometricInterpretation")) in ("MONOCHROME1", "PALETTE COLOR"):
+            # inverted values, or indices of colours
+            raise DataError(f"{path}: {title('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
+        tilt = float(header.get("GantryDetectorTilt") or 0)
+        compressed = syntax and (syntax.is_compressed or syntax.is_deflated)
+        return CtSlice(
             **vars(plane),
             path=path,
             series_uid=str(header.SeriesInstanceUID),
@@ -148,20 +160,6 @@ def read_header(path: Path) -> CtSlice | None:
             intercept=float(header.get("RescaleIntercept") or 0),
             lossy=syntax in _LOSSY or header.get("LossyImageCompression") == "01" or is_irreversible(path, syntax),
         )
-    if not np.isfinite([*position, *spacing]).all() or min(spacing) <= 0:
-        raise DataError(f"{path}: position {position} or pixel spacing {spacing} cannot be right; {AGAIN}")
-    if not 0 < shape[0] * shape[1] <= LARGEST:
-        raise DataError(f"{path}: declares {shape[0]} x {shape[1]} pixels, no size of a CT slice; {AGAIN}")
-    if ct is None:
-        is_axis_aligned = np.allclose(orientation, np.rint(orientation), atol=1e-3)
-        why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
-        raise DataError(
-            f"{path}: not an axial slice along the patient's axes ({title('ImageOrientationPatient')} = {orientation}: "
-            f"{why}); remove it, or resample the series"
-        )
-    if photometric in ("MONOCHROME1", "PALETTE COLOR"):  # inverted values, or indices of colours
-        raise DataError(f"{path}: {title('PhotometricInterpretation')} = {photometric}; export it as MONOCHROME2")
-    return ct
 
 
 def read_hu(ct: CtSlice) -> np.ndarray:
@@ -212,30 +210,29 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     return hu
 
 
-OnError = Callable[[Path, str], object]
-"""Callback with the path and the error message of a file that cannot be used."""
+def files_below(folder: Path) -> list[Path]:
+    """Return the files in ``folder`` and its subfolders, ordered by path, except those whose names begin with ``._``,
+    which macOS creates on foreign disks."""
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
 
 
-def sort_files(folder: Path, *, bad: OnError | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return the CT series in ``folder`` and its subfolders, ordered by SeriesInstanceUID, and the DICOM files that are
-    not slices of a scan (:func:`read_header`), ordered by path. Only headers are read. Files whose names begin with
-    ``._``, which macOS creates on foreign disks, are ignored.
+def sort_files(folder: Path) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+    """Return :func:`by_series` of the DICOM files in ``folder`` and its subfolders."""
+    return by_series([path for path in files_below(folder) if path.suffix.lower() == ".dcm" or is_dicom(path)])
+
+
+def by_series(
+    files: Iterable[Path], bad: Callable[[Path, str], object] | None = None
+) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
+    """Return the CT series of DICOM files, ordered by SeriesInstanceUID, and the files that are not slices of a scan
+    (:func:`read_header`). Only headers are read.
 
     Args:
-        bad: function called for each unusable file instead of an exception; only ``*.dcm`` files are then opened.
+        bad: function called with the path and the error message of each unusable file instead of an exception.
 
     Raises:
         DataError: naming a file that is damaged, has no position or is not axial, because it may belong to any series.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
-    if bad is None:
-        return by_series([path for path in files if path.suffix.lower() == ".dcm" or is_dicom(path)])
-    files = [path for path in files if path.suffix.lower() == ".dcm"]
-    return by_series(tqdm(files, desc=f"{folder.name}: DICOM headers", unit=" files"), bad)
-
-
-def by_series(files: Iterable[Path], bad: OnError | None = None) -> tuple[tuple[Series, ...], tuple[Path, ...]]:
-    """Return the same as :func:`sort_files`, for a list of DICOM files."""
     stacks: dict[str, list[CtSlice]] = {}
     other_files = []
     for path in files:

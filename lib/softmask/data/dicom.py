@@ -114,10 +114,9 @@ def _is_bare(start: bytes) -> bool:
 
 def title(keyword: str) -> str:
     """Return the name of a tag in messages: ``PixelSpacing (0028,0030)``."""
-    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
 
-    tag = tag_for_keyword(keyword)
-    return f"{keyword} ({tag >> 16:04x},{tag & 0xFFFF:04x})"
+    return f"{keyword} {str(Tag(keyword)).lower()}"
 
 
 def modality_of(path: Path) -> str:

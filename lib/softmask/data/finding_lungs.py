@@ -25,9 +25,6 @@ from softmask.data.sample import Dataset, Problem, Sample
 from softmask.errors import DataError
 from softmask.files import AGAIN, sha256_of
 
-NODULE = "lungs"
-"""``nodule`` of every sample: both lungs are one object."""
-
 AIR, TISSUE = -1000.0, 40.0
 """Nominal Hounsfield units of air outside the body and of soft tissue."""
 
@@ -72,7 +69,7 @@ class FindingLungs(Dataset):
                 "no slice has an image and a mask; expected 2d_images/ID_0001_Z_0146.tif with "
                 "2d_masks/ID_0001_Z_0146.tif; `softmask data fetch lungs` gets them",
             )
-        rows = [(patient, NODULE, slice_id, 1) for patient, slice_id in pairs]
+        rows = [(patient, "lungs", slice_id, 1) for patient, slice_id in pairs]
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers"])
         self._pairs = list(pairs.values())
         self.origin = f"{self._store.path.name}: {len(pairs)} CT slices in nominal HU"

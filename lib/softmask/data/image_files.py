@@ -17,13 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from softmask.errors import DataError, Doubt, brief
-from softmask.files import AGAIN, read_bytes, sha256_of, size_of
+from softmask.files import AGAIN, MOST_BYTES, read_bytes, sha256_of, size_of
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest number of pixels that is decoded (8192 x 8192), also of a stack; the data sets have at most 8 million."""
-
-MAX_BYTES = 64 * 1024 * 1024
-"""Size limit in bytes of a file of a data set: the real files are far smaller, a decompression bomb is not."""
 
 LUNG_WINDOW = (-1000.0, 400.0)
 """Hounsfield units that are mapped to 0 and 1."""
@@ -259,11 +256,12 @@ class FileStore:
         return sha256_of(repr(entries))
 
     def read(self, name: str) -> bytes:
-        """Read one file. Raises DataError, naming the file, when it cannot be read completely."""
+        """Read one file. Raises DataError, naming the file, when it cannot be read completely, or has more than
+        :data:`~softmask.files.MOST_BYTES`: the real files are far smaller, a decompression bomb is not."""
         if self._checks is None:
-            return read_bytes(self.path / name, most=MAX_BYTES)
+            return read_bytes(self.path / name)
         size, _ = self._checks.get(name, (0, 0))
-        if size > MAX_BYTES:
+        if size > MOST_BYTES:
             raise DataError(f"{self.title(name)}: declares {size} bytes; refused. Get this archive again")
         try:
             return self._open().read(name)

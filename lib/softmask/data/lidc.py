@@ -142,10 +142,9 @@ def index_frame(
     nodules = nodules or [None] * len(keys)
     area = np.asarray(area, float)
     diameter = 2 * np.sqrt(area / np.pi) * spacing_mm
-    largest_diameters = pd.Series(diameter).groupby([id(nodule) for nodule in nodules]).max()
-    nodules_by_id = {id(nodule): nodule for nodule in nodules if nodule is not None}
-    kinds = {key: kind_of_nodule(nodule, largest_diameters[key]) for key, nodule in nodules_by_id.items()}
-    kind = [kinds.get(id(nodule), "") for nodule in nodules]
+    largest_diameters = pd.Series(diameter).groupby(np.array(nodules, object), sort=False).max()  # omits None
+    kinds = {nodule: kind_of_nodule(nodule, diameter_mm) for nodule, diameter_mm in largest_diameters.items()}
+    kind = [kinds.get(nodule, "") for nodule in nodules]
     merged = np.array([nodule is not None and nodule.merged for nodule in nodules], bool)
     columns = (*zip(*keys, strict=True), np.array(n_readers, int), area, spacing_mm, diameter, kind, merged, long_axis)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))

@@ -14,10 +14,11 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 from defusedxml import DefusedXmlException, ElementTree
+from tqdm import tqdm
 
 import softmask.data.annotations as annotations
 from softmask.data.annotations import RATINGS, Contour, Nodule, Reading
-from softmask.data.ct import SAME_Z, CtSlice, read_hu, sort_files
+from softmask.data.ct import SAME_Z, CtSlice, by_series, files_below, read_hu
 from softmask.data.dicom import Turn
 from softmask.data.image_files import window_hu
 from softmask.data.lidc import area_of, index_frame, ratings_of
@@ -108,7 +109,8 @@ class LidcDicom(Dataset):
 
     def _stacks(self) -> dict[str, list[CtSlice]]:
         """Return the CT slices of each series, one for each position, sorted by position; series sorted by UID."""
-        all_series, _ = sort_files(self.path, bad=self.add_problem)
+        files = [path for path in files_below(self.path) if path.suffix.lower() == ".dcm"]
+        all_series, _ = by_series(tqdm(files, desc=f"{self.path.name}: DICOM headers", unit=" files"), self.add_problem)
         stacks: dict[str, list[CtSlice]] = {}
         for series in all_series:
             stack = stacks.setdefault(series[0].series_uid, [])

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import softmask.data.annotations as annotations
 from softmask.cache import cached_arrays
-from softmask.data.ct import Series, grid_of_series, one_series, read_volume, sort_files
+from softmask.data.ct import Series, files_below, grid_of_series, one_series, read_volume, sort_files
 from softmask.data.dicom import modality_of
 from softmask.data.image_files import window_hu
 from softmask.data.masks import MASKS_IN_DICOM, lung_mask, slice_at
@@ -135,7 +135,7 @@ class LungCt(Dataset):
 
     def _find_scan(self, folder: Path) -> Scan:
         all_series, other_files = sort_files(folder)
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and is_volume_file(path))
+        files = [path for path in files_below(folder) if is_volume_file(path)]
         if all_series:
             series = one_series(folder, all_series)
             grid = grid_of_series(folder, series)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.data.ct import LARGEST
-from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, pixels_of, plane_of, title
+from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, numbers_of, pixels_of, plane_of, title
 from softmask.data.outlines import area, area_inside, fill
 from softmask.data.structures import Choice, choose_label, choose_lungs
 from softmask.data.volume_files import ENDINGS, Grid, grid_of_file, is_volume_file, read_turned, remedy_of
@@ -276,8 +276,8 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         frame_of_reference = str(dataset.get("FrameOfReferenceUID") or "")
         scale = int(dataset.get("MaximumFractionalValue") or 255)
         threshold = scale / 2 if kind == "FRACTIONAL" else 1
-        shared_groups = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
-        frames = [_frame(item, shared_groups, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
+        shared_groups = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
+        frames = [_frame(path, item, shared_groups, shape) for item in dataset.PerFrameFunctionalGroupsSequence]
     if kind not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise DataError(f"{path}: {title('SegmentationType')} = {kind}; BINARY, FRACTIONAL or LABELMAP was expected")
     if not 0 < shape[0] * shape[1] <= LARGEST or not 0 < n_frames * shape[0] * shape[1] <= LARGEST_VOLUME:
@@ -340,23 +340,18 @@ def _elsewhere(grid: Grid, place: int, images: Iterable[str]) -> bool:
     return bool(set(images) & set(grid.uids)) and grid.uids[place] not in images
 
 
-def _frame(item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None, list[str]]:
+def _frame(path: Path, item, shared, shape: tuple[int, int]) -> tuple[int | None, Plane | None, list[str]]:
     """Return the segment number of a frame (None in a label map), its plane (None if not axial), and the
     SOPInstanceUIDs of its source images; ``shared`` holds the functional groups shared by all frames."""
 
     def group(name: str):
-        if not (values := item.get(name) or (shared or {}).get(name)):
+        if not (values := item.get(name) or shared.get(name)):
             raise ValueError(f"it has no {title(name)}")
         return values[0]
 
-    numbers = (
-        group("PlanePositionSequence").ImagePositionPatient,
-        group("PlaneOrientationSequence").ImageOrientationPatient,
-        group("PixelMeasuresSequence").PixelSpacing,
-    )
-    position, orientation, spacing = ([float(value) for value in values] for values in numbers)
-    if (len(position), len(orientation), len(spacing)) != (3, 6, 2):
-        raise ValueError("position, orientation or pixel spacing of another length")
+    position = numbers_of(path, group("PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = numbers_of(path, group("PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    spacing = numbers_of(path, group("PixelMeasuresSequence"), "PixelSpacing", 2)
     name = "SegmentIdentificationSequence"
     segment = int(group(name).ReferencedSegmentNumber) if name in item or name in shared else None
     derivations = item.get("DerivationImageSequence") or ()

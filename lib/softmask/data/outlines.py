@@ -23,16 +23,16 @@ _STRIP_WIDTH = 1.0  # a line has the pixels whose centres are at most half of th
 _GAP = 1.5  # neighbouring pixels of one line are at most sqrt(2) apart along it
 
 
-def fill(points: np.ndarray, shape: tuple[int, int], origin: tuple[float, float] = (0, 0)) -> np.ndarray:
+def fill(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return the pixels (H, W) bool whose centre lies inside a closed polygon, by the even-odd rule.
 
     A centre exactly on an edge belongs to one side or the other (edges are half open).
 
     Args:
         points: (N, 2) real (row, column) vertices; the last is joined to the first, which may be repeated.
-        shape, origin: (H, W) of the mask, and its first pixel in the vertices' coordinates.
+        shape: (H, W) of the mask.
     """
-    points = np.asarray(points, float) - np.asarray(origin, float)
+    points = np.asarray(points, float)
     mask = np.zeros(shape, bool)
     height, width = shape
     next_points = np.roll(points, -1, axis=0)
@@ -86,18 +86,19 @@ def contour_mask(
 
     Args:
         contours: (inclusion, (N, 2) integer (row, column) points) pairs of the reader and slice, in any order.
-        shape, origin: as for :func:`fill`.
+        shape, origin: (H, W) of the mask, and its first pixel in the coordinates of the points.
     """
     lesion = np.zeros(shape, bool)
     outside = np.zeros(shape, bool)
     for inclusion, points in contours:
+        points = points - np.asarray(origin)
         target = lesion if inclusion else outside
-        target |= fill(points, shape, origin)
+        target |= fill(points, shape)
         # all pixels exactly on the closed polygon: an edge has gcd(rows, columns) of them
         step = np.roll(points, -1, axis=0) - points
         count = np.maximum(np.gcd(step[:, 0], step[:, 1]), 1)
         edge, number = _steps(count)
-        contour_pixels = points[edge] + number[:, None] * (step // count[:, None])[edge] - np.asarray(origin)
+        contour_pixels = points[edge] + number[:, None] * (step // count[:, None])[edge]
         rows, columns = contour_pixels[((contour_pixels >= 0) & (contour_pixels < shape)).all(axis=1)].T
         outside[rows, columns] = True
     return lesion & ~outside

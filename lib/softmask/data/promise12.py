@@ -57,7 +57,8 @@ class Promise12(Dataset):
             try:
                 if len(paths) > 1:
                     raise DataError(f"{paths[0]}: the same case is there again as {paths[1]}; keep one of them")
-                areas = self._areas(case, paths[0])
+                areas = _areas(paths[0])
+                self._cases[case] = paths[0]
                 rows += [(case, "prostate", f"{z:03d}", 1, int(areas[z])) for z in np.flatnonzero(areas)]
             except DataError as error:
                 self.add_problem(f"{self.name}/{case}", error)
@@ -105,21 +106,21 @@ class Promise12(Dataset):
             cases[case] = [path for path in paths if _segmentation_of(path).is_file()] or paths
         return dict(sorted(cases.items()))
 
-    def _areas(self, case: str, path: Path) -> np.ndarray:
-        """Return the number of prostate pixels in each slice of a case, and add the case to the usable cases."""
-        segmentation = _segmentation_of(path)
-        if not segmentation.is_file():
-            raise DataError(
-                f"{path}: {segmentation.name} is missing from the same folder; test cases without a mask are not used"
-            )
-        image_shape, mask_shape = read_header(path), read_header(segmentation)
-        if image_shape != mask_shape:
-            raise DataError(f"{segmentation}: a mask of size {mask_shape} on an image of size {image_shape}; {_REMEDY}")
-        areas = np.count_nonzero(_voxels(segmentation)[0], axis=(1, 2))
-        if not areas.any():
-            raise DataError(f"{segmentation}: the segmentation is empty; {_REMEDY}")
-        self._cases[case] = path
-        return areas
+
+def _areas(path: Path) -> np.ndarray:
+    """Return the number of prostate pixels in each slice of a case, whose image and segmentation are checked."""
+    segmentation = _segmentation_of(path)
+    if not segmentation.is_file():
+        raise DataError(
+            f"{path}: {segmentation.name} is missing from the same folder; test cases without a mask are not used"
+        )
+    image_shape, mask_shape = read_header(path), read_header(segmentation)
+    if image_shape != mask_shape:
+        raise DataError(f"{segmentation}: a mask of size {mask_shape} on an image of size {image_shape}; {_REMEDY}")
+    areas = np.count_nonzero(_voxels(segmentation)[0], axis=(1, 2))
+    if not areas.any():
+        raise DataError(f"{segmentation}: the segmentation is empty; {_REMEDY}")
+    return areas
 
 
 def _segmentation_of(path: Path) -> Path:

@@ -157,7 +157,7 @@ def four_reader_rows(index: pd.DataFrame) -> np.ndarray:
 def largest_per_nodule(index: pd.DataFrame, rows: Iterable[int]) -> np.ndarray:
     """Return for each nodule the one of ``rows`` with the largest area (the first among equals): (M,), ascending."""
     rows = np.unique(np.asarray(list(rows), int))
-    return np.sort(rows[_rank_in_nodule(index, rows) == 0])
+    return rows[_rank_in_nodule(index, rows) == 0]
 
 
 def with_recist(sample: Sample) -> Sample:

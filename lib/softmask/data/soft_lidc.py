@@ -100,16 +100,15 @@ class SoftLidc(Dataset):
 
     def read(self, i: int) -> Sample:
         row = self.index.iloc[i]
-        depth8, depth16 = np.uint8, np.uint16
-        soft = {name: self._png(f"soft-{name}", i, depth16) for name in PRIORS if pd.notna(row[f"area_{name}"])}
+        soft = {name: self._png(f"soft-{name}", i, np.uint16) for name in PRIORS if pd.notna(row[f"area_{name}"])}
         return self.sample(
             i,
-            image=self._png("image", i, depth8),
-            readers=np.stack([self._png(f"reader-{k}", i, depth8) > 0 for k in READERS]),
+            image=self._png("image", i, np.uint8),
+            readers=np.stack([self._png(f"reader-{k}", i, np.uint8) > 0 for k in READERS]),
             present=np.array([row[f"reader_{k}"] == 1 for k in READERS]),
             spacing=None if pd.isna(row["row_mm"]) else (float(row["row_mm"]), float(row["column_mm"])),
             recist=row[list(AXES)].to_numpy(float).reshape(2, 2, 2),
-            alpha=self._png(TRUE, i, depth16) if self.source == "embedded" else None,
+            alpha=self._png(TRUE, i, np.uint16) if self.source == "embedded" else None,
             soft=soft,
         )
 

@@ -1,6 +1,6 @@
 """Table of the sources of data sets (needed files, how to get them, reader), and registry of simulated data sets.
 
-Nothing here reads an image. Simulated data sets come from the package :data:`PLUGIN` beside softmask. No module imports
+Nothing here reads an image. Simulated data sets come from the package ``phantoms`` beside softmask. No module imports
 it directly: it is imported by name when the first simulated data set is opened, and registers these data sets.
 """
 
@@ -12,16 +12,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from softmask.errors import ConfigError, MissingData
+from softmask.errors import ConfigError
 
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset
 
 NAMES = ("lidc", "lnsm", "isbi2012", "promise12", "lidc-lung", "qin-lung")
 """Data sets of the experiments. Each is read from one of :data:`SOURCES`, or is embedded."""
-
-PLUGIN = "phantoms"
-"""Package that registers the simulated data sets."""
 
 _SIMULATED: dict[str, Callable[[str], Dataset]] = {}
 
@@ -133,6 +130,17 @@ SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
         Source(
+            "deeplesion",
+            "DeepLesion",
+            "Images_png/<patient>_<study>_<series>/<slice>.png and DL_info.csv",
+            "deeplesion:DeepLesion",
+            licence="free for research, credit to NIH (Yan et al. 2018)",
+            place="https://nihcc.app.box.com/v/DeepLesion",
+            steps="download DL_info.csv and the Images_png archives and unpack them",
+            serves=("lnsm",),
+            needs=("deeplesion/Images_png/+deeplesion/DL_info.csv",),
+        ),
+        Source(
             "lidc",
             "LIDC-IDRI-slices",
             "<patient>/nodule-<n>/{images,mask-0,...,mask-3}/slice-<k>.png; LIDC-IDRI-slices.zip beside it also does",
@@ -190,17 +198,6 @@ SOURCES: dict[str, Source] = {
             ),
         ),
         Source(
-            "deeplesion",
-            "DeepLesion",
-            "Images_png/<patient>_<study>_<series>/<slice>.png and DL_info.csv",
-            "deeplesion:DeepLesion",
-            licence="free for research, credit to NIH (Yan et al. 2018)",
-            place="https://nihcc.app.box.com/v/DeepLesion",
-            steps="download DL_info.csv and the Images_png archives and unpack them",
-            serves=("lnsm",),
-            needs=("deeplesion/Images_png/+deeplesion/DL_info.csv",),
-        ),
-        Source(
             "lidc-lung",
             "LIDC-IDRI chest CT with lung masks",
             _SCANS,
@@ -255,7 +252,7 @@ SOURCES: dict[str, Source] = {
         ),
     )
 }
-"""Sources of stored images, by name."""
+"""Sources of stored images, by name; the first that is there is used: for ``lnsm`` DeepLesion before LIDC."""
 
 REAL_ONLY = tuple(name for source in SOURCES.values() for name in source.serves if name not in NAMES)
 """Data sets of stored images only, which appear in no table: scans for trying a network that was trained on other data,
@@ -263,12 +260,10 @@ Soft-LIDC (whose images may be simulated), and data sets of sources that a user 
 
 
 def sources_of(name: str) -> tuple[Source, ...]:
-    """Return the sources that can be used for data set ``name``, first those that serve the fewest data sets, then in
-    the order of :data:`SOURCES`: so DeepLesion comes before LIDC for ``lnsm``.
-    """
+    """Return the sources that can be used for data set ``name``, in the order of :data:`SOURCES`."""
     if name not in (*NAMES, *REAL_ONLY):
         raise ConfigError(f"unknown data set {name!r}; choose one of {', '.join((*NAMES, *REAL_ONLY))}")
-    return tuple(sorted((s for s in SOURCES.values() if name in s.serves), key=lambda source: len(source.serves)))
+    return tuple(source for source in SOURCES.values() if name in source.serves)
 
 
 def locate_source(name: str, root: Path, data: str = "auto") -> tuple[Source, Path] | None:
@@ -297,16 +292,9 @@ def open_simulated(name: str) -> Dataset:
     """Return the simulated data set ``name``. It is the same in every profile; callers choose the samples they use.
 
     Raises:
-        ConfigError, MissingData: for a name that is not registered, or when the plug-in is not installed.
+        ConfigError: for a name that is not registered.
     """
-    try:
-        import_module(PLUGIN)
-    except ModuleNotFoundError as error:
-        if error.name != PLUGIN:
-            raise
-        raise MissingData(
-            f"{name}: the package {PLUGIN}, which simulates it, is missing; install softmask again (pip install -e .)"
-        ) from error
+    import_module("phantoms")
     if name not in _SIMULATED:
         raise ConfigError(f"there is no embedded data set {name!r}; choose one of {', '.join(_SIMULATED)}")
     return _SIMULATED[name](name)

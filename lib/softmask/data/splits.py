@@ -109,30 +109,15 @@ def dataset_name(name: str) -> str:
     return SELECTIONS.get(name, name)
 
 
-def experiment_rows(name: str, dataset: Dataset) -> np.ndarray:
-    """Return the rows of a data set that the experiments use: for ``lidc`` and ``lnsm`` those of
-    :mod:`softmask.data.selection`; for ``lidc-119`` and ``lidc-500`` the first rows of ``lidc``, of distinct nodules,
-    each with its largest slice; for others all rows, for ``soft-lidc`` each nodule's largest slice first."""
-    if name in ("lidc", *FOLDS):
-        return selection.lidc_rows(dataset.index)
-    if name in ("lidc-119", "lidc-500"):
-        rows = selection.lidc_rows(dataset.index, sum(PAPER_SIZES[name].values()))
-        return rows[~dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()]
-    if name == "lnsm":
-        return np.concatenate(list(split_rows(name, dataset).values()))
-    if name == soft_lidc.NAME:
-        return selection.all_rows(dataset.index)
-    return np.arange(len(dataset))
-
-
 def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
     """Return the rows of the training, validation and test parts; no patient is in two parts.
 
-    Within a part the rows keep the order of :func:`experiment_rows`, except for scans (:func:`scan_rows`). ISBI 2012 is
-    one specimen, whose neighbouring sections show the same cells: it is divided into blocks of neighbouring sections
-    (:data:`SECTION_FOLDS`). A row with n crops (:data:`CROPS`) counts as n images. ``lungs-2d`` is divided by the
-    number of the scan; ``soft-lidc`` has its own parts. The test part of ``promise12`` begins with the test cases of
-    the challenge that have segmentations; they are never used for training.
+    ``lidc``, ``lnsm`` and ``soft-lidc`` have the rows of :mod:`softmask.data.selection`, in its order; ``lidc-119`` and
+    ``lidc-500`` the first rows of ``lidc``, of distinct nodules, each with its largest slice; scans those of
+    :func:`scan_rows`; others all rows, in their order. ISBI 2012 is one specimen, whose neighbouring sections show the
+    same cells: it is divided into blocks of neighbouring sections (:data:`SECTION_FOLDS`). ``lungs-2d`` is divided by
+    the number of the scan; ``soft-lidc`` has its own parts. The test part of ``promise12`` begins with the test cases
+    of the challenge that have segmentations; they are never used for training.
     """
     if name in SCANS:
         return scan_rows(name, dataset, None)
@@ -141,7 +126,7 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
         _warn_if_short("the slices of LNSM's patients do not fill the parts", parts, PAPER_SIZES[name])
         return parts
     if name == soft_lidc.NAME:
-        rows = experiment_rows(name, dataset)
+        rows = selection.all_rows(dataset.index)
         return {part: rows[dataset.index["split"].to_numpy()[rows] == part] for part in PAPER_SIZES[name]}
     if name == "lungs-2d":  # ID_<number>: by its last digit
         digits = dataset.index["patient"].str[-1].astype(int)
@@ -156,13 +141,18 @@ def split_rows(name: str, dataset: Dataset) -> dict[str, np.ndarray]:
         train = [block for i, block in enumerate(blocks) if i not in (test_block, validation_block)]
         return {"train": np.concatenate(train), "validation": blocks[validation_block], "test": blocks[test_block]}
     if name in FOLDS:  # the training and validation rows of ``lidc``, divided again by patient
-        parts, rows = split_rows("lidc", dataset), experiment_rows("lidc", dataset)
+        parts, rows = split_rows("lidc", dataset), selection.lidc_rows(dataset.index)
         pool = rows[~np.isin(rows, parts["test"]) & np.isin(rows, np.concatenate(list(parts.values())))]
         folds = _divide(dataset, pool, dict.fromkeys(FOLDS, len(pool) // len(FOLDS)))
         train = pool[np.isin(pool, np.concatenate([fold for other, fold in folds.items() if other != name]))]
         return {"train": train, "validation": folds[name], "test": parts["test"]}
-    rows = experiment_rows(name, dataset)
-    sizes = {part: size // CROPS.get(name, 1) for part, size in PAPER_SIZES[name].items()}
+    rows = np.arange(len(dataset))
+    if name == "lidc":
+        rows = selection.lidc_rows(dataset.index)
+    elif name in ("lidc-119", "lidc-500"):
+        rows = selection.lidc_rows(dataset.index, sum(PAPER_SIZES[name].values()))
+        rows = rows[~dataset.index.iloc[rows].duplicated(["patient", "nodule"]).to_numpy()]
+    sizes = dict(PAPER_SIZES[name])
     is_test_case = dataset.index["patient"].iloc[rows].str.startswith(TEST).to_numpy(bool)
     if name != "promise12" or not is_test_case.any():
         return _divide(dataset, rows, sizes)
@@ -232,8 +222,6 @@ def split_by_patient(patients: Sequence[str], sizes: Mapping[str, int], seed: in
     selection.need_patients(len(rows_of), sizes)
     total = max(sum(sizes.values()), len(patients))
     target_sizes = {name: max(1, size * len(patients) // total) for name, size in sizes.items()}
-    if sum(sizes.values()) <= len(patients):
-        target_sizes = dict(sizes)
     n_missing = dict(target_sizes)
     set_rows: dict[str, list[int]] = {name: [] for name in sizes}
     waiting_patients: list[str] = []

@@ -154,14 +154,11 @@ def read_turned(path: Path) -> np.ndarray:
 
 
 def orientation(path: Path) -> str:
-    """Return the directions of a file's stored axes, such as ``RAI``: columns to the patient's right, rows to the
-    front, slices to the feet; ``LPS`` for a 2D file."""
+    """Return the directions of the stored axes of a file with a :class:`Grid`, such as ``RAI``: columns to the
+    patient's right, rows to the front, slices to the feet."""
     import SimpleITK
 
-    reader = open_reader(path)
-    if reader.GetDimension() != 3:
-        return "LPS"
-    return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(reader.GetDirection())
+    return SimpleITK.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(open_reader(path).GetDirection())
 
 
 def image_of(values: np.ndarray, grid: Grid) -> SimpleITK.Image:

@@ -42,7 +42,6 @@ _NRRD_TYPES = ((8, ("long", "64", "double")), (2, ("short", "16")), (1, ("char",
 
 def check_header(path: Path) -> None:
     """Raise DataError, naming the file, unless its header is readable; warn if the header leaves something open."""
-    _file_size(path)
     if not is_nrrd(path):
         _nifti_header(path)
     elif doubt := _left_open(_nrrd_header(path)[0]):
