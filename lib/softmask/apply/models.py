@@ -170,12 +170,16 @@ class Model:
             self.check_size(*image.shape)
         height, width = images[0].shape
         if self.spec.of_lungs:
-            output_maps = [enlarge_outputs(values, (height, width)) for values in predict_slices(self, images)]
+            network_inputs = [fit_square(image, self.spec.size)[None, None] for image in images]
         else:
             pad = ((0, -height % self.multiple), (0, -width % self.multiple))
             network_inputs = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
-            outputs = predict(self.network, np.concatenate(network_inputs))  # (N, 1, s, s)
-            output_maps = [values[:, :height, :width].copy() for values in inputs.read(self.spec, outputs)]
+        outputs = predict(self.network, np.concatenate(network_inputs))  # (N, 1, s, s)
+        output_maps = inputs.read(self.spec, outputs)  # probabilities and soft masks, (N, S, S) each
+        if self.spec.of_lungs:
+            output_maps = [enlarge_outputs(values, (height, width)) for values in output_maps]
+        else:
+            output_maps = [values[:, :height, :width].copy() for values in output_maps]
         threshold = self.description.threshold
         return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*output_maps, strict=True)]
 
@@ -205,12 +209,6 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     pad_before = [(side - length) // 2 for length in image.shape]
     square = np.pad(image, [(b, side - length - b) for b, length in zip(pad_before, image.shape, strict=True)])
     return Crop(0, 0, side, side).of(square, size)
-
-
-def predict_slices(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's input size."""
-    batch = np.stack([fit_square(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
-    return inputs.read(model.spec, predict(model.network, batch))
 
 
 def enlarge_outputs(answers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

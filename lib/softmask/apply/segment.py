@@ -24,17 +24,7 @@ from softmask.apply.batch import Outcome, Row, Settings, Task, complete, items_o
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
 from softmask.apply.lesions import around_lesions, result_of, write_pictures
-from softmask.apply.models import (
-    LIST,
-    Model,
-    Segmentation,
-    enlarge_outputs,
-    fit_square,
-    list_models,
-    load,
-    names,
-    predict_slices,
-)
+from softmask.apply.models import LIST, Model, Segmentation, fit_square, list_models, load, names
 from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed
 from softmask.cache import code_digest
 from softmask.config import Config
@@ -301,13 +291,11 @@ def find_lungs(
     Raises:
         DataError: for slices smaller or larger than the model takes.
     """
-    model.check_size(*hu.shape[1:])
     mask = np.empty(hu.shape, bool)
     for first in range(0, len(hu), BATCH_SIZE):
         part = hu[first : first + BATCH_SIZE]
         slices = [window_hu(morph.without_surroundings(values, spacing_mm)) for values in part]
-        for z, probability in enumerate(predict_slices(model, slices)[0], first):  # (S, S)
-            mask[z] = enlarge_outputs(probability[None], hu.shape[1:])[0] >= model.description.threshold
+        mask[first : first + BATCH_SIZE] = [segmented.mask for segmented in model.segment_all(slices)]
         progress(len(slices))
     return mask
 
