@@ -39,7 +39,7 @@ EVERY = 2.0
 
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # every further image would fail too
-_OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
+_OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "name")
 
 Outcome = tuple[Row, str]
 """Row of an item in the manifest, and its state: ``done``, ``skipped`` or ``failed``."""
@@ -107,8 +107,7 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
         for option in _OF_ONE_IMAGE:
             if options.get(option) is not None:
                 hint = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
-                name = option.replace("slices", "slice")  # --slice is stored as slices where several may be given
-                raise ConfigError(f"--{name} cannot be combined with --list, where {hint}")
+                raise ConfigError(f"--{option} cannot be combined with --list, where {hint}")
         path = Path(arguments.list)
         items, problems = read_list(path, POINTS_HELP if "point" in kinds else COLUMNS_HELP)
         refused_items = [item for item in items if item.kind not in kinds]

@@ -174,9 +174,10 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     if not arguments.scans or arguments.out is None:
         raise ConfigError("name the scans, and with --out the folder of the results")
     folder = whole_path(arguments.out, "--out")
-    name = arguments.model or best()
-    if arguments.model is None:
-        scores = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
+    name = arguments.model
+    if name is None:
+        name, *_ = ranking = sorted(IOU, key=IOU.__getitem__, reverse=True)
+        scores = ", ".join(f"{method} {IOU[method]:.3f}" for method in ranking)
         text = f"by {name}, which does best on real test slices (mean IoU: {scores}); use --model to choose another"
         print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
@@ -245,11 +246,6 @@ def _each_once(paths: Iterable[str]) -> list[Path]:
     for path in paths:
         unique_paths.setdefault(os.path.realpath(path), Path(path))
     return list(unique_paths.values())
-
-
-def best() -> str:
-    """Return the method of the package with the highest IoU on real slices: a model's name, or :data:`MORPH`."""
-    return max(IOU, key=IOU.__getitem__)
 
 
 def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
