@@ -69,15 +69,15 @@ def test_the_others_are_done_and_every_failure_is_a_line(segment, image, made, t
 @pytest.mark.parametrize(
     ("function", "error", "status", "message"),
     [
-        ("lesions.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
+        ("outputs.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
         (
-            "lesions.write_atomic",
+            "outputs.write_atomic",
             OSError(13, "not yours"),
             1,
             "written (not yours); give it another --name or --out",
         ),
         ("models.predict", RuntimeError("can't allocate"), 1, "can't allocate); memory may be short: crop it"),
-        ("lesions.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
+        ("outputs.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_a_full_disk_short_memory_and_interrupts(segment, image, capsys, monkeypatch, function, error, status, message):

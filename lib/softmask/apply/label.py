@@ -15,10 +15,10 @@ from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, wo
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks
 from softmask.apply.manifest import Row
-from softmask.apply.outputs import WRITER, Result, pictures, png
+from softmask.apply.outputs import Result, write_pictures
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
-from softmask.files import sole_writer, whole_path, write_atomic
+from softmask.files import sole_writer, whole_path
 from softmask.label import SoftMask, closed_form_alpha, soft_mask
 from softmask.label.recist import ellipse_mask
 from softmask.label.trimap import from_mask
@@ -99,9 +99,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
         if item.mark is not None:
             _doubt_contrast(grey[part], axes - [side.start for side in part])
         if "png" in task.formats:
-            trimap = png(np.rint(mask.trimap * 255).astype(np.uint8), WRITER)  # 0, 128, 255
-            for kind, content in (pictures(grey, mask.alpha, mask.binary, part) | {"trimap": trimap}).items():
-                write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
+            write_pictures(task.folder / task.picture(z), grey, mask.alpha, mask.binary, part, mask.trimap)
     result = Result(
         image,
         item.name,

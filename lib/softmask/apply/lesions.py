@@ -15,9 +15,8 @@ from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete
 from softmask.apply.images import Grey
 from softmask.apply.items import Item
 from softmask.apply.models import Model, Segmentation
-from softmask.apply.outputs import Result, pictures
+from softmask.apply.outputs import Result, write_pictures
 from softmask.errors import DataError, Doubt
-from softmask.files import write_atomic
 
 
 class Crop(NamedTuple):
@@ -96,22 +95,17 @@ def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
     if mask.any() and not slice_segmentation.mask[crop.middle]:
         doubt = "the mask does not contain the point that was given, or the middle of the mark"
         warnings.warn(Doubt(f"{doubt}: is it of another structure?"), stacklevel=2)
-    write_pictures(crop.task, crop.z, crop.levels, slice_segmentation, crop.part)
-    return complete(crop.task, result_of(crop.task, model, {crop.z: slice_segmentation}, crop.mark))
+    if "png" in crop.task.formats:
+        start = crop.task.folder / crop.task.picture(crop.z)
+        write_pictures(start, crop.levels, slice_segmentation.alpha, slice_segmentation.mask, crop.part)
+    return complete_segmented(crop.task, model, {crop.z: slice_segmentation}, crop.mark)
 
 
-def write_pictures(
-    task: Task, z: int, levels: np.ndarray, segmented: Segmentation, part=(slice(None), slice(None))
-) -> None:
-    if "png" in task.formats:
-        for kind, content in pictures(levels, segmented.alpha, segmented.mask, part).items():
-            write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
-
-
-def result_of(
+def complete_segmented(
     task: Task, model: Model, segmented: Mapping[int, Segmentation], mark: np.ndarray | None = None
-) -> Result:
-    return Result(
+) -> Outcome:
+    """Return the outcome of an item (:func:`~softmask.apply.batch.complete`) from the segmentations by slice."""
+    result = Result(
         task.image,
         task.item.name,
         alphas={z: each.alpha for z, each in segmented.items()},
@@ -122,3 +116,4 @@ def result_of(
         automatic=task.item.kind == "whole",
         mark=mark,
     )
+    return complete(task, result)

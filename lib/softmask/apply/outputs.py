@@ -149,14 +149,21 @@ def png(picture: np.ndarray, writer: str = "") -> bytes:
     return content.getvalue()
 
 
-def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None))):
-    """Return the contents of PNG files by kind: ``soft`` (16 bit, 65535 means 1), ``mask`` (8 bit, 255 inside) and
-    ``overlay`` (outline of the mask on ``part`` of the image, enlarged). The arrays are (H, W)."""
-    return {
-        "soft": png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16), WRITER),
-        "mask": png(mask.astype(np.uint8) * np.uint8(255), WRITER),
-        "overlay": png(overlay(image[part], mask[part]), WRITER),
+def write_pictures(
+    start: Path, image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None)), trimap=None
+) -> None:
+    """Write the PNG files of a slice, whose paths begin with ``start``: ``soft`` (16 bit, 65535 means 1), ``mask``
+    (8 bit, 255 inside), ``overlay`` (outline of the mask on ``part`` of the image, enlarged) and, if given, ``trimap``
+    (0, 128, 255). The arrays are (H, W)."""
+    pictures = {
+        "soft": np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16),
+        "mask": mask.astype(np.uint8) * np.uint8(255),
+        "overlay": overlay(image[part], mask[part]),
     }
+    if trimap is not None:
+        pictures["trimap"] = np.rint(trimap * 255).astype(np.uint8)
+    for kind, picture in pictures.items():
+        write_atomic(start.with_name(f"{start.name}-{kind}.png"), png(picture, WRITER))
 
 
 def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:

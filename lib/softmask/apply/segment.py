@@ -20,12 +20,12 @@ from scipy import ndimage
 from skimage.util import montage as tiled
 from tqdm import tqdm
 
-from softmask.apply.batch import Outcome, Row, Settings, Task, complete, items_of, work_on, work_through
+from softmask.apply.batch import Outcome, Row, Settings, Task, items_of, work_on, work_through
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
-from softmask.apply.lesions import around_lesions, result_of, write_pictures
+from softmask.apply.lesions import around_lesions, complete_segmented
 from softmask.apply.models import LIST, Model, Segmentation, fit_square, list_models, load, names
-from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed
+from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed, write_pictures
 from softmask.cache import code_digest
 from softmask.config import Config
 from softmask.data.ct import read_volume
@@ -156,8 +156,9 @@ def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
         z = task.image.slices.index(plane)
         levels = plane.read(grey)
         segmentations[z] = model.segment(levels)
-        write_pictures(task, z, levels, segmentations[z])
-    return complete(task, result_of(task, model, segmentations))
+        if "png" in task.formats:
+            write_pictures(task.folder / task.picture(z), levels, segmentations[z].alpha, segmentations[z].mask)
+    return complete_segmented(task, model, segmentations)
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
