@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from PIL import Image
 
 from softmask import cli
@@ -120,6 +121,15 @@ def test_whole_slices_of_a_series_in_any_format(segment, shipped, ct, made, tmp_
     capsys.readouterr()
     assert segment(*arguments) == 0
     assert "0 segmented, " in capsys.readouterr().out
+
+
+def test_slices_of_an_oblique_volume_that_is_no_ct_are_stretched(segment, tmp_path, made):
+    volume = SimpleITK.GetImageFromArray(np.random.default_rng(0).integers(0, 900, (3, 40, 32)).astype(np.int16))
+    volume.SetDirection((0.98, -0.199, 0, 0.199, 0.98, 0, 0, 0, 1))
+    SimpleITK.WriteImage(volume, str(tmp_path / "mr.nii.gz"))
+    assert segment(tmp_path / "mr.nii.gz", "--stretch", "--slice", 1, "--out", tmp_path / "out") == 0
+    row = made.read_manifest(tmp_path / "out")["mr-1"]
+    assert (row["rows"], row["columns"], row["row_mm"]) == ("40", "32", "")
 
 
 def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):

@@ -369,7 +369,7 @@ def complete(task: Task, result: Result) -> Outcome:
         warnings.warn(Doubt(doubt), stacklevel=2)
     row = task.row | sizes | {
         "slices": " ".join(f"{image.slices[z].z or z}" for z in result.alphas),
-        **dict(zip(("rows", "columns"), map(str, image.shape), strict=True)),
+        **dict(zip(("rows", "columns"), map(str, next(iter(result.alphas.values())).shape), strict=True)),
         **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
         "soft_area_px": f"{sum(float(alpha.sum(dtype=np.float64)) for alpha in result.alphas.values()):.3f}",
         "mask_area_px": str(sum(int(np.count_nonzero(mask)) for mask in result.masks.values())),

@@ -81,7 +81,7 @@ def _sizes(item: Item, row: Row) -> str:
 
 def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:
     """Write the files of an item and return its outcome."""
-    item, image = task.item, task.image
+    item, image, axes = task.item, task.image, None
     if item.mark is not None:
         z = item.mark.slice_of(image, item.slice)
         axes = item.mark.axes(image, z)
@@ -96,7 +96,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
             warnings.warn(Doubt(f"{image.slices[z].where}: {doubt}"), stacklevel=2)
         mask, part = label_slice(grey, **prior, epsilon=epsilon, radius=radius)
         alphas[z] = mask.alpha
-        if item.mark is not None:
+        if axes is not None:
             _doubt_contrast(grey[part], axes - [side.start for side in part])
         if "png" in task.formats:
             write_pictures(task.folder / task.picture(z), grey, mask.alpha, mask.binary, part, mask.trimap)
@@ -108,9 +108,9 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
         command="label",
         origin=f"from {_PRIORS[item.kind]}",
         parameters={"epsilon": f"{epsilon:g}", "prior": item.kind},
-        mark=None if item.mark is None else axes,
+        mark=axes,
     )
-    if item.mark is not None:
+    if axes is not None:
         _doubt_length(axes, result, z)
     return complete(task, result)
 
