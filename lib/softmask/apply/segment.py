@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -202,8 +202,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         if model is None:
             mask = morph.lungs(volume.hu, volume.spacing_mm)
         else:
-            with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
-                mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
+            mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], name_of(scan))
         mask = largest(mask) if arguments.largest else mask
         if not mask.any():
             warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
@@ -272,10 +271,7 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
 
 
 def find_lungs(
-    model: Model,
-    hu: np.ndarray,
-    spacing_mm: tuple[float, float] | None = None,
-    progress: Callable[[int], object] = lambda n: None,
+    model: Model, hu: np.ndarray, spacing_mm: tuple[float, float] | None = None, title: str = ""
 ) -> np.ndarray:
     """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each segmented separately.
 
@@ -283,17 +279,16 @@ def find_lungs(
 
     Args:
         spacing_mm: (row, column) spacing.
-        progress: callback with the number of slices finished since the last call.
+        title: of a progress bar over batches of slices; without a title there is no bar.
 
     Raises:
         DataError: for slices smaller or larger than the model takes.
     """
     mask = np.empty(hu.shape, bool)
-    for first in range(0, len(hu), BATCH_SIZE):
+    for first in tqdm(range(0, len(hu), BATCH_SIZE), desc=title, unit="batch", leave=False, disable=not title):
         part = hu[first : first + BATCH_SIZE]
         slices = [window_hu(morph.without_surroundings(values, spacing_mm)) for values in part]
         mask[first : first + BATCH_SIZE] = [segmented.mask for segmented in model.segment_all(slices)]
-        progress(len(slices))
     return mask
 
 
