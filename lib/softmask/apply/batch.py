@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -42,9 +41,8 @@ _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # every fu
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "name")
 
 Outcome = tuple[Row, str]
-"""Row of an item in the manifest, and its state: ``done``, ``skipped`` or ``failed``."""
-
-T = TypeVar("T")
+"""Row of an item in the manifest, and its state: ``done``, ``skipped``, ``failed``, or, for a lesion that waits for the
+network, ``begun``."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +172,7 @@ def work_through(
     other_rows = {name: row for name, row in old_rows.items() if name not in names and row["image"]}  # no old problems
     rows: dict[str, Row | None] = dict.fromkeys([*names, *done_rows, *other_rows]) | done_rows | other_rows
     states: Counter[str] = Counter()
-    item_outcomes: Iterator[Outcome] = iter(())
+    item_outcomes = (outcome for outcome in ())
 
     def save() -> None:
         write_manifest(manifest, rows.values())
@@ -210,7 +208,7 @@ def work_through(
     finally:
         with warnings.catch_warnings(), suppress(OSError, DataError):  # errors here would repeat the one above
             warnings.simplefilter("ignore")
-            getattr(item_outcomes, "close", bool)()
+            item_outcomes.close()
             save()
     if manifest is not None:
         counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
@@ -218,9 +216,9 @@ def work_through(
     return 1 if states["failed"] else 0
 
 
-def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
-    """Return the result of ``work``, called with the first entries of the item's row; if ``work`` fails, return the
-    outcome with the reason. Remarks on files are added to the message of the row."""
+def attempt(item: Item, settings: Settings, work: Callable[[Row], Outcome]) -> Outcome:
+    """Return the outcome of ``work``, called with the first entries of the item's row; if ``work`` fails, the outcome
+    with the reason. Remarks on files are added to the message of the row."""
     row = failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -230,7 +228,7 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
     why = ""
     with remarks() as texts:
         try:
-            result = work(row)
+            row, state = work(row)
         except OSError as error:  # while writing: errors of reading are DataErrors here
             if error.errno in _NOTHING_MORE:
                 raise
@@ -244,24 +242,23 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
             cause = f"{type(error).__name__}: {brief(error)}"
             why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
     if why:
-        result = row | {"message": why}, "failed"
-    row, state = (result.task.row, "begun") if hasattr(result, "task") else result
+        row, state = row | {"message": why}, "failed"
     if state != "skipped":
         row["message"] = "; ".join(filter(None, [row["message"], *texts]))
-    return result
+    return row, state
 
 
 def work_on(
-    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], T]
-) -> T | Outcome:
-    """Return the result of ``work`` on the task of an item (:func:`begin`), or the item's outcome if it was done before
-    or failed.
+    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], Outcome]
+) -> Outcome:
+    """Return the outcome of ``work`` on the task of an item (:func:`begin`), or of the item if it was done before or
+    failed.
 
     Args:
         folder: folder of the item's output files; None writes them beside the image.
     """
 
-    def begin_and_work(row: Row) -> T | Outcome:
+    def begin_and_work(row: Row) -> Outcome:
         task = begin(item, settings, folder or item.image.parent, earlier, row)
         return work(task) if isinstance(task, Task) else task
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,23 +39,28 @@ def around_lesions(
         levels = crop.levels[crop.part]
         return np.pad(levels, [(0, size - length) for length in levels.shape], mode="edge")
 
-    cut = partial(crop_of, grey=settings.grey, size=size)
-    crops = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
-    new_crops = [crop for crop in crops if isinstance(crop, Crop)]
-    try:
-        segmentations = iter(model.segment_all([network_input(crop) for crop in new_crops]) if new_crops else ())
-    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
-        segmentations = repeat(error)
+    crops: list[Crop] = []
 
-    def finish(crop: Crop, row: Row) -> Outcome:
-        segmentation = next(segmentations)
+    def cut(task: Task) -> Outcome:
+        crops.append(crop_of(task, settings.grey, size))
+        return task.row, "begun"
+
+    outcomes = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
+    try:
+        segmentations = model.segment_all([network_input(crop) for crop in crops]) if crops else []
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
+        segmentations = [error] * len(crops)
+    segmented_crops = zip(crops, segmentations, strict=True)
+
+    def finish(_: Row) -> Outcome:
+        crop, segmentation = next(segmented_crops)
         if isinstance(segmentation, Exception):
             raise segmentation
         return _paste_crop(crop, segmentation, model)
 
     return [
-        attempt(item, settings, partial(finish, crop)) if isinstance(crop, Crop) else crop
-        for item, crop in zip(items, crops, strict=True)
+        attempt(item, settings, finish) if state == "begun" else (row, state)
+        for item, (row, state) in zip(items, outcomes, strict=True)
     ]
 
 
