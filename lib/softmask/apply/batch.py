@@ -260,13 +260,13 @@ def work_on(
 
     def begin_and_work(row: Row) -> Outcome:
         task = begin(item, settings, folder or item.image.parent, earlier, row)
-        return work(task) if isinstance(task, Task) else task
+        return work(task) if task else (earlier, "skipped")
 
     return attempt(item, settings, begin_and_work)
 
 
-def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:
-    """Return the task of an item, with its image opened, or the item's outcome if it was done before.
+def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | None:
+    """Return the task of an item, with its image opened; None if it was done before.
 
     Args:
         earlier: the item's row from an earlier call; None if it was not done.
@@ -318,7 +318,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         warnings.warn(Remark(f"{text}; to keep both, give one another name (--name)"), stacklevel=2)
     digest = task.row["digest"]
     if all((folder / name).is_file() for name in names) and earlier["digest"] == _covering(digest, folder, names):
-        return earlier, "skipped"
+        return None
     if earlier["digest"].startswith(digest) and any((folder / name).is_file() for name in names):
         warnings.warn(Remark(f"files of {item.name} were changed since, or are missing; made again"), stacklevel=2)
     listed_files = {folder / name for name in names}

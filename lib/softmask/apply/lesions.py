@@ -69,18 +69,17 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     mark, image = task.item.mark, task.image
     z = mark.slice_of(image, task.item.slice)
     levels = image.slices[z].read(grey)
-    is_recist = task.item.kind == "recist"
-    ends = mark.axes(image, z).reshape(-1, 2) if is_recist else mark.pixels(image, z)
-    if not is_recist and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
+    axes = mark.axes(image, z) if task.item.kind == "recist" else None
+    ends = mark.pixels(image, z) if axes is None else axes.reshape(4, 2)
+    if axes is None and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
-    mark_axes = ends.reshape(2, 2, 2) if is_recist else None
     middle = np.rint(ends.mean(axis=0)).astype(int)
     corner = middle - size // 2
     low = np.clip(corner, 0, np.maximum(np.array(levels.shape) - size, 0)).tolist()
     part = tuple(slice(first, min(first + size, length)) for first, length in zip(low, levels.shape, strict=True))
     middle = tuple(np.clip(middle, 0, np.array(levels.shape) - 1).tolist())
-    return Crop(task, z, levels, part, middle, mark_axes)
+    return Crop(task, z, levels, part, middle, axes)
 
 
 def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
