@@ -17,7 +17,7 @@ from safetensors.torch import load as unpack
 from torch import nn
 
 from softmask.data.splits import Crop
-from softmask.errors import ConfigError, DataError, brief
+from softmask.errors import ConfigError, DataError, brief, unknown
 from softmask.experiments import inputs
 from softmask.experiments.spec import RunSpec, from_plain
 from softmask.files import read_bytes, read_json
@@ -239,8 +239,7 @@ def load(name_or_folder: str | Path) -> Model:
     """Return the model of that name, else in that folder. Raises ConfigError if missing, DataError if damaged."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
-        choices = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
-        raise ConfigError(f"unknown model {str(name_or_folder)!r}; {choices}, or name the folder of a model")
+        raise ConfigError(f"{unknown('model', str(name_or_folder), names())}, or name the folder of a model")
     description, path = Description.read(folder / MODEL), folder / WEIGHTS
     weights = read_bytes(path, _REMEDY, MAX_FILE_BYTES)
     if hashlib.sha256(weights).hexdigest() != description.sha256:
