@@ -83,7 +83,7 @@ def test_interrupted_fetch_exits_130_and_says_it_goes_on(root, capsys, monkeypat
 def test_unknown_name_answers_with_the_known_ones_and_exits_2(root, capsys, action):
     assert cli.main(["data", action, "lung"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("softmask: unknown data set 'lung'; choose from ")
+    assert error.startswith("softmask: unknown data set 'lung' (did you mean ")
     assert " lidc, " in error
     assert error.count("\n") == 1
 

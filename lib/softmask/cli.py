@@ -19,7 +19,7 @@ from softmask.config import PROFILES
 from softmask.config import SOURCES as DATA_SOURCES
 from softmask.data import configure
 from softmask.data.sources import NAMES, REAL_ONLY, SOURCES, real_paths
-from softmask.errors import ConfigError, SoftmaskError
+from softmask.errors import SoftmaskError, unknown
 
 if TYPE_CHECKING:
     from softmask.data import Status
@@ -240,7 +240,7 @@ def _add_grey(command: argparse.ArgumentParser) -> None:
 def _known(names: Sequence[str], all_names: Iterable[str]) -> Sequence[str]:
     for name in names:
         if name not in all_names:
-            raise ConfigError(f"unknown data set {name!r}; choose from {', '.join(all_names)}")
+            raise unknown("data set", name, all_names)
     return names or tuple(all_names)
 
 

@@ -266,8 +266,8 @@ def test_an_interrupt_keeps_the_manifest_and_exits_130(label, many, made, tmp_pa
         done.append(arguments)
         return write(*arguments, **options)
 
-    write = labelling.pictures
-    monkeypatch.setattr(labelling, "pictures", interrupted)
+    write = labelling.write_pictures
+    monkeypatch.setattr(labelling, "write_pictures", interrupted)
     assert label("--list", path) == 130
     assert "interrupted" in capsys.readouterr().err
     assert list(made.read_manifest(tmp_path / "out")) == ["n000", "n001"]

@@ -35,7 +35,6 @@ def test_a_slice_is_answered_as_a_run_is_measured(lgan):
     np.testing.assert_array_equal(result.alpha, result.probability)
     np.testing.assert_array_equal(result.mask, result.probability >= 0.5)
     assert 0 < result.mask.sum() < result.mask.size
-    np.testing.assert_array_equal(model.segment(SLICE, 0.3).mask, result.probability >= np.float32(0.3))
 
 
 @pytest.mark.parametrize("shape", [(40, 64), (64, 41)])
@@ -70,9 +69,7 @@ def test_slices_that_are_too_small_are_refused(lgan):
 def test_a_scan_is_its_slices(lgan):
     model = models.load(lgan)
     hu = np.random.default_rng(2).integers(-1024, 500, (scans.BATCH_SIZE + 3, 40, 48)).astype(np.int16)
-    done: list[int] = []
-    mask = scans.find_lungs(model, hu, (5.0, 4.0), done.append)
-    assert done == [scans.BATCH_SIZE, 3]
+    mask = scans.find_lungs(model, hu, (5.0, 4.0))
     assert mask.any(axis=(1, 2)).all()
     for z in (0, scans.BATCH_SIZE - 1, scans.BATCH_SIZE, len(hu) - 1):
         shown = window_hu(without_surroundings(hu[z], (5.0, 4.0)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from PIL import Image
 
 from softmask import cli
@@ -69,15 +70,15 @@ def test_the_others_are_done_and_every_failure_is_a_line(segment, image, made, t
 @pytest.mark.parametrize(
     ("function", "error", "status", "message"),
     [
-        ("lesions.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
+        ("outputs.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
         (
-            "lesions.write_atomic",
+            "outputs.write_atomic",
             OSError(13, "not yours"),
             1,
             "written (not yours); give it another --name or --out",
         ),
         ("models.predict", RuntimeError("can't allocate"), 1, "can't allocate); memory may be short: crop it"),
-        ("lesions.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
+        ("outputs.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_a_full_disk_short_memory_and_interrupts(segment, image, capsys, monkeypatch, function, error, status, message):
@@ -120,6 +121,15 @@ def test_whole_slices_of_a_series_in_any_format(segment, shipped, ct, made, tmp_
     capsys.readouterr()
     assert segment(*arguments) == 0
     assert "0 segmented, " in capsys.readouterr().out
+
+
+def test_slices_of_an_oblique_volume_that_is_no_ct_are_stretched(segment, tmp_path, made):
+    volume = SimpleITK.GetImageFromArray(np.random.default_rng(0).integers(0, 900, (3, 40, 32)).astype(np.int16))
+    volume.SetDirection((0.98, -0.199, 0, 0.199, 0.98, 0, 0, 0, 1))
+    SimpleITK.WriteImage(volume, str(tmp_path / "mr.nii.gz"))
+    assert segment(tmp_path / "mr.nii.gz", "--stretch", "--slice", 1, "--out", tmp_path / "out") == 0
+    row = made.read_manifest(tmp_path / "out")["mr-1"]
+    assert (row["rows"], row["columns"], row["row_mm"]) == ("40", "32", "")
 
 
 def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):

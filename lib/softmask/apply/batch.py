@@ -17,7 +17,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -39,12 +38,11 @@ EVERY = 2.0
 
 _DONE = {"label": "labelled", "segment": "segmented"}
 _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # every further image would fail too
-_OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "slices", "name")
+_OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "name")
 
 Outcome = tuple[Row, str]
-"""Row of an item in the manifest, and its state: ``done``, ``skipped`` or ``failed``."""
-
-T = TypeVar("T")
+"""Row of an item in the manifest, and its state: ``done``, ``skipped``, ``failed``, or, for a lesion that waits for the
+network, ``begun``."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,7 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
         for option in _OF_ONE_IMAGE:
             if options.get(option) is not None:
                 hint = "the columns x and y (x0, y0, ...) say it" if option == "order" else "it is a column"
-                name = option.replace("slices", "slice")  # --slice is stored as slices where several may be given
-                raise ConfigError(f"--{name} cannot be combined with --list, where {hint}")
+                raise ConfigError(f"--{option} cannot be combined with --list, where {hint}")
         path = Path(arguments.list)
         items, problems = read_list(path, POINTS_HELP if "point" in kinds else COLUMNS_HELP)
         refused_items = [item for item in items if item.kind not in kinds]
@@ -175,7 +172,7 @@ def work_through(
     other_rows = {name: row for name, row in old_rows.items() if name not in names and row["image"]}  # no old problems
     rows: dict[str, Row | None] = dict.fromkeys([*names, *done_rows, *other_rows]) | done_rows | other_rows
     states: Counter[str] = Counter()
-    item_outcomes: Iterator[Outcome] = iter(())
+    item_outcomes = (outcome for outcome in ())
 
     def save() -> None:
         write_manifest(manifest, rows.values())
@@ -211,7 +208,7 @@ def work_through(
     finally:
         with warnings.catch_warnings(), suppress(OSError, DataError):  # errors here would repeat the one above
             warnings.simplefilter("ignore")
-            getattr(item_outcomes, "close", bool)()
+            item_outcomes.close()
             save()
     if manifest is not None:
         counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
@@ -219,9 +216,9 @@ def work_through(
     return 1 if states["failed"] else 0
 
 
-def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Outcome:
-    """Return the result of ``work``, called with the first entries of the item's row; if ``work`` fails, return the
-    outcome with the reason. Remarks on files are added to the message of the row."""
+def attempt(item: Item, settings: Settings, work: Callable[[Row], Outcome]) -> Outcome:
+    """Return the outcome of ``work``, called with the first entries of the item's row; if ``work`` fails, the outcome
+    with the reason. Remarks on files are added to the message of the row."""
     row = failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -231,7 +228,7 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
     why = ""
     with remarks() as texts:
         try:
-            result = work(row)
+            row, state = work(row)
         except OSError as error:  # while writing: errors of reading are DataErrors here
             if error.errno in _NOTHING_MORE:
                 raise
@@ -245,32 +242,31 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], T]) -> T | Out
             cause = f"{type(error).__name__}: {brief(error)}"
             why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
     if why:
-        result = row | {"message": why}, "failed"
-    row, state = (result.task.row, "begun") if hasattr(result, "task") else result
+        row, state = row | {"message": why}, "failed"
     if state != "skipped":
         row["message"] = "; ".join(filter(None, [row["message"], *texts]))
-    return result
+    return row, state
 
 
 def work_on(
-    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], T]
-) -> T | Outcome:
-    """Return the result of ``work`` on the task of an item (:func:`begin`), or the item's outcome if it was done before
-    or failed.
+    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], Outcome]
+) -> Outcome:
+    """Return the outcome of ``work`` on the task of an item (:func:`begin`), or of the item if it was done before or
+    failed.
 
     Args:
         folder: folder of the item's output files; None writes them beside the image.
     """
 
-    def begin_and_work(row: Row) -> T | Outcome:
+    def begin_and_work(row: Row) -> Outcome:
         task = begin(item, settings, folder or item.image.parent, earlier, row)
-        return work(task) if isinstance(task, Task) else task
+        return work(task) if task else (earlier, "skipped")
 
     return attempt(item, settings, begin_and_work)
 
 
-def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | Outcome:
-    """Return the task of an item, with its image opened, or the item's outcome if it was done before.
+def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | None:
+    """Return the task of an item, with its image opened; None if it was done before.
 
     Args:
         earlier: the item's row from an earlier call; None if it was not done.
@@ -322,7 +318,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         warnings.warn(Remark(f"{text}; to keep both, give one another name (--name)"), stacklevel=2)
     digest = task.row["digest"]
     if all((folder / name).is_file() for name in names) and earlier["digest"] == _covering(digest, folder, names):
-        return earlier, "skipped"
+        return None
     if earlier["digest"].startswith(digest) and any((folder / name).is_file() for name in names):
         warnings.warn(Remark(f"files of {item.name} were changed since, or are missing; made again"), stacklevel=2)
     listed_files = {folder / name for name in names}
@@ -370,7 +366,7 @@ def complete(task: Task, result: Result) -> Outcome:
         warnings.warn(Doubt(doubt), stacklevel=2)
     row = task.row | sizes | {
         "slices": " ".join(f"{image.slices[z].z or z}" for z in result.alphas),
-        **dict(zip(("rows", "columns"), map(str, image.shape), strict=True)),
+        **dict(zip(("rows", "columns"), map(str, next(iter(result.alphas.values())).shape), strict=True)),
         **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
         "soft_area_px": f"{sum(float(alpha.sum(dtype=np.float64)) for alpha in result.alphas.values()):.3f}",
         "mask_area_px": str(sum(int(np.count_nonzero(mask)) for mask in result.masks.values())),

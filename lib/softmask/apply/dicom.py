@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import logging
-import re
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -301,8 +300,7 @@ def _structure_set(result: Result, headers: list[Dataset], common: dict[str, Any
         modality="RTSTRUCT",
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set=first_header.get("SpecificCharacterSet"),
-        patient_id=first_header.get("PatientID"),
-        **{re.sub("(?<=[a-z])(?=[A-Z])", "_", name).lower(): first_header[name].value for name in _TYPE_2},
+        patient_sex=first_header.PatientSex,  # which is checked here
         **common,
     )
     dataset.copy_patient_and_study_information(first_header)

@@ -147,7 +147,8 @@ class Image:
     """Image to label or segment: its slices, from the feet up.
 
     Attributes:
-        grid: positions of the voxels; None for PNG and TIFF, which have no positions.
+        grid: positions of the voxels; None for PNG and TIFF, which have no positions, and for the slices of an oblique
+            volume.
         series: series of a DICOM image, otherwise None.
     """
 
@@ -163,11 +164,8 @@ class Image:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """(H, W) of every slice."""
-        if self.grid is not None:
-            return self.grid.shape[1:]
-        first = self.slices[0]
-        return (read_grey(first.path) if first.kind == "picture" else first.read()).shape
+        """(H, W) of every slice, of a picture or an image with a grid."""
+        return read_grey(self.path).shape if self.grid is None else self.grid.shape[1:]
 
     @property
     def uids(self) -> tuple[str, ...]:

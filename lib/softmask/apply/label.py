@@ -15,12 +15,11 @@ from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, wo
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks
 from softmask.apply.manifest import Row
-from softmask.apply.outputs import WRITER, Result, pictures, png
+from softmask.apply.outputs import Result, write_pictures
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
-from softmask.files import sole_writer, whole_path, write_atomic
+from softmask.files import sole_writer, whole_path
 from softmask.label import SoftMask, closed_form_alpha, soft_mask
-from softmask.label.common import bounding_box, checked_readers
 from softmask.label.recist import ellipse_mask
 from softmask.label.trimap import from_mask
 from softmask.machine import cores
@@ -82,7 +81,7 @@ def _sizes(item: Item, row: Row) -> str:
 
 def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:
     """Write the files of an item and return its outcome."""
-    item, image = task.item, task.image
+    item, image, axes = task.item, task.image, None
     if item.mark is not None:
         z = item.mark.slice_of(image, item.slice)
         axes = item.mark.axes(image, z)
@@ -97,12 +96,10 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
             warnings.warn(Doubt(f"{image.slices[z].where}: {doubt}"), stacklevel=2)
         mask, part = label_slice(grey, **prior, epsilon=epsilon, radius=radius)
         alphas[z] = mask.alpha
-        if item.mark is not None:
+        if axes is not None:
             _doubt_contrast(grey[part], axes - [side.start for side in part])
         if "png" in task.formats:
-            trimap = png(np.rint(mask.trimap * 255).astype(np.uint8), WRITER)  # 0, 128, 255
-            for kind, content in (pictures(grey, mask.alpha, mask.binary, part) | {"trimap": trimap}).items():
-                write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
+            write_pictures(task.folder / task.picture(z), grey, mask.alpha, mask.binary, part, mask.trimap)
     result = Result(
         image,
         item.name,
@@ -111,9 +108,9 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
         command="label",
         origin=f"from {_PRIORS[item.kind]}",
         parameters={"epsilon": f"{epsilon:g}", "prior": item.kind},
-        mark=None if item.mark is None else axes,
+        mark=axes,
     )
-    if item.mark is not None:
+    if axes is not None:
         _doubt_length(axes, result, z)
     return complete(task, result)
 
@@ -151,8 +148,9 @@ def label_slice(
     epsilon: float = 1e-7,
     radius: float | None = None,
 ) -> tuple[SoftMask, tuple[slice, slice]]:
-    """Return the soft mask of a slice from a mask, readers' masks or RECIST axes, and the part of the slice around the
-    lesion that was passed to :func:`softmask.label.soft_mask`: for a CT slice this takes an eighth of the time.
+    """Return the soft mask of a slice from a mask, readers' masks or RECIST axes, with alpha and trimap, and the part
+    of the slice around the lesion that was passed to :func:`softmask.label.soft_mask`: for a CT slice this takes an
+    eighth of the time.
 
     The result is the same as for the whole slice: the part extends beyond the lesion's bounding box by its longer side
     (for a RECIST mark by twice the long axis), and starts at even rows and columns, so that half pixels round alike.
@@ -168,9 +166,9 @@ def label_slice(
         high = np.ceil(axes.max(axis=(0, 1))).astype(int) + 1
         longer_side = math.ceil(2 * np.linalg.norm(axes[0, 1] - axes[0, 0]))
     else:
-        present_masks = checked_readers(readers[readers.any(axis=(1, 2))])
-        box = bounding_box(present_masks.any(axis=0), 0)
-        low, high = np.array([(side.start, side.stop) for side in box]).T
+        present_masks = readers[readers.any(axis=(1, 2))]
+        pixels = np.argwhere(present_masks.any(axis=0))
+        low, high = pixels.min(axis=0), pixels.max(axis=0) + 1
         longer_side = int((high - low).max())
     margin = max(longer_side, MIN_MARGIN) + math.ceil(radius or 0)
     low, high = np.maximum(low - margin, 0) // 2 * 2, np.minimum(high + margin, image.shape)
@@ -192,7 +190,7 @@ def label_slice(
         full[part] = values
         return full
 
-    return SoftMask(uncrop(crop.alpha), uncrop(crop.trimap), None if crop.mask is None else uncrop(crop.mask)), part
+    return SoftMask(uncrop(crop.alpha), uncrop(crop.trimap)), part
 
 
 def _trimap(drawn: np.ndarray, n: int) -> np.ndarray:

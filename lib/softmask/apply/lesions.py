@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +13,8 @@ from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete
 from softmask.apply.images import Grey
 from softmask.apply.items import Item
 from softmask.apply.models import Model, Segmentation
-from softmask.apply.outputs import Result, pictures
+from softmask.apply.outputs import Result, write_pictures
 from softmask.errors import DataError, Doubt
-from softmask.files import write_atomic
 
 
 class Crop(NamedTuple):
@@ -42,23 +39,28 @@ def around_lesions(
         levels = crop.levels[crop.part]
         return np.pad(levels, [(0, size - length) for length in levels.shape], mode="edge")
 
-    cut = partial(crop_of, grey=settings.grey, size=size)
-    crops = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
-    new_crops = [crop for crop in crops if isinstance(crop, Crop)]
-    try:
-        segmentations = iter(model.segment_all([network_input(crop) for crop in new_crops]) if new_crops else ())
-    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
-        segmentations = repeat(error)
+    crops: list[Crop] = []
 
-    def finish(crop: Crop, row: Row) -> Outcome:
-        segmentation = next(segmentations)
+    def cut(task: Task) -> Outcome:
+        crops.append(crop_of(task, settings.grey, size))
+        return task.row, "begun"
+
+    outcomes = [work_on(item, settings, folder, done.get(item.name), cut) for item in items]
+    try:
+        segmentations = model.segment_all([network_input(crop) for crop in crops]) if crops else []
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError when out of memory
+        segmentations = [error] * len(crops)
+    segmented_crops = zip(crops, segmentations, strict=True)
+
+    def finish(_: Row) -> Outcome:
+        crop, segmentation = next(segmented_crops)
         if isinstance(segmentation, Exception):
             raise segmentation
         return _paste_crop(crop, segmentation, model)
 
     return [
-        attempt(item, settings, partial(finish, crop)) if isinstance(crop, Crop) else crop
-        for item, crop in zip(items, crops, strict=True)
+        attempt(item, settings, finish) if state == "begun" else (row, state)
+        for item, (row, state) in zip(items, outcomes, strict=True)
     ]
 
 
@@ -67,18 +69,17 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
     mark, image = task.item.mark, task.image
     z = mark.slice_of(image, task.item.slice)
     levels = image.slices[z].read(grey)
-    is_recist = task.item.kind == "recist"
-    ends = mark.axes(image, z).reshape(-1, 2) if is_recist else mark.pixels(image, z)
-    if not is_recist and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
+    axes = mark.axes(image, z) if task.item.kind == "recist" else None
+    ends = mark.pixels(image, z) if axes is None else axes.reshape(4, 2)
+    if axes is None and ((ends < -0.5).any() or (ends > np.array(levels.shape) - 0.5).any()):
         point, shape = ", ".join(f"{value:g}" for value in ends[0]), " x ".join(map(str, levels.shape))
         raise DataError(f"row and column {point} lie outside the image of {shape} pixels; check their order and units")
-    mark_axes = ends.reshape(2, 2, 2) if is_recist else None
     middle = np.rint(ends.mean(axis=0)).astype(int)
     corner = middle - size // 2
     low = np.clip(corner, 0, np.maximum(np.array(levels.shape) - size, 0)).tolist()
     part = tuple(slice(first, min(first + size, length)) for first, length in zip(low, levels.shape, strict=True))
     middle = tuple(np.clip(middle, 0, np.array(levels.shape) - 1).tolist())
-    return Crop(task, z, levels, part, middle, mark_axes)
+    return Crop(task, z, levels, part, middle, axes)
 
 
 def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
@@ -96,22 +97,17 @@ def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
     if mask.any() and not slice_segmentation.mask[crop.middle]:
         doubt = "the mask does not contain the point that was given, or the middle of the mark"
         warnings.warn(Doubt(f"{doubt}: is it of another structure?"), stacklevel=2)
-    write_pictures(crop.task, crop.z, crop.levels, slice_segmentation, crop.part)
-    return complete(crop.task, result_of(crop.task, model, {crop.z: slice_segmentation}, crop.mark))
+    if "png" in crop.task.formats:
+        start = crop.task.folder / crop.task.picture(crop.z)
+        write_pictures(start, crop.levels, slice_segmentation.alpha, slice_segmentation.mask, crop.part)
+    return complete_segmented(crop.task, model, {crop.z: slice_segmentation}, crop.mark)
 
 
-def write_pictures(
-    task: Task, z: int, levels: np.ndarray, segmented: Segmentation, part=(slice(None), slice(None))
-) -> None:
-    if "png" in task.formats:
-        for kind, content in pictures(levels, segmented.alpha, segmented.mask, part).items():
-            write_atomic(task.folder / f"{task.picture(z)}-{kind}.png", content)
-
-
-def result_of(
+def complete_segmented(
     task: Task, model: Model, segmented: Mapping[int, Segmentation], mark: np.ndarray | None = None
-) -> Result:
-    return Result(
+) -> Outcome:
+    """Return the outcome of an item (:func:`~softmask.apply.batch.complete`) from the segmentations by slice."""
+    result = Result(
         task.image,
         task.item.name,
         alphas={z: each.alpha for z, each in segmented.items()},
@@ -122,3 +118,4 @@ def result_of(
         automatic=task.item.kind == "whole",
         mark=mark,
     )
+    return complete(task, result)

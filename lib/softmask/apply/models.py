@@ -17,7 +17,7 @@ from safetensors.torch import load as unpack
 from torch import nn
 
 from softmask.data.splits import Crop
-from softmask.errors import ConfigError, DataError, brief
+from softmask.errors import ConfigError, DataError, brief, unknown
 from softmask.experiments import inputs
 from softmask.experiments.spec import RunSpec, from_plain
 from softmask.files import read_bytes, read_json
@@ -51,7 +51,8 @@ class Description:
     Attributes:
         format: :data:`FORMAT`.
         spec: specification of the run that trained the model.
-        threshold: threshold in (0, 1]; pixels with at least this probability are lesion, or lung.
+        threshold: threshold in (0, 1], otherwise ConfigError; pixels with at least this probability are lesion, or
+            lung.
         sha256: hex digest of the weights file.
         images, patients: number of images and patients in the test part.
         measures: metrics of these weights on the test part, by name: the mean over all images with a finite value, and
@@ -75,7 +76,8 @@ class Description:
 
     def __post_init__(self) -> None:
         check_spec(self.spec)
-        check_threshold(self.threshold)
+        if not 0 < self.threshold <= 1:
+            raise ConfigError(f"a threshold lies above 0 and is at most 1, not {self.threshold:g}")
 
     @classmethod
     def read(cls, path: Path) -> Description:
@@ -104,12 +106,6 @@ def check_spec(spec: RunSpec) -> None:
         if spec.size < network.SMALLEST or spec.size % network.STRIDE:
             multiples = f"multiples of {network.STRIDE}"
             raise ConfigError(f"{spec.network} takes no images of {spec.size} x {spec.size} pixels, but {multiples}")
-
-
-def check_threshold(threshold: float) -> None:
-    """Raise ConfigError unless the threshold is above 0 and at most 1."""
-    if not 0 < threshold <= 1:
-        raise ConfigError(f"a threshold lies above 0 and is at most 1, not {threshold:g}")
 
 
 class Segmentation(NamedTuple):
@@ -155,21 +151,16 @@ class Model:
             return self.spec.size
         return max(self.multiple, -(-self.network.SMALLEST // self.spec.scale))
 
-    def segment(self, image: np.ndarray, threshold: float | None = None) -> Segmentation:
+    def segment(self, image: np.ndarray) -> Segmentation:
         """Segment ``image`` (H, W) in [0, 1] whole; padding for the network repeats the edge and is removed again.
-
-        Args:
-            threshold: threshold in (0, 1], otherwise ConfigError; None for that of the model.
 
         Raises:
             DataError: for an image that is not (H, W) in [0, 1], too small or too large.
         """
-        return self.segment_all([image], threshold)[0]
+        return self.segment_all([image])[0]
 
-    def segment_all(self, images: Sequence[np.ndarray], threshold: float | None = None) -> list[Segmentation]:
-        """Segment images of the same size (H, W) as one batch. Args, Raises: as :meth:`segment`."""
-        threshold = self.description.threshold if threshold is None else threshold
-        check_threshold(threshold)
+    def segment_all(self, images: Sequence[np.ndarray]) -> list[Segmentation]:
+        """Segment images of the same size (H, W) as one batch. Raises: as :meth:`segment`."""
         images = [np.asarray(image, dtype=np.float32) for image in images]
         for image in images:
             if image.ndim != 2 or not image.size:
@@ -179,12 +170,17 @@ class Model:
             self.check_size(*image.shape)
         height, width = images[0].shape
         if self.spec.of_lungs:
-            output_maps = [enlarge_outputs(values, (height, width)) for values in predict_slices(self, images)]
+            network_inputs = [fit_square(image, self.spec.size)[None, None] for image in images]
         else:
             pad = ((0, -height % self.multiple), (0, -width % self.multiple))
             network_inputs = [channels(self.spec, np.pad(image, pad, mode="edge"), self.sr) for image in images]
-            outputs = predict(self.network, np.concatenate(network_inputs))  # (N, 1, s, s)
-            output_maps = [values[:, :height, :width].copy() for values in inputs.read(self.spec, outputs)]
+        outputs = predict(self.network, np.concatenate(network_inputs))  # (N, 1, s, s)
+        output_maps = inputs.read(self.spec, outputs)  # probabilities and soft masks, (N, S, S) each
+        if self.spec.of_lungs:
+            output_maps = [enlarge_outputs(values, (height, width)) for values in output_maps]
+        else:
+            output_maps = [values[:, :height, :width].copy() for values in output_maps]
+        threshold = self.description.threshold
         return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*output_maps, strict=True)]
 
     def check_size(self, height: int, width: int) -> None:
@@ -215,12 +211,6 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     return Crop(0, 0, side, side).of(square, size)
 
 
-def predict_slices(model: Model, slices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities and soft masks, each (N, S, S) float32, of N whole slices; S is the model's input size."""
-    batch = np.stack([fit_square(image, model.spec.size) for image in slices])[:, None]  # (N, 1, S, S)
-    return inputs.read(model.spec, predict(model.network, batch))
-
-
 def enlarge_outputs(answers: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return (N, H, W) float32: ``answers`` (N, S, S), interpolated bilinearly to slices of ``shape`` (H, W)."""
     side, (height, width) = max(shape), shape
@@ -249,8 +239,7 @@ def load(name_or_folder: str | Path) -> Model:
     """Return the model of that name, else in that folder. Raises ConfigError if missing, DataError if damaged."""
     folder = SHIPPED / name_or_folder if str(name_or_folder) in names() else Path(name_or_folder)
     if not os.path.isdir(folder):
-        choices = f"choose one of {', '.join(names())}" if names() else "none comes with this copy of softmask"
-        raise ConfigError(f"unknown model {str(name_or_folder)!r}; {choices}, or name the folder of a model")
+        raise ConfigError(f"{unknown('model', str(name_or_folder), names())}, or name the folder of a model")
     description, path = Description.read(folder / MODEL), folder / WEIGHTS
     weights = read_bytes(path, _REMEDY, MAX_FILE_BYTES)
     if hashlib.sha256(weights).hexdigest() != description.sha256:

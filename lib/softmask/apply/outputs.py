@@ -26,7 +26,7 @@ from scipy.ndimage import binary_erosion
 from softmask.apply import KINDS
 from softmask.apply.images import Image
 from softmask.data.dicom import dcmread
-from softmask.data.volume_files import Grid, compressed_bytes, image_of
+from softmask.data.volume_files import compressed_bytes, image_of
 from softmask.errors import ConfigError, DataError, Doubt
 from softmask.files import write_atomic
 from softmask.measure.size import Size, size_of
@@ -149,32 +149,41 @@ def png(picture: np.ndarray, writer: str = "") -> bytes:
     return content.getvalue()
 
 
-def pictures(image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None))):
-    """Return the contents of PNG files by kind: ``soft`` (16 bit, 65535 means 1), ``mask`` (8 bit, 255 inside) and
-    ``overlay`` (outline of the mask on ``part`` of the image, enlarged). The arrays are (H, W)."""
-    return {
-        "soft": png(np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16), WRITER),
-        "mask": png(mask.astype(np.uint8) * np.uint8(255), WRITER),
-        "overlay": png(overlay(image[part], mask[part]), WRITER),
+def write_pictures(
+    start: Path, image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None)), trimap=None
+) -> None:
+    """Write the PNG files of a slice, whose paths begin with ``start``: ``soft`` (16 bit, 65535 means 1), ``mask``
+    (8 bit, 255 inside), ``overlay`` (outline of the mask on ``part`` of the image, enlarged) and, if given, ``trimap``
+    (0, 128, 255). The arrays are (H, W)."""
+    pictures = {
+        "soft": np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16),
+        "mask": mask.astype(np.uint8) * np.uint8(255),
+        "overlay": overlay(image[part], mask[part]),
     }
+    if trimap is not None:
+        pictures["trimap"] = np.rint(trimap * 255).astype(np.uint8)
+    for kind, picture in pictures.items():
+        write_atomic(start.with_name(f"{start.name}-{kind}.png"), png(picture, WRITER))
 
 
 def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
     """Write the soft mask (float32) and the mask (uint8) on the voxels of the image as NIfTI and nrrd, if among the
     ``formats``. For PNG and TIFF, the volume is one slice without size or position in mm, with a warning."""
-    image = result.image
-    grid = image.grid or Grid(
-        shape=(1, *image.shape), spacing_mm=(1.0,) * 3, z_mm=np.zeros(1), origin=(0.0,) * 3, patient="", path=image.path
-    )
     endings = [ending for format in ("nifti", "nrrd") if format in formats for ending in KINDS[format]]
-    if endings and image.grid is None:
+    if not endings:
+        return
+    import SimpleITK  # slow
+
+    image = result.image
+    shape = image.grid.shape if image.grid else (1, *image.shape)
+    if image.grid is None:
         warnings.warn(Doubt(f"{image.path}: no mm in this file: spacing 1 stands for a pixel"), stacklevel=2)
     for ending in endings:
         soft = ending.startswith("soft")
-        values = np.zeros(grid.shape, np.float32 if soft else np.uint8)
+        values = np.zeros(shape, np.float32 if soft else np.uint8)
         for z, pixels in (result.alphas if soft else result.masks).items():
             values[z] = pixels
-        volume = signed(image_of(values, grid))
+        volume = signed(image_of(values, image.grid) if image.grid else SimpleITK.GetImageFromArray(values))
         if ending.endswith(".seg.nrrd"):
             for key, text in _segment_of_slicer(volume.GetSize()).items():
                 volume.SetMetaData(key, text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,27 @@ from softmask.data.sample import Problem
 from softmask.errors import DataError
 
 _GROUP, _BINARY = ("125007", "DCM"), ("110853", "DCM")  # codes of a Measurement Group, and of Binary Segmentation
+
+
+class _Line(NamedTuple):
+    """Line of two points: (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` (NaN if the line runs
+    through several slices) in ``frame``. ``stated_mm`` is the stated length, or 0 if its unit is not mm or cm."""
+
+    ends: tuple[tuple[float, float], ...]
+    stated_mm: float
+    uid: str = ""
+    z_mm: float | None = None
+    frame: str = ""
+
+
+class _Group(NamedTuple):
+    """Measurement group: its lines of two points, the kinds of its drawings (GraphicType), its Tracking Unique
+    Identifier (empty if it has none), and whether it names binary segmentation as its method."""
+
+    lines: list[_Line]
+    drawings: set[str]
+    uid: str
+    derived: bool
 
 
 def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
@@ -30,18 +50,12 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
     dataset = dcmread(path, stop_before_pixels=True)
     with decoding(path, "damaged", "export the report again"):
         modality, patient = str(dataset.get("Modality")), str(dataset.get("PatientID") or "")
-        groups, drawings, trackings = [], [], []  # of each group: lines, kinds of drawings, lesion and method
-        for item in _content(dataset):
-            name = (item.get("ConceptNameCodeSequence") or [{}])[0]
-            if (name.get("CodeValue"), name.get("CodingSchemeDesignator")) == _GROUP:
-                groups.append([*_lines(item)])
-                trackings.append((_tracking(item), _on_segmentation(item)))
-                drawings.append(sorted({str(part.GraphicType) for part in _content(item) if "GraphicType" in part}))
+        groups = [_group(item) for item in _content(dataset) if _code(item, "ConceptNameCodeSequence") == _GROUP]
     if modality != "SR":
         raise DataError(f"{path}: {title('Modality')} = {modality}; a measurement report (SR) was expected")
     marks, problems = [], []
-    drawn_uids = {uid for (uid, derived), lines in zip(trackings, groups, strict=True) if uid and lines and not derived}
-    for number, (lines, (uid, derived)) in enumerate(zip(groups, trackings, strict=True), 1):
+    drawn_uids = {group.uid for group in groups if group.uid and group.lines and not group.derived}
+    for number, (lines, drawings, uid, derived) in enumerate(groups, 1):
         if derived and uid in drawn_uids:
             continue
         planes = {(line.uid, line.z_mm, line.frame) for line in lines}
@@ -52,11 +66,11 @@ def read_report(path: Path) -> tuple[list[Mark], list[Problem]]:
             ends = tuple(end for line in lines for end in line.ends)
             stated_mm = tuple(line.stated_mm for line in lines)
             marks.append(Mark(ends, "xy", "px" if lines[0].uid else "mm", *planes.pop(), stated_mm, path, patient))
-        elif lines or "POLYLINE" in drawings[number - 1]:
+        elif lines or "POLYLINE" in drawings:
             why = f"{len(lines)} diameters in a slice, on {len(planes)} slices; a RECIST mark is two in one: redraw it"
             problems.append(Problem(f"{path}, measurement group {number}", why))
-    if not any(groups):
-        kinds = ", ".join(sorted(set(chain(*drawings)))) or "nothing"
+    if not any(group.lines for group in groups):
+        kinds = ", ".join(sorted(set().union(*(group.drawings for group in groups)))) or "nothing"
         why = f"a POLYLINE of two points on one slice; drawn is {kinds}"
         remedy = "export the marks with their coordinates"
         raise DataError(f"{path}: none of its {len(groups)} measurement groups holds a diameter ({why}); {remedy}")
@@ -70,26 +84,18 @@ def _content(parent) -> Iterator:
         yield from _content(item)
 
 
-def _tracking(group) -> str:
-    """Return the Tracking Unique Identifier of a group; empty if it has none."""
-    return next((str(item.UID) for item in group.get("ContentSequence") or () if item.get("ValueType") == "UIDREF"), "")
+def _code(item, keyword: str) -> tuple[str | None, str | None]:
+    """Return value and scheme of the code in the sequence ``keyword``; None if missing."""
+    code = (item.get(keyword) or [{}])[0]
+    return code.get("CodeValue"), code.get("CodingSchemeDesignator")
 
 
-def _on_segmentation(group) -> bool:
-    """Return whether a group names binary segmentation as its method."""
-    names = [item.get("ConceptCodeSequence") or [{}] for item in group.get("ContentSequence") or ()]
-    return any((code[0].get("CodeValue"), code[0].get("CodingSchemeDesignator")) == _BINARY for code in names)
-
-
-class _Line(NamedTuple):
-    """Line of two points: (column, row) in pixels of image ``uid``, or (x, y) in mm at ``z_mm`` (NaN if the line runs
-    through several slices) in ``frame``. ``stated_mm`` is the stated length, or 0 if its unit is not mm or cm."""
-
-    ends: tuple[tuple[float, float], ...]
-    stated_mm: float
-    uid: str = ""
-    z_mm: float | None = None
-    frame: str = ""
+def _group(item) -> _Group:
+    children = item.get("ContentSequence") or ()
+    uid = next((str(child.UID) for child in children if child.get("ValueType") == "UIDREF"), "")
+    drawings = {str(part.GraphicType) for part in _content(item) if "GraphicType" in part}
+    derived = any(_code(child, "ConceptCodeSequence") == _BINARY for child in children)
+    return _Group([*_lines(item)], drawings, uid, derived)
 
 
 def _lines(group) -> Iterator[_Line]:
@@ -115,6 +121,6 @@ def _lines(group) -> Iterator[_Line]:
 def _millimetres(number) -> float:
     """Return the value of a NUM item in mm; 0 if it has no value, or its unit is not mm or cm."""
     for measured in number.get("MeasuredValueSequence") or ():
-        units = (measured.get("MeasurementUnitsCodeSequence") or [{}])[0].get("CodeValue")
-        return float(measured.NumericValue) * {"mm": 1, "cm": 10}.get(units, 0)
+        unit, _ = _code(measured, "MeasurementUnitsCodeSequence")
+        return float(measured.NumericValue) * {"mm": 1, "cm": 10}.get(unit, 0)
     return 0

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,22 +20,12 @@ from scipy import ndimage
 from skimage.util import montage as tiled
 from tqdm import tqdm
 
-from softmask.apply.batch import Outcome, Row, Settings, Task, complete, items_of, work_on, work_through
+from softmask.apply.batch import Outcome, Row, Settings, Task, items_of, work_on, work_through
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
-from softmask.apply.lesions import around_lesions, result_of, write_pictures
-from softmask.apply.models import (
-    LIST,
-    Model,
-    Segmentation,
-    enlarge_outputs,
-    fit_square,
-    list_models,
-    load,
-    names,
-    predict_slices,
-)
-from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed
+from softmask.apply.lesions import around_lesions, complete_segmented
+from softmask.apply.models import LIST, Model, Segmentation, fit_square, list_models, load, names
+from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed, write_pictures
 from softmask.cache import code_digest
 from softmask.config import Config
 from softmask.data.ct import read_volume
@@ -166,8 +156,9 @@ def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
         z = task.image.slices.index(plane)
         levels = plane.read(grey)
         segmentations[z] = model.segment(levels)
-        write_pictures(task, z, levels, segmentations[z])
-    return complete(task, result_of(task, model, segmentations))
+        if "png" in task.formats:
+            write_pictures(task.folder / task.picture(z), levels, segmentations[z].alpha, segmentations[z].mask)
+    return complete_segmented(task, model, segmentations)
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
@@ -184,9 +175,10 @@ def run_lungs(arguments: argparse.Namespace) -> int:
     if not arguments.scans or arguments.out is None:
         raise ConfigError("name the scans, and with --out the folder of the results")
     folder = whole_path(arguments.out, "--out")
-    name = arguments.model or best()
-    if arguments.model is None:
-        scores = ", ".join(f"{method} {IOU[method]:.3f}" for method in sorted(IOU, key=IOU.__getitem__)[::-1])
+    name = arguments.model
+    if name is None:
+        name, *_ = ranking = sorted(IOU, key=IOU.__getitem__, reverse=True)
+        scores = ", ".join(f"{method} {IOU[method]:.3f}" for method in ranking)
         text = f"by {name}, which does best on real test slices (mean IoU: {scores}); use --model to choose another"
         print(text, file=sys.stderr)
     model = None if name == MORPH else load(name)
@@ -210,8 +202,7 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         if model is None:
             mask = morph.lungs(volume.hu, volume.spacing_mm)
         else:
-            with tqdm(total=len(volume.hu), desc=name_of(scan), unit="slice", leave=False) as bar:
-                mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], bar.update)
+            mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], name_of(scan))
         mask = largest(mask) if arguments.largest else mask
         if not mask.any():
             warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
@@ -257,11 +248,6 @@ def _each_once(paths: Iterable[str]) -> list[Path]:
     return list(unique_paths.values())
 
 
-def best() -> str:
-    """Return the method of the package with the highest IoU on real slices: a model's name, or :data:`MORPH`."""
-    return max(IOU, key=IOU.__getitem__)
-
-
 def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
     """Return the metrics of every lung segmentation method of the package on the test slices of :data:`REAL_SLICES`: by
     method, ``iou`` in [0, 1] and ``hausdorff`` in pixels, (N,) each. Raises MissingData if the slices are missing."""
@@ -285,10 +271,7 @@ def compare_methods(config: Config) -> dict[str, dict[str, np.ndarray]]:
 
 
 def find_lungs(
-    model: Model,
-    hu: np.ndarray,
-    spacing_mm: tuple[float, float] | None = None,
-    progress: Callable[[int], object] = lambda n: None,
+    model: Model, hu: np.ndarray, spacing_mm: tuple[float, float] | None = None, title: str = ""
 ) -> np.ndarray:
     """Return (D, H, W) bool: the lungs in the slices ``hu`` (D, H, W), Hounsfield units, each segmented separately.
 
@@ -296,19 +279,16 @@ def find_lungs(
 
     Args:
         spacing_mm: (row, column) spacing.
-        progress: callback with the number of slices finished since the last call.
+        title: of a progress bar over batches of slices; without a title there is no bar.
 
     Raises:
         DataError: for slices smaller or larger than the model takes.
     """
-    model.check_size(*hu.shape[1:])
     mask = np.empty(hu.shape, bool)
-    for first in range(0, len(hu), BATCH_SIZE):
+    for first in tqdm(range(0, len(hu), BATCH_SIZE), desc=title, unit="batch", leave=False, disable=not title):
         part = hu[first : first + BATCH_SIZE]
         slices = [window_hu(morph.without_surroundings(values, spacing_mm)) for values in part]
-        for z, probability in enumerate(predict_slices(model, slices)[0], first):  # (S, S)
-            mask[z] = enlarge_outputs(probability[None], hu.shape[1:])[0] >= model.description.threshold
-        progress(len(slices))
+        mask[first : first + BATCH_SIZE] = [segmented.mask for segmented in model.segment_all(slices)]
     return mask
 
 

@@ -82,9 +82,7 @@ def export(dataset: Dataset, folder: Path, jobs: int | None = None) -> str:
         with FileLock(staging / "lock", timeout=0):
             result = _export(dataset, staging, key, jobs)
             os.sync()  # data on disk before the rename
-            if folder.is_dir():
-                folder.rmdir()  # empty, as checked above
-            os.rename(staging / "tree", folder)
+            os.rename(staging / "tree", folder)  # replaces an empty folder
             shutil.rmtree(staging)
     except Timeout as error:
         raise DataError(f"{folder}: another export to it is running (it holds {staging / 'lock'})") from error
