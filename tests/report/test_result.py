@@ -77,8 +77,7 @@ def test_what_does_not_fit_is_refused_and_named(result, message):
 
 
 def said(*cells, **more):
-    result = table(*cells, **more)
-    return outcome(result.paper, result.table, join(result))
+    return outcome(join(table(*cells, **more)))
 
 
 def test_the_outcome_names_the_ends_and_the_published_ones_and_counts_what_waits():

@@ -20,9 +20,9 @@ from softmask.data.sample import SUBSTITUTE
 from softmask.errors import DataError, brief
 from softmask.files import read_json
 from softmask.measure.verdicts import NOT_RUN
-from softmask.papers.printed import NAMES, VALUES
+from softmask.papers.printed import NAMES, PrintedTable
 from softmask.report import provenance, tables, verdicts
-from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join, printed_table
+from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, decimals_of, join
 from softmask.report.tables import AGAIN
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
@@ -145,15 +145,16 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
 
 
 def _table(results: Path, paper: str, name: str) -> TableEntry:
-    printed = printed_table(paper, name)
-    heading = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
-    entry = TableEntry(paper, name, *heading, NOT_RUN, tuple(join(ResultTable(paper, name, "", "", []))))
+    empty = ResultTable(paper, name, "", "", [])
+    printed = empty.printed_table
+    title, note = (printed.title, printed.note) if printed else (name, "")
+    entry = TableEntry(paper, name, title, empty.kind, note, NOT_RUN, tuple(join(empty)))
     path = results / "tables" / paper / f"{name}.csv"
     if not path.exists():
         return entry
     try:
         frame, content = read_table(path)
-        cells = tuple(_joined(path, frame, entry.cells))
+        cells = tuple(_joined(path, frame, entry.cells, printed))
     except DataError as error:
         return replace(entry, status=DAMAGED, why=str(error).replace(f"{results}/", ""))
     measured = [cell.run for cell in cells]
@@ -162,7 +163,9 @@ def _table(results: Path, paper: str, name: str) -> TableEntry:
     return replace(entry, status=status, cells=cells, **fields)
 
 
-def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell]) -> Iterator[JoinedCell]:
+def _joined(
+    path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell], table: PrintedTable | None
+) -> Iterator[JoinedCell]:
     printed_cells = {cell.key: cell for cell in printed}
     for line in frame.rename(columns={"data": "source"}).to_dict("records"):
         key = (line["row"], line["dataset"], line["metric"])
@@ -172,7 +175,8 @@ def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell]) -> I
         fields = {name: line[name] for name in JoinedCell.__dataclass_fields__ if name in line}
         if not line["source"]:
             fields |= {"n_images": None, "n_seeds": None}
-        yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.paper_text if cell else "")
+        fields |= {"printed": cell is not None, "paper_text": cell.paper_text if cell else ""}
+        yield JoinedCell(**fields, decimals=decimals_of(table, line["metric"], line["unit"]))
     if printed_cells:
         raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(printed_cells)))}; {AGAIN}")
 

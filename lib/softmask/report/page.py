@@ -30,7 +30,7 @@ from softmask.papers.printed import VALUES
 from softmask.report import contents, notebooks, provenance, result, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
 from softmask.report.evidence import Evidence, embedded, packed
-from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, decimals_of, grids
+from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, grids
 
 _WIDEST = 14  # most columns of numbers on a sheet of paper
 _CLASSES = {
@@ -67,7 +67,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     sections = [_section(read, readable_runs, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
     claims = [claim for section in sections for claim in section["claims"]]
     entries = [*read.tables, *read.figures]
-    ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
+    ways = [difference_of(cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     total, comparisons = contents.state(read), summary.comparisons(read, evidence)
     usual_verdicts = ("holds", "fails", "inconclusive", "not run yet")
     folder = files("softmask.report") / "page"
@@ -356,13 +356,12 @@ def _grids(entry: TableEntry) -> list[Grid]:
     return parts
 
 
-def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]:
+def difference_of(cell: JoinedCell | None) -> tuple[str, str]:
     """Return ours against print: ``1.20 higher`` and ``higher``; empty where a number is missing or infinite."""
     difference = cell.ours_mean - cell.paper_mean if cell and cell.run else math.nan
     if not math.isfinite(difference):
         return "", ""
-    decimals = decimals_of(entry.paper, entry.name, cell)
-    size = f"{abs(difference):.{decimals[0]}f}" if decimals is not None else f"{abs(difference):.4g}"
+    size = f"{abs(difference):.{cell.decimals[0]}f}" if cell.decimals else f"{abs(difference):.4g}"
     if float(size) == 0:
         return "the same", "same"
     way = "higher" if difference > 0 else "lower"

@@ -12,7 +12,7 @@ from softmask.papers import display
 from softmask.report import verdicts
 from softmask.report.contents import DAMAGED, ClaimEntry, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, Trained
-from softmask.report.result import WORKBOOK, decimals_of, number
+from softmask.report.result import WORKBOOK, number
 
 PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "casgan": ("casgan_soft", ("table-1",), "dice"),
@@ -70,8 +70,7 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
     if own not in means or not other_means:
         return None
     best_row = max(other_means, key=other_means.get)
-    decimals = decimals_of(entry.paper, entry.name, cells[0])
-    texts = [number(value, math.nan, decimals) for value in (means[own], means[best_row])]
+    texts = [number(value, math.nan, cells[0].decimals) for value in (means[own], means[best_row])]
     seeds = {cell.row: cell.n_seeds for cell in cells}
     if mean == "ours_mean" and seeds[own] != seeds[best_row]:
         texts[0] += f" (seeds: {seeds[own]})"
