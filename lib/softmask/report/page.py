@@ -241,9 +241,8 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
 
 def _unfit(judged: verdicts.JudgedPair) -> str:
     """Return the networks that keep a comparison from being judged, with the reason; empty where there are none."""
-    rows, reasons = [judged.pair.better, judged.pair.worse], []
-    for row, training in zip(rows, judged.outcome.trainings, strict=False):
-        name = papers.display("rows", row)
+    reasons = []
+    for name, training in judged.trainings:
         if training.obstacle == rule.UNDERTRAINED:
             few = math.isinf(training.gain)
             reasons.append(f"{name}: " + ("fewer than five epochs" if few else f"still rising by {training.gain:.4f}"))
