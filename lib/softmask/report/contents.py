@@ -249,6 +249,16 @@ class State(NamedTuple):
         text = f"{self.sources['real'] + n_substitute} of {self.cells}"
         return f"{text} ({n_substitute} on a substitute)" if n_substitute else text
 
+    @property
+    def counts(self) -> dict[str, str]:
+        """Numbers, such as ``4 of 5``, of filled tables, drawn figures, measured rows, and cells on real data."""
+        return {
+            "tables filled": f"{self.tables[FILLED]} of {self.tables.total()}",
+            "figures drawn": f"{self.figures[DRAWN]} of {self.figures.total()}",
+            "rows measured": f"{self.rows_measured} of {self.rows}",
+            "cells on real data": self.on_real_data,
+        }
+
 
 def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
     """Return the state of the papers ``names`` together."""
@@ -273,14 +283,8 @@ def frame(contents: Contents) -> pd.DataFrame:
     states = {papers.display("papers", name): state(contents, [name]) for name in NAMES}
     states["together"] = state(contents)
     lines = {
-        name: {
-            "tables filled": f"{counts.tables[FILLED]} of {counts.tables.total()}",
-            "figures drawn": f"{counts.figures[DRAWN]} of {counts.figures.total()}",
-            "rows measured": f"{counts.rows_measured} of {counts.rows}",
-            "cells on real data": counts.on_real_data,
-            **{f"claims: {verdict}": count for verdict, count in counts.claims.items()},
-        }
-        for name, counts in states.items()
+        name: of_paper.counts | {f"claims: {verdict}": count for verdict, count in of_paper.claims.items()}
+        for name, of_paper in states.items()
     }
     return pd.DataFrame.from_dict(lines, orient="index")
 
