@@ -11,7 +11,6 @@ with any other mask (Dice 0, IoU 0). Masks with other values raise DataError.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
@@ -94,29 +93,9 @@ def outline(mask: np.ndarray) -> np.ndarray:
     return mask & ~binary_erosion(mask)
 
 
-@dataclass(frozen=True, eq=False)
-class DiceMatrix:
-    """Dice of every pair among K masks of each image.
-
-    Attributes:
-        mean, std: (K, K) over the images (std with N - 1, NaN for a single image). Symmetric, diagonal 1.
-        values: (N, K, K), image by image.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
-    values: np.ndarray
-
-
 def dice_of_pairs(masks: np.ndarray) -> np.ndarray:
     """Return (K, K), the Dice of every pair of the ``masks`` (K, H, W) of an image."""
     return dice(masks[:, None], masks)
-
-
-def summary(values: np.ndarray) -> DiceMatrix:
-    """Return the mean and the standard deviation of ``values`` (N, K, K) over the images."""
-    std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
-    return DiceMatrix(values.mean(axis=0), std, values)
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
