@@ -112,18 +112,16 @@ def _pairwise(
     one_empty: float,
 ) -> np.ndarray:
     """Return ``measure`` of each pair of masks (H, W) that are not empty, cropped to their pixels."""
-    predicted, truth = np.broadcast_arrays(*_masks(predicted, truth))
-    values = np.empty(predicted.shape[:-2])
-    for i in np.ndindex(values.shape):
-        a, b = predicted[i], truth[i]
+
+    def value(a: np.ndarray, b: np.ndarray) -> float:
         if not a.any() or not b.any():
-            values[i] = both_empty if a.any() == b.any() else one_empty
-            continue
+            return both_empty if a.any() == b.any() else one_empty
         # crop to save time: lesions are small, and all nearest pixels lie in the box around both masks
         rows, columns = (np.nonzero((a | b).any(axis=axis))[0] for axis in (1, 0))
         box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        values[i] = measure(a[box], b[box])
-    return values[()]
+        return measure(a[box], b[box])
+
+    return np.vectorize(value, [float], signature="(h,w),(h,w)->()")(*_masks(predicted, truth))[()]
 
 
 def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
