@@ -105,7 +105,7 @@ def draw(ax: Axes, panel: Panel) -> None:
     cmap, (low, high) = _BARS.get(panel.bar, (panel.cmap, panel.limits))
     ax.imshow(np.asarray(panel.image, float), vmin=low, vmax=high, cmap=cmap)
     ax.autoscale(False)  # marks outside the window must not shrink the image
-    figures.mask_contours(ax, [mask for mask, _ in panel.outlines], [color for _, color in panel.outlines])
+    figures.mask_contours(ax, panel.outlines)
     if panel.axes is not None:
         for line, color in zip(panel.axes, (LONG, SHORT), strict=True):
             ax.plot(line[:, 1], line[:, 0], color=color, linewidth=2.5, solid_capstyle="butt")
