@@ -209,7 +209,6 @@ def _claims(
     non_verdicts = (contents.NOT_RUN, contents.DAMAGED)
     claims = {claim.words: claim for claim in papers.load(paper).claims}
     for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
-        deciding_pair = None if entry.deciding is None else entry.pairs[entry.deciding]
         other_entries = [
             (name, other)
             for name, run_contents in others.items()
@@ -221,8 +220,8 @@ def _claims(
             "words": contents.claim_words(entry.claim),
             "printed": claims[entry.claim],
             "entry": entry,
-            "deciding": deciding_pair,
-            "axis": Axis.of((deciding_pair,) if deciding_pair else ()),
+            "deciding": entry.deciding_pair,
+            "axis": Axis.of((entry.deciding_pair,) if entry.deciding_pair else ()),
             "wide": Axis.of(entry.pairs),
             "others": other_entries,
             "trained": list(_trained(entry, evidence)),
@@ -232,8 +231,8 @@ def _claims(
 
 def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
     """Yield for each method of the deciding comparison how it was trained, in words."""
-    if entry.deciding is not None:
-        for row, dataset, _ in entry.pairs[entry.deciding].pair.keys:
+    if entry.deciding_pair:
+        for row, dataset, _ in entry.deciding_pair.pair.keys:
             if trained := evidence.trained.get((entry.paper, row, dataset)):
                 size = f"{trained.parameters:,} parameters, " if trained.parameters else ""
                 yield f"{papers.display('rows', row)}: {size}{summary.trained_words(trained)}"

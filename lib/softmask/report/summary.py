@@ -179,9 +179,9 @@ def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) 
 
 def _has_too_few_epochs(entry: ClaimEntry) -> bool:
     """Return whether a paper's claim counts as undertrained because a network had too few epochs to judge its curve."""
-    if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or entry.deciding is None:
+    if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or not entry.deciding_pair:
         return False
-    return any(math.isinf(training.gain) for training in entry.pairs[entry.deciding].outcome.trainings)
+    return any(math.isinf(training.gain) for training in entry.deciding_pair.outcome.trainings)
 
 
 def _verdicts(claims: Mapping[str, int]) -> str:
@@ -217,13 +217,12 @@ def _clearest(contents: Contents) -> str:
     parts = []
     sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "strongest evidence for a claim"}
     for verdict, heading in sides.items():
-        entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
-        deciding = [(entry, entry.pairs[entry.deciding]) for entry in entries]
+        entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding_pair]
         # claims of a multiple of the other's mean are skipped: no method may be able to reach it
-        deciding = [pair for pair in deciding if _certainty(pair[1]) > 0 and pair[1].pair.times == 1]
-        if deciding:
-            entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
-            parts.append(f"{heading}: {_difference(judged, entry.unit)}")
+        entries = [entry for entry in entries if entry.deciding_pair.pair.times == 1]
+        clearest = max(entries, key=lambda entry: _certainty(entry.deciding_pair), default=None)
+        if clearest and _certainty(clearest.deciding_pair) > 0:
+            parts.append(f"{heading}: {_difference(clearest.deciding_pair, clearest.unit)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
