@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,8 +65,8 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
             other_runs[run] = None
     readable_runs = {run: other for run, other in other_runs.items() if other}
     executed = notebooks.as_html(config, builder)
-    sections = [_section(read, readable_runs, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
-    claims = [claim for section in sections for claim in section["claims"]]
+    claims = {name: list(_claims(read, readable_runs, evidence, executed, name)) for name in papers.NAMES}
+    sections = [_section(read, name, claims.get(name, [])) for name in (*papers.NAMES, WORKBOOK)]
     entries = [*read.tables, *read.figures]
     ways = [difference_of(cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     total, comparisons = contents.state(read), summary.comparisons(read, evidence)
@@ -78,7 +79,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "warning": "" if config.profile.is_result else NOT_A_RESULT,
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
-        "evidence": Markup(packed(evidence, _claims_data(claims), _constants(evidence))),
+        "evidence": Markup(packed(evidence, _claims_data(chain(*claims.values())), _constants(evidence))),
         "sentences": summary.sentences(read, total, comparisons),
         "data": summary.data(read, evidence),
         "took": summary.hours(evidence.seconds),
@@ -156,16 +157,14 @@ def _run_link(run: str, read: Contents | None) -> dict[str, Any]:
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": has_page}
 
 
-def _section(
-    read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], name: str
-) -> dict[str, Any]:
+def _section(read: Contents, name: str, claims: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
         "tables": [entry for entry in read.tables if entry.paper == name],
         "figures": [entry for entry in read.figures if entry.paper == name],
-        "claims": [] if name == WORKBOOK else list(_claims(read, others, evidence, executed, name)),
+        "claims": claims,
     }
 
 
