@@ -24,7 +24,7 @@ def three(dataset_of, strips):
 def test_each_doctor_against_the_other_references(three) -> None:
     agreed = doctors.agreement(three, range(3))
     assert agreed.ids == [three[i].id for i in range(3)]
-    np.testing.assert_allclose(agreed.matrix.mean[0, 1], (0.5 + 1 + 1) / 3)
+    np.testing.assert_allclose(agreed.matrix.mean(axis=0)[0, 1], (0.5 + 1 + 1) / 3)
     cells = {(c.row, c.metric): c for c in doctors.reference_cells(agreed, "lidc-largest", "real")}
     any_doctor = cells["any_doctor", "dice_any_other"]
     assert any_doctor.ours_mean == pytest.approx(0.75), "the mean of 5/12, 1 and 5/6"
@@ -76,13 +76,21 @@ def network(found, dice, predictions=None):
     return SimpleNamespace(record=record, spec=SimpleNamespace(name="a-run", source="real", dataset="lidc-500", size=4))
 
 
+def test_cells_of_a_matrix_are_means_and_spreads_over_the_images() -> None:
+    values, names = np.random.default_rng(0).random((5, 2, 2)), {"dataset": "lidc", "n_seeds": 1, "source": "real"}
+    cells = doctors.matrix_cells(["a", "b"], values, **names)
+    assert [cell.ours_mean for cell in cells] == pytest.approx(values.mean(axis=0).ravel())
+    assert [cell.ours_std for cell in cells] == pytest.approx(values.std(axis=0, ddof=1).ravel())
+    assert np.isnan(doctors.matrix_cells(["a"], values[:1, :1, :1], **names)[0].ours_std)
+
+
 def test_the_network_has_a_row_and_a_column_of_the_matrix(three) -> None:
     outcome = doctors.agreement(three, range(3))
     runs = [network(outcome, [0.1, 0.2, 0.3, 0.4, 0.5]), network(outcome, [0.3, 0.4, 0.5, 0.6, 0.7])]
-    matrix = doctors.with_network(outcome, runs)
-    np.testing.assert_allclose(matrix.mean[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
-    np.testing.assert_allclose(matrix.mean[:, 5], matrix.mean[5])
-    np.testing.assert_array_equal(matrix.mean[:5, :5], outcome.matrix.mean)
+    matrix = doctors.with_network(outcome, runs).mean(axis=0)
+    np.testing.assert_allclose(matrix[5], [0.2, 0.3, 0.4, 0.5, 0.6, 1])
+    np.testing.assert_allclose(matrix[:, 5], matrix[5])
+    np.testing.assert_array_equal(matrix[:5, :5], outcome.matrix.mean(axis=0))
     nearer = doctors.nearness(outcome, {"casgan": [network(outcome, [0, 0, 0, 0, 0.9])], "dsnet": []})["network nearer"]
     assert nearer.tolist() == ["33%", "33%", "33%", "67%", ""]  # consensus: 0.8, 1, 1; 0.4, 1, 2/3
     np.testing.assert_allclose(doctors.printed_matrix("dsnet-v1", "table-4")[0, [0, 3]], [np.nan, 0.625], atol=0.001)

@@ -31,8 +31,8 @@ def predictions(scores, folds, labels, groups=None) -> Predictions:
 @pytest.mark.parametrize("classifier", CLASSIFIERS)
 def test_different_classes_are_told_apart_by_whole_patients(classifier):
     examples = images(each=3, shift=2.0)
-    inner, groups = 3 if classifier == "knn" else None, examples.groups
-    predicted = cross_validate(examples, classifier, [0, 1], inner)
+    groups = examples.groups
+    predicted = cross_validate(examples, classifier, [0, 1], tuned=classifier == "knn")
     assert predicted.auc() > 0.9
     assert predicted.correct.mean() > 0.8
     for folds in predicted.folds:
@@ -73,7 +73,7 @@ def test_only_scores_of_one_fold_are_compared():
 
 
 def test_intervals_hold_the_auc():
-    result = cross_validate(images(shift=0.8), "svm", [0], inner=None)
+    result = cross_validate(images(shift=0.8), "svm", [0], tuned=False)
     low, high = classification.auc_interval(result, 0)
     assert low < result.auc() < high
     assert classification.auc_difference(result, result, 0) == (0, 0, 0)
@@ -88,7 +88,7 @@ def test_the_inner_choice_takes_the_better_setting(monkeypatch):
     monkeypatch.setattr(classification, "CLASSIFIERS", {"tree": trees})
     examples = Examples(features, labels, range(120))
     assert cross_validate(examples, "tree", [0]).correct.mean() > 0.9
-    assert cross_validate(examples, "tree", [0], inner=None).correct.mean() < 0.75
+    assert cross_validate(examples, "tree", [0], tuned=False).correct.mean() < 0.75
 
 
 def test_permuted_labels_are_at_chance_and_true_ones_are_not():

@@ -126,12 +126,8 @@ def test_soft_masks_are_refused(bad):
 
 
 def test_a_matrix_of_readers_is_dice_pair_by_pair():
-    masks = random_pairs(60)[0].reshape(12, 5, 9, 11)
-    matrix = seg.summary(np.stack([seg.dice_of_pairs(image) for image in masks]))
-    np.testing.assert_array_equal(np.diag(matrix.mean), 1)
-    np.testing.assert_array_equal(matrix.mean, matrix.mean.T)
-    for i in range(4):
-        values = seg.dice(masks[:, i], masks[:, 4])
-        np.testing.assert_array_equal(matrix.values[:, i, 4], values)
-        assert (matrix.mean[i, 4], matrix.std[i, 4]) == pytest.approx((values.mean(), values.std(ddof=1)))
-    assert np.isnan(seg.summary(matrix.values[:1]).std).all()
+    masks = random_pairs(5)[0]
+    matrix = seg.dice_of_pairs(masks)
+    np.testing.assert_array_equal(np.diag(matrix), 1)
+    np.testing.assert_array_equal(matrix, matrix.T)
+    np.testing.assert_array_equal(matrix[:4, 4], seg.dice(masks[:4], masks[4]))

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
@@ -6,7 +7,7 @@ import pytest
 
 from softmask import papers
 from softmask.errors import DataError
-from softmask.report import contents, figures, tables, verdicts
+from softmask.report import contents, figures, provenance, tables, verdicts
 from softmask.report.tables import Cell, ResultTable
 
 
@@ -41,11 +42,12 @@ def test_an_empty_run_has_all_tables_and_figures_not_run(config):
 
 @pytest.mark.parametrize(("n", "status"), [(None, "filled"), (1, "partly filled"), (0, "not run yet")])
 def test_the_status_counts_cells(config, n, status):
+    about = provenance.collect(config, [], time.perf_counter())
     for paper, name in (("softgan", "table-1"), ("lgan", "table-1")):
-        tables.write(ResultTable(paper, name, "", "cap", cells(paper, name, n)), config, {"seeds": [1]})
+        tables.write(ResultTable(paper, name, "", "cap", cells(paper, name, n)), config, about)
         entry = table_of(config, paper, name)
         assert entry.status == status
-        assert (entry.caption, entry.provenance) == ("cap", {"seeds": [1]})
+        assert (entry.caption, entry.provenance) == ("cap", about)
 
 
 def test_the_workbooks_own_tables_and_figures_come_last(config):

@@ -109,7 +109,7 @@ def test_outlines_have_the_length_of_the_perimeter(mask):
 def test_contours_carry_colours_and_do_not_move_the_image():
     _, ax = draw()
     limits = ax.get_xlim(), ax.get_ylim()
-    figures.mask_contours(ax, [np.eye(5, dtype=bool), np.zeros((5, 5), bool)], ["red", "blue"])
+    figures.mask_contours(ax, [(np.eye(5, dtype=bool), "red"), (np.zeros((5, 5), bool), "blue")])
     assert (ax.get_xlim(), ax.get_ylim()) == limits
     assert [lines.get_color().round().tolist() for lines in ax.collections] == [[[1, 0, 0, 1]], [[0, 0, 1, 1]]]
 

@@ -108,7 +108,7 @@ def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
     means = {"softgan": 0.8, "unet": 0.85, "medt": 0.7}
     rows = [Cell(row, "lidc", "dice", mean, 0.1, 300, 3, "real") for row, mean in means.items()]
     tables.write(ResultTable("softgan", "table-2", "", "", rows), config, {})
-    trained = Trained("softgan", 1_643_416, 62, 2976, 8, (2020, 2021), 1, 5400, "cpu", "A CPU", "real", 100, 60)
+    trained = Trained("softgan", 1_643_416, 62, 2976, 8, (2020, 2021), 1, 5400, "cpu", "A CPU", "real", 60)
     parsed = look(page.build(config, Evidence(trained={("softgan", "softgan", "lidc"): trained}, seconds=7200))).words
     assert (
         "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here, "
@@ -408,7 +408,7 @@ def test_claims_link_to_tables_notebook_cell_and_code(config, monkeypatch):
     claim = papers.load("softgan").claims[0]
     verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.NOT_FINISHED, "x", (
         verdicts.JudgedPair(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
-    trained = Trained("unet", 1, 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9, 9)
+    trained = Trained("unet", 1, 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9)
     parsed = look(page.build(config, Evidence(trained={("softgan", "unet", "lnsm"): trained})))
     assert "Table 1 · Table 2 · notebook 05_softgan, 5.10 Do the claims hold?, code cell" in parsed.words
     assert {"../../lib/softmask/nets/unet.py", "#softgan-table-1"} <= set(parsed.addresses)

@@ -29,6 +29,7 @@ def training(seed=0, late=0):
         "loss_gan": 5 * falling[late:],
         "discriminator_accuracy_real": 0.6 + 0.1 * falling[late:],
         "discriminator_accuracy_fake": 0.7 + 0.1 * falling[late:],
+        "steps": range(1, 21),
     }
 
 
@@ -90,7 +91,7 @@ def test_steps_are_on_the_axis_and_a_cross_ends_what_still_rises():
 
 
 def test_critics_gaps_are_shares_of_their_largest():
-    seeds = [{"critic_gap": [-1.0, 2.0, 4.0], "adversarial_share": [0.1, 0.2, 0.3]}] * 2
+    seeds = [{"critic_gap": [-1.0, 2.0, 4.0], "adversarial_share": [0.1, 0.2, 0.3], "steps": [5, 10, 15]}] * 2
     fig = plots.curves({"lidc-lung": {"lgan_basic": seeds}}, ["critic_gap", "adversarial_share"])
     top, bottom = fig.axes
     assert top.lines[0].get_ydata() == pytest.approx([-0.25, 0.5, 1.0])

@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from softmask.errors import ConfigError
-from softmask.report.result import Cell, JoinedCell, ResultTable, grids, join, outcome, words_of
+from softmask.report.result import Cell, ResultTable, grids, join, outcome, words_of
 
+NAN = math.nan
 UNET = Cell("unet", "lnsm", "dice", 0.8, 0.1, 400, 1, "embedded")
 
 ONE_PAIR = [Cell(f"doctor{a}", "lidc", f"dice_with_doctor{b}", a / 4, 0.1, 9, 1, "real") for a, b in ((1, 2), (2, 1))]
@@ -77,8 +78,7 @@ def test_what_does_not_fit_is_refused_and_named(result, message):
 
 
 def said(*cells, **more):
-    result = table(*cells, **more)
-    return outcome(result.paper, result.table, join(result))
+    return outcome(join(table(*cells, **more)))
 
 
 def test_the_outcome_names_the_ends_and_the_published_ones_and_counts_what_waits():
@@ -110,10 +110,9 @@ def test_there_is_no_outcome_of_nothing_or_of_several_units(cell):
 @pytest.mark.parametrize(("value", "unit", "text"), [(3e-13, "p value", "< 0.001"), (0.0304, "p value", "0.030")])
 @pytest.mark.parametrize(("difference", "shown"), [(-0.08672, "-0.09"), (12.2, "12.20")])
 def test_p_values_and_differences_have_few_decimals(value, unit, text, difference, shown):
-    cell = JoinedCell("a", "lidc", "p_holm", unit, False, ours_mean=value, n_images=3)
-    assert words_of("workbook", "own", cell)[1] == text
-    cell = JoinedCell("a", "lidc", "difference", "hundredths", False, ours_mean=difference, n_images=3)
-    assert words_of("workbook", "own", cell)[1] == shown
+    cells = [Cell("a", "lidc", "p", value, NAN, 3, 1, "real"), Cell("a", "lidc", "d", difference, NAN, 3, 1, "real")]
+    joined = join(table(*cells, paper="workbook", name="own", units={"p": unit, "d": "hundredths"}))
+    assert [words_of(cell)[1] for cell in joined] == [text, shown]
 
 
 def test_columns_of_a_matrix_are_in_the_order_of_its_rows():

@@ -24,7 +24,7 @@ from softmask.experiments.store import Run
 from softmask.label import consensus
 from softmask.measure import segmentation
 from softmask.measure.images import DOCTORS
-from softmask.measure.segmentation import DiceMatrix, dice_of_pairs, summary
+from softmask.measure.segmentation import dice_of_pairs
 from softmask.papers import display
 from softmask.parallel import progress
 from softmask.report.result import SCALES, Cell
@@ -44,11 +44,11 @@ PAIRS = np.triu_indices(4, 1)
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Dice of every image: ``matrix`` between :data:`RATERS`; each doctor (N, 4) with the consensus of the ``others``,
-    and with ``staple`` of all readers, binarised at 0.5."""
+    """Dice of every image: ``matrix`` (N, 5, 5) between :data:`RATERS`; each doctor (N, 4) with the consensus of the
+    ``others``, and with ``staple`` of all readers, binarised at 0.5."""
 
     ids: list[str]
-    matrix: DiceMatrix = field(repr=False)
+    matrix: np.ndarray = field(repr=False)
     others: np.ndarray = field(repr=False)
     staple: np.ndarray = field(repr=False)
 
@@ -57,9 +57,9 @@ class Agreement:
 
     def references(self) -> dict[str, np.ndarray]:
         """Return the Dice (N, 4) of every doctor with each of :data:`REFERENCES`."""
-        doctors = self.matrix.values[:, :4, :4]
+        doctors = self.matrix[:, :4, :4]
         any_other = (doctors.sum(axis=2) - 1) / 3  # without the doctor's own Dice with themselves
-        values = (any_other, self.matrix.values[:, :4, 4], self.others, self.staple)
+        values = (any_other, self.matrix[:, :4, 4], self.others, self.staple)
         return dict(zip(REFERENCES, values, strict=True))
 
 
@@ -94,7 +94,7 @@ def agreement(dataset: Dataset, rows: Iterable[int], title: str = "") -> Agreeme
 
     results = of_four_readers(measure, dataset, rows, "the comparison of doctors needs", title or dataset.name)
     values, others, staple = (np.stack(arrays) for arrays in zip(*results.values(), strict=True))
-    return Agreement([dataset.name_of(row) for row in results], summary(values), others, staple)
+    return Agreement([dataset.name_of(row) for row in results], values, others, staple)
 
 
 def rows_named(dataset: Dataset, ids: Iterable[str]) -> list[int]:
@@ -115,25 +115,27 @@ def network_rows(dataset: Dataset, networks: Iterable[Sequence[Run]], part: str 
     return split_rows(TESTED, dataset)["test"].tolist()
 
 
-def with_network(agreed: Agreement, runs: Sequence[Run]) -> DiceMatrix:
-    """Return the matrix (6, 6) of :data:`RATERS` and a network; raise DataError for other test images."""
+def with_network(agreed: Agreement, runs: Sequence[Run]) -> np.ndarray:
+    """Return the matrix (N, 6, 6) of :data:`RATERS` and a network; raise DataError for other test images."""
     if list(runs[0].record.ids) != agreed.ids:
         raise DataError(f"{runs[0].spec.name}: was not tested on the images that the doctors are compared on")
     values = np.ones((len(agreed), 6, 6))
-    values[:, :5, :5] = agreed.matrix.values
+    values[:, :5, :5] = agreed.matrix
     for i, measure in enumerate([*(f"dice_{doctor}" for doctor in DOCTORS), "dice"]):
         values[:, i, 5] = values[:, 5, i] = values_of(runs, measure).mean(axis=0)
-    return summary(values)
+    return values
 
 
 def matrix_cells(
-    labels: Sequence[str], matrix: DiceMatrix, *, dataset: str, n_seeds: int, source: str, extra: bool = False
+    labels: Sequence[str], matrix: np.ndarray, *, dataset: str, n_seeds: int, source: str, extra: bool = False
 ) -> list[Cell]:
-    """Return the cells of a symmetric table; ``labels`` names its rows."""
-    cells = []
+    """Return the cells of a symmetric table with the rows ``labels``: mean and spread (N - 1) of ``matrix`` (N, K, K)
+    over the images."""
+    mean, cells = matrix.mean(axis=0), []
+    std = matrix.std(axis=0, ddof=1) if len(matrix) > 1 else np.full(mean.shape, np.nan)
     for i, row in enumerate(labels):
         for j, column in enumerate(labels):
-            values = float(matrix.mean[i, j]), float(matrix.std[i, j]), len(matrix.values)
+            values = float(mean[i, j]), float(std[i, j]), len(matrix)
             cells.append(Cell(row, dataset, f"dice_with_{column}", *values, n_seeds, source, extra=extra))
     return cells
 
@@ -152,7 +154,7 @@ def nearness(agreed: Agreement, networks: Mapping[str, Sequence[Run]]) -> pd.Dat
     frames = {}
     for name, runs in networks.items():
         if runs:
-            values = with_network(agreed, runs).values[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
+            values = with_network(agreed, runs)[:, [0, 1, 2, 3, 5], 4]  # (N, 5): doctors and the network
             shares = [f"{share:.0%}" for share in (values[:, 4:] > values).mean(axis=0)[:4]]
             columns = {"Dice with the 50 % consensus": values.mean(axis=0).round(3), "network nearer": [*shares, ""]}
             frames[name] = pd.DataFrame(columns, index=[display("rows", row) for row in (*DOCTORS, name)])

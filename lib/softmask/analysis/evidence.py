@@ -93,7 +93,6 @@ def _trained(runs: list[Run]) -> Trained:
         device=record.provenance.device,
         cpu=record.provenance.cpu,
         kind=data_words(spec.dataset, spec.source, record.provenance.origin),
-        images=len(record.ids),
         patients=len(set(record.groups)),
     )
 

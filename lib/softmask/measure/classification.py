@@ -98,16 +98,15 @@ class Predictions:
         return ratio(weighted_wins, weighted_pairs)
 
 
-def cross_validate(
-    examples: Examples, classifier: str, seeds: Sequence[int], inner: int | None = INNER_FOLDS
-) -> Predictions:
+def cross_validate(examples: Examples, classifier: str, seeds: Sequence[int], tuned: bool = True) -> Predictions:
     """Return the predictions for the held-out images, with one repetition for each of ``seeds``.
 
     Args:
-        inner: number of folds of the inner cross-validation, which chooses the setting with the highest accuracy
-            (ties: the highest AUC, then the earlier setting); None: always use the default setting.
+        tuned: whether an inner cross-validation chooses the setting with the highest accuracy (ties: the highest AUC,
+            then the earlier setting); otherwise, the default setting is used.
     """
-    repetitions = [_repeat(examples, CLASSIFIERS[classifier], seed, inner)[0] for seed in seeds]
+    settings = CLASSIFIERS[classifier] if tuned else CLASSIFIERS[classifier][:1]
+    repetitions = [_repeat(examples, settings, seed)[0] for seed in seeds]
     fields = ("scores", "predicted", "folds")
     arrays = {name: np.concatenate([getattr(repetition, name) for repetition in repetitions]) for name in fields}
     return replace(repetitions[0], **arrays)
@@ -134,7 +133,7 @@ def against_chance(examples: Examples, classifier: str, n: int, seed: int) -> di
     """
 
     def auc(labels: np.ndarray) -> float:
-        return float(cross_validate(examples._replace(labels=labels), classifier, [seed], inner=None).auc())
+        return float(cross_validate(examples._replace(labels=labels), classifier, [seed], tuned=False).auc())
 
     generator = np.random.default_rng(seed)
     null = np.array([auc(permuted(examples.labels, examples.groups, generator)) for _ in range(n)])
@@ -169,7 +168,7 @@ def importance(
         n: number of shuffles.
     """
     generator = np.random.default_rng(seed)
-    base, pipelines = _repeat(examples, CLASSIFIERS[classifier], seed, INNER_FOLDS)
+    base, pipelines = _repeat(examples, CLASSIFIERS[classifier], seed)
     shuffled = {name: np.empty((n, len(examples.labels))) for name in columns}
     for held_out, pipeline in pipelines:
         for name, indices in columns.items():
@@ -188,13 +187,12 @@ def _repeat(
     examples: Examples,
     settings: Sequence[BaseEstimator],
     seed: int,
-    inner: int | None,
     splits: list[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> tuple[Predictions, list[tuple[np.ndarray, Pipeline]]]:
     """Return the predictions (R = 1) of one cross-validation over ``splits`` (None: :data:`FOLDS` folds), and the
     held-out rows and the fitted pipeline of each fold.
 
-    The setting is the best of ``settings`` in ``inner`` folds of each training part, or the first if ``inner`` is None.
+    The setting is the best of ``settings`` in an inner cross-validation of each training part, or the only one.
     """
     features, labels, groups = examples
     numbers = group_numbers(groups)
@@ -202,7 +200,7 @@ def _repeat(
     pipelines = []
     for fold, (train, held_out) in enumerate(splits or _split(labels, numbers, FOLDS, seed)):
         training = Examples(features[train], labels[train], numbers[train])
-        setting = settings[0] if inner is None else _best(settings, training, seed, inner)
+        setting = settings[0] if len(settings) == 1 else _best(settings, training, seed)
         pipeline = make_pipeline(StandardScaler(), clone(setting)).fit(training.features, training.labels)
         scores[0, held_out] = _scores(pipeline, features[held_out])
         predicted[0, held_out] = pipeline.predict(features[held_out])
@@ -211,12 +209,13 @@ def _repeat(
     return Predictions(scores, predicted.astype(bool), folds.astype(int), labels, tuple(groups)), pipelines
 
 
-def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int, inner: int) -> BaseEstimator:
-    """Return the setting with the highest accuracy in ``inner`` folds (ties: the highest AUC, then the first)."""
-    splits = _split(examples.labels, examples.groups, inner, seed)
+def _best(settings: Sequence[BaseEstimator], examples: Examples, seed: int) -> BaseEstimator:
+    """Return the setting with the highest accuracy in :data:`INNER_FOLDS` folds (ties: the highest AUC, then the
+    first)."""
+    splits = _split(examples.labels, examples.groups, INNER_FOLDS, seed)
 
     def merit(setting: BaseEstimator) -> tuple[float, float]:
-        predictions, _ = _repeat(examples, [setting], seed, None, splits)
+        predictions, _ = _repeat(examples, [setting], seed, splits)
         return predictions.correct.mean(), float(predictions.auc())
 
     return max(settings, key=merit)

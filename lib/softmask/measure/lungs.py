@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy.ndimage import label
-from scipy.spatial import cKDTree
+from scipy.ndimage import binary_propagation, distance_transform_edt
 from torch.nn import functional as F
 
 from softmask.measure import segmentation
@@ -69,12 +68,10 @@ def measure_lungs(
 def at_wall(nodules: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return (H, W) bool, the ``nodules`` (8-connected parts) that come within :data:`WALL` pixels of the outline of
     ``mask``."""
-    numbers, count = label(nodules, structure=np.ones((3, 3), int))
-    if not count or not mask.any():
+    if not nodules.any() or not mask.any():
         return np.zeros_like(nodules)
-    pixels = np.argwhere(nodules)
-    near_pixels = pixels[cKDTree(np.argwhere(outline(mask))).query(pixels)[0] <= WALL]
-    return np.isin(numbers, np.unique(numbers[tuple(near_pixels.T)]))
+    near = nodules & (distance_transform_edt(~outline(mask)) <= WALL)
+    return binary_propagation(near, np.ones((3, 3)), nodules)
 
 
 def dice3d(

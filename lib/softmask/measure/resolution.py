@@ -6,7 +6,7 @@ Every measure takes images (..., H, W) of one shape, grey values in [0, 1], and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -36,8 +36,8 @@ def ssim(images: np.ndarray, references: np.ndarray) -> np.ndarray:
     from skimage.metrics import structural_similarity
 
     options = {"data_range": 1.0, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    references = np.asarray(references, float)
-    return _each(lambda image, reference: structural_similarity(image, reference, **options), images, references)
+    similarity = np.vectorize(partial(structural_similarity, **options), [float], signature="(h,w),(h,w)->()")
+    return similarity(np.asarray(images, float), np.asarray(references, float))[()]
 
 
 def sharpness(images: np.ndarray, region: np.ndarray) -> np.ndarray:
@@ -146,12 +146,5 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
         total = np.bincount(bin_index[in_reach], image[in_reach], 2 * reach)
         return ratio(total, count)
 
-    return np.arange(-reach, reach) + 0.5, _each(profile, images, masks)
-
-
-def _each(measure: Callable[..., np.ndarray], images: np.ndarray, references: np.ndarray) -> np.ndarray:
-    """Return ``measure`` of every pair of images (..., H, W)."""
-    images, references = np.asarray(images, float), np.asarray(references)
-    stacks = [array.reshape(-1, *images.shape[-2:]) for array in (images, references)]
-    values = np.array([measure(*pair) for pair in zip(*stacks, strict=True)])
-    return values.reshape(images.shape[:-2] + values.shape[1:])[()]
+    profiles = np.vectorize(profile, [float], signature="(h,w),(h,w)->(k)")(np.asarray(images, float), masks)
+    return np.arange(-reach, reach) + 0.5, profiles

@@ -11,7 +11,6 @@ with any other mask (Dice 0, IoU 0). Masks with other values raise DataError.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
@@ -94,29 +93,9 @@ def outline(mask: np.ndarray) -> np.ndarray:
     return mask & ~binary_erosion(mask)
 
 
-@dataclass(frozen=True, eq=False)
-class DiceMatrix:
-    """Dice of every pair among K masks of each image.
-
-    Attributes:
-        mean, std: (K, K) over the images (std with N - 1, NaN for a single image). Symmetric, diagonal 1.
-        values: (N, K, K), image by image.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
-    values: np.ndarray
-
-
 def dice_of_pairs(masks: np.ndarray) -> np.ndarray:
     """Return (K, K), the Dice of every pair of the ``masks`` (K, H, W) of an image."""
     return dice(masks[:, None], masks)
-
-
-def summary(values: np.ndarray) -> DiceMatrix:
-    """Return the mean and the standard deviation of ``values`` (N, K, K) over the images."""
-    std = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
-    return DiceMatrix(values.mean(axis=0), std, values)
 
 
 def _surface_distances(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,18 +112,16 @@ def _pairwise(
     one_empty: float,
 ) -> np.ndarray:
     """Return ``measure`` of each pair of masks (H, W) that are not empty, cropped to their pixels."""
-    predicted, truth = np.broadcast_arrays(*_masks(predicted, truth))
-    values = np.empty(predicted.shape[:-2])
-    for i in np.ndindex(values.shape):
-        a, b = predicted[i], truth[i]
+
+    def value(a: np.ndarray, b: np.ndarray) -> float:
         if not a.any() or not b.any():
-            values[i] = both_empty if a.any() == b.any() else one_empty
-            continue
+            return both_empty if a.any() == b.any() else one_empty
         # crop to save time: lesions are small, and all nearest pixels lie in the box around both masks
         rows, columns = (np.nonzero((a | b).any(axis=axis))[0] for axis in (1, 0))
         box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        values[i] = measure(a[box], b[box])
-    return values[()]
+        return measure(a[box], b[box])
+
+    return np.vectorize(value, [float], signature="(h,w),(h,w)->()")(*_masks(predicted, truth))[()]
 
 
 def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:

@@ -20,9 +20,9 @@ from softmask.data.sample import SUBSTITUTE
 from softmask.errors import DataError, brief
 from softmask.files import read_json
 from softmask.measure.verdicts import NOT_RUN
-from softmask.papers.printed import NAMES, VALUES
+from softmask.papers.printed import NAMES, PrintedTable
 from softmask.report import provenance, tables, verdicts
-from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, join, printed_table
+from softmask.report.result import WORKBOOK, JoinedCell, ResultTable, decimals_of, join
 from softmask.report.tables import AGAIN
 
 FILLED, PARTLY, DRAWN, PARTLY_DRAWN = "filled", "partly filled", "drawn", "partly drawn"
@@ -145,15 +145,16 @@ def read_table(path: Path) -> tuple[pd.DataFrame, Mapping[str, Any]]:
 
 
 def _table(results: Path, paper: str, name: str) -> TableEntry:
-    printed = printed_table(paper, name)
-    heading = (printed.title, printed.kind, printed.note) if printed else (name, VALUES, "")
-    entry = TableEntry(paper, name, *heading, NOT_RUN, tuple(join(ResultTable(paper, name, "", "", []))))
+    empty = ResultTable(paper, name, "", "", [])
+    printed = empty.printed_table
+    title, note = (printed.title, printed.note) if printed else (name, "")
+    entry = TableEntry(paper, name, title, empty.kind, note, NOT_RUN, tuple(join(empty)))
     path = results / "tables" / paper / f"{name}.csv"
     if not path.exists():
         return entry
     try:
         frame, content = read_table(path)
-        cells = tuple(_joined(path, frame, entry.cells))
+        cells = tuple(_joined(path, frame, entry.cells, printed))
     except DataError as error:
         return replace(entry, status=DAMAGED, why=str(error).replace(f"{results}/", ""))
     measured = [cell.run for cell in cells]
@@ -162,7 +163,9 @@ def _table(results: Path, paper: str, name: str) -> TableEntry:
     return replace(entry, status=status, cells=cells, **fields)
 
 
-def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell]) -> Iterator[JoinedCell]:
+def _joined(
+    path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell], table: PrintedTable | None
+) -> Iterator[JoinedCell]:
     printed_cells = {cell.key: cell for cell in printed}
     for line in frame.rename(columns={"data": "source"}).to_dict("records"):
         key = (line["row"], line["dataset"], line["metric"])
@@ -172,7 +175,8 @@ def _joined(path: Path, frame: pd.DataFrame, printed: Sequence[JoinedCell]) -> I
         fields = {name: line[name] for name in JoinedCell.__dataclass_fields__ if name in line}
         if not line["source"]:
             fields |= {"n_images": None, "n_seeds": None}
-        yield JoinedCell(**fields, printed=cell is not None, paper_text=cell.paper_text if cell else "")
+        fields |= {"printed": cell is not None, "paper_text": cell.paper_text if cell else ""}
+        yield JoinedCell(**fields, decimals=decimals_of(table, line["metric"], line["unit"]))
     if printed_cells:
         raise DataError(f"{path}: printed cells are missing, such as {' / '.join(next(iter(printed_cells)))}; {AGAIN}")
 
@@ -245,6 +249,16 @@ class State(NamedTuple):
         text = f"{self.sources['real'] + n_substitute} of {self.cells}"
         return f"{text} ({n_substitute} on a substitute)" if n_substitute else text
 
+    @property
+    def counts(self) -> dict[str, str]:
+        """Numbers, such as ``4 of 5``, of filled tables, drawn figures, measured rows, and cells on real data."""
+        return {
+            "tables filled": f"{self.tables[FILLED]} of {self.tables.total()}",
+            "figures drawn": f"{self.figures[DRAWN]} of {self.figures.total()}",
+            "rows measured": f"{self.rows_measured} of {self.rows}",
+            "cells on real data": self.on_real_data,
+        }
+
 
 def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
     """Return the state of the papers ``names`` together."""
@@ -269,14 +283,8 @@ def frame(contents: Contents) -> pd.DataFrame:
     states = {papers.display("papers", name): state(contents, [name]) for name in NAMES}
     states["together"] = state(contents)
     lines = {
-        name: {
-            "tables filled": f"{counts.tables[FILLED]} of {counts.tables.total()}",
-            "figures drawn": f"{counts.figures[DRAWN]} of {counts.figures.total()}",
-            "rows measured": f"{counts.rows_measured} of {counts.rows}",
-            "cells on real data": counts.on_real_data,
-            **{f"claims: {verdict}": count for verdict, count in counts.claims.items()},
-        }
-        for name, counts in states.items()
+        name: of_paper.counts | {f"claims: {verdict}": count for verdict, count in of_paper.claims.items()}
+        for name, of_paper in states.items()
     }
     return pd.DataFrame.from_dict(lines, orient="index")
 

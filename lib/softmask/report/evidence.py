@@ -36,7 +36,8 @@ class Trained:
         seeds: seeds of the runs that succeeded; ``failed`` is the number of failed runs.
         seconds: training time of all these runs together.
         device: ``cpu`` or the GPU's name; ``cpu`` is the processor's name.
-        kind: kind of the data, such as ``real, substitute``; ``images`` and ``patients`` are the numbers tested.
+        kind: kind of the data, such as ``real, substitute``.
+        patients: number of patients tested.
     """
 
     network: str
@@ -50,7 +51,6 @@ class Trained:
     device: str
     cpu: str
     kind: str
-    images: int
     patients: int
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -122,12 +122,12 @@ def legend(fig: Figure, entries: Mapping[str, Any], columns: int) -> None:
         candidate.remove()
 
 
-def mask_contours(ax: Axes, masks: Sequence[np.ndarray], colors: Sequence[str]) -> None:
-    """Draw the outline of each (H, W) bool mask along its pixel edges, over an image shown with ``imshow``.
+def mask_contours(ax: Axes, outlines: Iterable[tuple[np.ndarray, str]]) -> None:
+    """Draw the outline of each (H, W) bool mask in its colour, along pixel edges, over an image shown with ``imshow``.
 
     Outlines are closed along the image border. Later outlines lie on top of earlier ones.
     """
-    for i, (mask, color) in enumerate(zip(masks, colors, strict=True)):
+    for i, (mask, color) in enumerate(outlines):
         lines = LineCollection(edge_segments(mask), colors=color, linewidths=2, capstyle="projecting", zorder=3 + i / 9)
         ax.add_collection(lines, autolim=False)
 

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import read_text, write_atomic
 from softmask.report import contents, summary, verdicts
-from softmask.report.contents import Contents
+from softmask.report.contents import Contents, State
 from softmask.report.evidence import Evidence
 from softmask.report.result import NOTHING_PRINTED
 from softmask.report.tables import markdown_table
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
 """Runs whose results are committed."""
@@ -52,9 +48,9 @@ def _short(runs: Mapping[str, Contents]) -> str:
     sentences = summary.sentences(read, contents.state(read), summary.comparisons(read, Evidence()))
     table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated})"]]
     table[0] += [f"claims on real data or a substitute: {', '.join(_VERDICTS)}"]
-    frame, seen_papers = contents.frame(read), set()
+    seen_papers = set()
     for paper, dataset, printed, *ours in _numbers({run: runs[run] for run in (real, simulated)}):
-        counts = ", ".join(_counts(frame.loc[papers.display("papers", paper)]))
+        counts = ", ".join(_counts(contents.state(read, [paper])))
         description = f"{papers.display('papers', paper)}, {papers.display('datasets', dataset)}"
         table.append([description, printed, *ours, "" if paper in seen_papers else counts])
         seen_papers.add(paper)
@@ -63,16 +59,15 @@ def _short(runs: Mapping[str, Contents]) -> str:
 
 def _whole(runs: Mapping[str, Contents]) -> str:
     links = {run: f"[{run}](../results/{run})" for run in runs}
-    frames = {run: contents.frame(read) for run, read in runs.items()}
     names = {paper: papers.display("papers", paper) for paper in papers.NAMES}
     columns = list(_VERDICTS)
     states = [["paper", "run", "tables", "figures", "rows measured", "cells on real data", f"claims: {columns[0]}"]]
     states[0] += columns[1:]
-    for name in names.values():
-        for run, frame in frames.items():
-            line = frame.loc[name]
-            if not line["rows measured"].startswith("0 "):
-                states.append([name, links[run], *line.iloc[:4], *_counts(line)])
+    for paper, name in names.items():
+        for run, read in runs.items():
+            state = contents.state(read, [paper])
+            if state.rows_measured:
+                states.append([name, links[run], *state.counts.values(), *_counts(state)])
     numbers = [["paper", "measure", "printed", *links.values()]]
     for paper, dataset, printed, *ours in _numbers(runs):
         measure = papers.display("metrics", summary.PROPOSED[paper][2])
@@ -96,9 +91,9 @@ def _claims(read: Contents) -> str:
     return "\n".join(lines).rstrip()
 
 
-def _counts(line: pd.Series) -> list[str]:
-    """Return the number of a paper's claims in each column of :data:`_VERDICTS`."""
-    counts = [sum(line[f"claims: {verdict}"] for verdict in group) for group in _VERDICTS.values()]
+def _counts(state: State) -> list[str]:
+    """Return the number of claims in each column of :data:`_VERDICTS`."""
+    counts = [sum(state.claims[verdict] for verdict in group) for group in _VERDICTS.values()]
     return [str(count) if any(counts) else NOTHING_PRINTED for count in counts]  # files of another rule are damaged
 
 

@@ -170,14 +170,14 @@ def _crate(citation: Mapping, outputs: Mapping[str, Mapping[str, str]]) -> dict[
 
 def _provenances(run: str) -> Iterator[Mapping[str, Any]]:
     for path in sorted((ROOT / "results" / run / "tables").glob("*/*.json")):
-        yield read_json(path).get("provenance", {})
+        yield read_json(path)["provenance"]
 
 
 def _sources(run: str) -> dict[str, dict[str, Any]]:
     """Return the data behind the tables of a run, by their ``@id``."""
     sources = {}
     for provenance in _provenances(run):
-        for data in provenance.get("datasets", ()):
+        for data in provenance["datasets"]:
             fields = {"name": f"{data['name']}, {data['source']}", "description": data["origin"]}
             identity = f"#data-{data['fingerprint'][:16]}"
             sources[identity] = {"@id": identity, "@type": "Dataset", **fields, "identifier": data["fingerprint"]}
@@ -185,7 +185,7 @@ def _sources(run: str) -> dict[str, dict[str, Any]]:
 
 
 def _action(run: str, files: Mapping[str, str], agent: Mapping[str, str]) -> dict[str, Any]:
-    machines = sorted({provenance["cpu"] for provenance in _provenances(run) if provenance.get("cpu")})
+    machines = sorted({provenance["cpu"] for provenance in _provenances(run)})
     return {
         "@id": f"#{run}",
         "@type": "CreateAction",

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from softmask.papers.printed import VALUES
 from softmask.report import contents, notebooks, provenance, result, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
 from softmask.report.evidence import Evidence, embedded, packed
-from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, decimals_of, grids
+from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, grids
 
 _WIDEST = 14  # most columns of numbers on a sheet of paper
 _CLASSES = {
@@ -64,10 +65,10 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
             other_runs[run] = None
     readable_runs = {run: other for run, other in other_runs.items() if other}
     executed = notebooks.as_html(config, builder)
-    sections = [_section(read, readable_runs, evidence, executed, name) for name in (*papers.NAMES, WORKBOOK)]
-    claims = [claim for section in sections for claim in section["claims"]]
+    claims = {name: list(_claims(read, readable_runs, evidence, executed, name)) for name in papers.NAMES}
+    sections = [_section(read, name, claims.get(name, [])) for name in (*papers.NAMES, WORKBOOK)]
     entries = [*read.tables, *read.figures]
-    ways = [difference_of(entry, cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
+    ways = [difference_of(cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
     total, comparisons = contents.state(read), summary.comparisons(read, evidence)
     usual_verdicts = ("holds", "fails", "inconclusive", "not run yet")
     folder = files("softmask.report") / "page"
@@ -78,7 +79,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "warning": "" if config.profile.is_result else NOT_A_RESULT,
         "style": Markup((folder / "page.css").read_text(encoding="utf-8")),
         "script": Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)),
-        "evidence": Markup(packed(evidence, _claims_data(claims), _constants(evidence))),
+        "evidence": Markup(packed(evidence, _claims_data(chain(*claims.values())), _constants(evidence))),
         "sentences": summary.sentences(read, total, comparisons),
         "data": summary.data(read, evidence),
         "took": summary.hours(evidence.seconds),
@@ -156,16 +157,14 @@ def _run_link(run: str, read: Contents | None) -> dict[str, Any]:
     return {"run": run, "state": contents.state(read) if read else None, "link": link, "page": has_page}
 
 
-def _section(
-    read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], name: str
-) -> dict[str, Any]:
+def _section(read: Contents, name: str, claims: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": name,
         "title": papers.display("papers", name),
         "citation": "" if name == WORKBOOK else citation_line(papers.load(name).citation),
         "tables": [entry for entry in read.tables if entry.paper == name],
         "figures": [entry for entry in read.figures if entry.paper == name],
-        "claims": [] if name == WORKBOOK else list(_claims(read, others, evidence, executed, name)),
+        "claims": claims,
     }
 
 
@@ -209,7 +208,6 @@ def _claims(
     non_verdicts = (contents.NOT_RUN, contents.DAMAGED)
     claims = {claim.words: claim for claim in papers.load(paper).claims}
     for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
-        deciding_pair = None if entry.deciding is None else entry.pairs[entry.deciding]
         other_entries = [
             (name, other)
             for name, run_contents in others.items()
@@ -221,8 +219,8 @@ def _claims(
             "words": contents.claim_words(entry.claim),
             "printed": claims[entry.claim],
             "entry": entry,
-            "deciding": deciding_pair,
-            "axis": Axis.of((deciding_pair,) if deciding_pair else ()),
+            "deciding": entry.deciding_pair,
+            "axis": Axis.of((entry.deciding_pair,) if entry.deciding_pair else ()),
             "wide": Axis.of(entry.pairs),
             "others": other_entries,
             "trained": list(_trained(entry, evidence)),
@@ -232,8 +230,8 @@ def _claims(
 
 def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
     """Yield for each method of the deciding comparison how it was trained, in words."""
-    if entry.deciding is not None:
-        for row, dataset, _ in entry.pairs[entry.deciding].pair.keys:
+    if entry.deciding_pair:
+        for row, dataset, _ in entry.deciding_pair.pair.keys:
             if trained := evidence.trained.get((entry.paper, row, dataset)):
                 size = f"{trained.parameters:,} parameters, " if trained.parameters else ""
                 yield f"{papers.display('rows', row)}: {size}{summary.trained_words(trained)}"
@@ -241,9 +239,8 @@ def _trained(entry: ClaimEntry, evidence: Evidence) -> Iterator[str]:
 
 def _unfit(judged: verdicts.JudgedPair) -> str:
     """Return the networks that keep a comparison from being judged, with the reason; empty where there are none."""
-    rows, reasons = [judged.pair.better, judged.pair.worse], []
-    for row, training in zip(rows, judged.outcome.trainings, strict=False):
-        name = papers.display("rows", row)
+    reasons = []
+    for name, training in judged.trainings:
         if training.obstacle == rule.UNDERTRAINED:
             few = math.isinf(training.gain)
             reasons.append(f"{name}: " + ("fewer than five epochs" if few else f"still rising by {training.gain:.4f}"))
@@ -356,13 +353,12 @@ def _grids(entry: TableEntry) -> list[Grid]:
     return parts
 
 
-def difference_of(entry: TableEntry, cell: JoinedCell | None) -> tuple[str, str]:
+def difference_of(cell: JoinedCell | None) -> tuple[str, str]:
     """Return ours against print: ``1.20 higher`` and ``higher``; empty where a number is missing or infinite."""
     difference = cell.ours_mean - cell.paper_mean if cell and cell.run else math.nan
     if not math.isfinite(difference):
         return "", ""
-    decimals = decimals_of(entry.paper, entry.name, cell)
-    size = f"{abs(difference):.{decimals[0]}f}" if decimals is not None else f"{abs(difference):.4g}"
+    size = f"{abs(difference):.{cell.decimals[0]}f}" if cell.decimals else f"{abs(difference):.4g}"
     if float(size) == 0:
         return "the same", "same"
     way = "higher" if difference > 0 else "lower"

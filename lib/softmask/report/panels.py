@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -105,7 +105,7 @@ def draw(ax: Axes, panel: Panel) -> None:
     cmap, (low, high) = _BARS.get(panel.bar, (panel.cmap, panel.limits))
     ax.imshow(np.asarray(panel.image, float), vmin=low, vmax=high, cmap=cmap)
     ax.autoscale(False)  # marks outside the window must not shrink the image
-    figures.mask_contours(ax, [mask for mask, _ in panel.outlines], [color for _, color in panel.outlines])
+    figures.mask_contours(ax, panel.outlines)
     if panel.axes is not None:
         for line, color in zip(panel.axes, (LONG, SHORT), strict=True):
             ax.plot(line[:, 1], line[:, 0], color=color, linewidth=2.5, solid_capstyle="butt")
@@ -205,15 +205,15 @@ def _view(
         return Panel(image, [(truth[window], TRUTH)])
     if sample.id not in predictions:
         return Panel(None, note=NOT_FINISHED)
-    return _beside_truth(image, truth[window], predictions[sample.id][window], truth, predictions[sample.id])
+    return _beside_truth(sample.image, truth, predictions[sample.id], window)
 
 
-def _beside_truth(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, *whole: np.ndarray) -> Panel:
-    """Return an image with the outlines of ``truth`` and of ``predicted`` >= 0.5, and their Dice. Where a part of the
-    image is shown, ``whole`` are both masks of the whole image, for the Dice."""
-    all_true, all_predicted = whole or (truth, predicted)
-    value = float(dice(all_predicted >= 0.5, all_true))
-    return Panel(image, [(truth, TRUTH), (predicted >= 0.5, PREDICTED)], note=f"Dice {value:.2f}")
+def _beside_truth(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, window: Any = ...) -> Panel:
+    """Return the part ``window`` of an image with the outlines of ``truth`` and of ``predicted`` >= 0.5, and the Dice
+    of the whole masks. All arrays are (H, W)."""
+    binary = predicted >= 0.5
+    outlines = [(truth[window], TRUTH), (binary[window], PREDICTED)]
+    return Panel(image[window], outlines, note=f"Dice {float(dice(binary, truth)):.2f}")
 
 
 def trimaps_and_alphas(sample: Sample, trimaps: Mapping[str, np.ndarray], alphas: Mapping[str, np.ndarray]) -> Figure:

@@ -24,7 +24,8 @@ from softmask.report.panels import BINARY, SOFT, Example
 from softmask.report.panels import legend as legend_of_colors
 
 Curves = Mapping[str, Sequence[float]]
-"""Values of one training run by name and epoch (:class:`softmask.train.loop.Outcome`), and its cumulative ``steps``."""
+"""Values of one training run by name and epoch (:class:`softmask.train.loop.Outcome`), and as ``steps`` the number of
+steps after each epoch (:func:`softmask.analysis.training.with_steps`)."""
 Styles = Mapping[str, Mapping[str, Any]]
 """Matplotlib line properties by row."""
 
@@ -96,16 +97,11 @@ def styles_of(rows: Iterable[str]) -> Styles:
 
 def _epochs(ax: Axes, curves: Curves, values: Sequence[float], **style: Any) -> Any:
     """Draw ``values`` of the last epochs of ``curves``, one for each epoch, and return the line."""
-    [line] = ax.plot(_places(curves)[-len(values) :], values, markevery=max(1, len(values) // 8), **style)
+    [line] = ax.plot(curves["steps"][-len(values) :], values, markevery=max(1, len(values) // 8), **style)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    ax.set(xlabel="step" if "steps" in curves else "epoch")
+    ax.set(xlabel="step")
     ax.label_outer()
     return line
-
-
-def _places(curves: Curves) -> np.ndarray:
-    """Return the position of each epoch on the horizontal axis."""
-    return np.array(curves.get("steps", range(1, 1 + max(map(len, curves.values())))))
 
 
 @unless_empty
@@ -131,7 +127,7 @@ def curves(
                     lines[display("rows", row)] = _epochs(ax, seed, values, **styles[row])
                     if name == "validation_dice" and np.mean(gains) > RISING:
                         cross = {"marker": "x", "markersize": 11, "markeredgewidth": 3, "linestyle": ""}
-                        ax.plot(_places(seed)[-1], values[-1], color=styles[row]["color"], **cross, clip_on=False)
+                        ax.plot(seed["steps"][-1], values[-1], color=styles[row]["color"], **cross, clip_on=False)
                         crosses = {"undertrained": Line2D([], [], color="0.3", **cross)}
     for row, name in zip(axes, shown, strict=True):
         label_left(row, SHOWN[name])
@@ -153,7 +149,7 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
     looks = {"real": {"color": DARK[2], "marker": "o"}, "fake": {"color": DARK[1], "marker": "s"}}
     entries = {}
     for seeds, (top, bottom) in zip(by_dataset.values(), axes.T, strict=True):
-        positions = _places(seeds[0])
+        positions = seeds[0]["steps"]
         for kind, name in (("real", "real"), ("fake", "made by the network")):
             for seed in seeds:
                 entries[name] = _epochs(top, seed, seed[f"discriminator_accuracy_{kind}"], **looks[kind])
@@ -167,7 +163,7 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
         shares = terms.mean(axis=0)  # (losses, epochs)
         colors = [COLORS[i] for i in (0, 1, 6, 2)]
         areas = bottom.stackplot(positions, shares / shares.sum(axis=0), colors=colors, edgecolor="white")
-        bottom.set(xlabel="step" if "steps" in seeds[0] else "epoch", ylim=(0, 1))
+        bottom.set(xlabel="step", ylim=(0, 1))
         names = (_LOSSES.get(loss, loss.removeprefix("loss_").replace("_", " ")) for loss in losses)
         entries |= dict(zip(names, areas, strict=True))
     label_left(axes[0], "discriminator:\nshare classified correctly")

@@ -70,9 +70,12 @@ def collect(
 
 
 def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the content of :func:`collect`, and of the ``runs`` of trained networks, as (term, description) pairs."""
+    """Return the content of :func:`collect`, and of the ``runs`` of trained networks, as (term, description) pairs;
+    none for empty content."""
+    if not content:
+        return []
     terms: list[tuple[str, str]] = []
-    for data in content.get("datasets", ()):
+    for data in content["datasets"]:
         left_out = f", {len(data['problems'])} left out" if data["problems"] else ""
         source = SOURCE_WORDS.get(data["source"], data["source"])
         images = f"{data['n']:,} images{left_out}; fingerprint {data['fingerprint']}"
@@ -81,20 +84,16 @@ def lines(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         devices = ", ".join(sorted({run["device"] for run in runs}))
         seconds, recorded = (sum(run[key] for run in runs) for key in ("seconds", "recorded"))
         terms.append(("training", f"{len(runs)} runs, {seconds:,.0f} s on {devices}; {recorded} taken from records"))
-    if "git_commit" in content:
-        changes = ", with changes that are not committed" if content["git_dirty"] else ""
-        terms.append(("code", f"{content['git_commit'] or 'not in a git checkout'}{changes}"))
-    if "seeds" in content:
-        terms.append(("seeds", ", ".join(map(str, content["seeds"]))))
-    if "cpu" in content:
-        terms.append(("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"))
-    if "seconds" in content:
-        terms.append(("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"))
-    if "packages" in content:
-        versions = {"python": content["python"], **content["packages"]}
-        named_versions = [f"{name} {version}" for name, version in versions.items() if version]
-        terms.append(("packages", ", ".join(named_versions)))
-    return terms
+    changes = ", with changes that are not committed" if content["git_dirty"] else ""
+    versions = {"python": content["python"], **content["packages"]}
+    return [
+        *terms,
+        ("code", f"{content['git_commit'] or 'not in a git checkout'}{changes}"),
+        ("seeds", ", ".join(map(str, content["seeds"]))),
+        ("machine", f"{content['cpu']}, {content['cpu_count']} cores; {content['platform']}"),
+        ("cost", f"{content['seconds']} s, {content['peak_memory_mb']} MB at most"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
+    ]
 
 
 def what_moved(here: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, str]:

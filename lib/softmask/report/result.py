@@ -13,7 +13,7 @@ import numpy as np
 from softmask import papers
 from softmask.data.sample import SUBSTITUTE
 from softmask.errors import ConfigError
-from softmask.papers.printed import MATRIX, PrintedCell
+from softmask.papers.printed import MATRIX, VALUES, PrintedCell
 
 WORKBOOK = "workbook"
 """Name in place of a paper for tables and figures that no paper prints."""
@@ -95,16 +95,28 @@ class ResultTable:
     units: Mapping[str, str] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def printed_table(self) -> papers.PrintedTable | None:
+        """The printed table, or None for a table of the workbook's own. Raises ConfigError for any other table."""
+        return None if self.paper == WORKBOOK else papers.load(self.paper).table(self.table)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the printed table; :data:`softmask.papers.printed.VALUES` for a table of the workbook's own."""
+        return self.printed_table.kind if self.printed_table else VALUES
+
 
 @dataclass(frozen=True)
 class JoinedCell:
-    """Printed number and ours, both in ``unit``; NaN where there is no number. ``n_images`` is None where not run."""
+    """Printed number and ours, both in ``unit`` and, as text, with ``decimals`` (None: four significant digits); NaN
+    where there is no number. ``n_images`` is None where not run."""
 
     row: str
     dataset: str
     metric: str
     unit: str
     printed: bool
+    decimals: Decimals | None = None
     paper_mean: float = math.nan
     paper_std: float = math.nan
     paper_text: str = ""
@@ -136,11 +148,6 @@ def check_name(name: str) -> None:
         raise ConfigError(f"{name!r} cannot name a table or figure: use a-z, 0-9 and - in between")
 
 
-def printed_table(paper: str, table: str) -> papers.PrintedTable | None:
-    """Return the printed table, or None for a table of the workbook's own. Raise ConfigError for any other table."""
-    return None if paper == WORKBOOK else papers.load(paper).table(table)
-
-
 def join(result: ResultTable) -> list[JoinedCell]:
     """Return every printed cell in print order with our number, then our extra cells in the given order.
 
@@ -151,7 +158,7 @@ def join(result: ResultTable) -> list[JoinedCell]:
             share outside [0, 1], or a metric of unknown unit.
     """
     check_name(result.table)
-    where, table = f"{result.paper}/{result.table}", printed_table(result.paper, result.table)
+    where, table = f"{result.paper}/{result.table}", result.printed_table
     printed: dict[Key, PrintedCell] = {(c.row, c.dataset, c.metric): c for c in table.cells()} if table else {}
     ours: dict[Key, Cell] = {}
     for cell in result.rows:
@@ -178,6 +185,7 @@ def join(result: ResultTable) -> list[JoinedCell]:
         if table and cell.metric not in units:
             raise ConfigError(f"{where}: the paper prints no {cell.metric!r} here; give its unit in ResultTable.units")
         joined.append(JoinedCell(*key, units.get(cell.metric, "number"), False))
+    joined = [replace(cell, decimals=decimals_of(table, cell.metric, cell.unit)) for cell in joined]
     return [_with_ours(cell, ours[cell.key], where) if cell.key in ours else cell for cell in joined]
 
 
@@ -262,15 +270,14 @@ def _grid(joined: Sequence[JoinedCell], *, matrix: bool = False) -> Grid:
     return Grid(matrix, heading, rows, tuple(in_order), cells)
 
 
-def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
-    """Return the printed number (a dash where not legible) and ours, as text, with the paper's decimals."""
-    decimals = decimals_of(paper, table, cell)
+def words_of(cell: JoinedCell) -> tuple[str, str]:
+    """Return the printed number (a dash where not legible) and ours, as text, with the cell's decimals."""
     if cell.paper_text:
         printed = cell.paper_text
     elif math.isnan(cell.paper_mean):
         printed = NOTHING_PRINTED
     else:
-        printed = number(cell.paper_mean, cell.paper_std, decimals)
+        printed = number(cell.paper_mean, cell.paper_std, cell.decimals)
     if not cell.run:
         ours = NOT_FINISHED
     elif cell.unit == "text":
@@ -278,7 +285,7 @@ def words_of(paper: str, table: str, cell: JoinedCell) -> tuple[str, str]:
     elif cell.unit == "p value" and cell.ours_mean < 0.001:
         ours = "< 0.001"
     else:
-        ours = number(cell.ours_mean, cell.ours_std, decimals)
+        ours = number(cell.ours_mean, cell.ours_std, cell.decimals)
     return printed, ours
 
 
@@ -290,11 +297,10 @@ def number(mean: float, std: float, decimals: Decimals | None) -> str:
     return f"{mean:{formats[0]}}" + (f" ± {std:{formats[1]}}" if math.isfinite(std) else "")
 
 
-def decimals_of(paper: str, table: str, cell: JoinedCell) -> Decimals | None:
-    """Return the decimals of a table's cell: as printed where the paper prints the metric, else by unit."""
-    printed = printed_table(paper, table)
-    decimals = printed.decimals_of(cell.metric) if printed else None
-    return decimals or _DECIMALS.get(cell.unit)
+def decimals_of(table: papers.PrintedTable | None, metric: str, unit: str) -> Decimals | None:
+    """Return the decimals of a metric: as printed where the ``table`` prints it, else by unit."""
+    decimals = table.decimals_of(metric) if table else None
+    return decimals or _DECIMALS.get(unit)
 
 
 def measured_on(joined: Sequence[JoinedCell]) -> str:
@@ -335,7 +341,7 @@ _OF_SEVERAL_UNITS = ("difference", "chosen")
 """First metrics of tables in which every row has its own unit."""
 
 
-def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
+def outcome(joined: Sequence[JoinedCell]) -> str:
     """Return the outcome in one sentence for each data set: lowest and highest value of the table's first metric that
     was measured there, beside the printed values; and the number of printed cells that are not finished. Empty where
     nothing is measured, for counts, and where every row has its own unit.
@@ -354,18 +360,18 @@ def outcome(paper: str, table: str, joined: Sequence[JoinedCell]) -> str:
             for cell in reversed(dataset_cells)  # so that the first order of a pair names it
             if (cell.metric.startswith(_PAIR) if is_matrix else cell.metric == metric)
         }
-        sentences.append(_sentence(paper, table, list(cells.values())))
+        sentences.append(_sentence(list(cells.values())))
     n_open = sum(cell.printed and not cell.run for cell in joined)
     if n_open:
         sentences.append(f"{n_open} of {sum(cell.printed for cell in joined)} published values are not finished here.")
     return " ".join(sentences)
 
 
-def _sentence(paper: str, table: str, cells: Sequence[JoinedCell]) -> str:
+def _sentence(cells: Sequence[JoinedCell]) -> str:
     """Return the sentence of :func:`outcome` for the cells of one metric (in a matrix, all pairs) on one data set."""
     first = cells[0]
     is_matrix = first.metric.startswith(_PAIR)
-    decimals = (decimals_of(paper, table, first) or (None,))[0]
+    decimals = (first.decimals or (None,))[0]
     unit = _UNIT_WORDS.get(first.unit, first.unit)
 
     def value_text(value: float) -> str:

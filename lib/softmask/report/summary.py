@@ -12,7 +12,7 @@ from softmask.papers import display
 from softmask.report import verdicts
 from softmask.report.contents import DAMAGED, ClaimEntry, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, Trained
-from softmask.report.result import WORKBOOK, decimals_of, number
+from softmask.report.result import WORKBOOK, number
 
 PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "casgan": ("casgan_soft", ("table-1",), "dice"),
@@ -70,8 +70,7 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
     if own not in means or not other_means:
         return None
     best_row = max(other_means, key=other_means.get)
-    decimals = decimals_of(entry.paper, entry.name, cells[0])
-    texts = [number(value, math.nan, decimals) for value in (means[own], means[best_row])]
+    texts = [number(value, math.nan, cells[0].decimals) for value in (means[own], means[best_row])]
     seeds = {cell.row: cell.n_seeds for cell in cells}
     if mean == "ours_mean" and seeds[own] != seeds[best_row]:
         texts[0] += f" (seeds: {seeds[own]})"
@@ -180,9 +179,9 @@ def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) 
 
 def _has_too_few_epochs(entry: ClaimEntry) -> bool:
     """Return whether a paper's claim counts as undertrained because a network had too few epochs to judge its curve."""
-    if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or entry.deciding is None:
+    if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or not entry.deciding_pair:
         return False
-    return any(math.isinf(training.gain) for training in entry.pairs[entry.deciding].outcome.trainings)
+    return any(math.isinf(training.gain) for training in entry.deciding_pair.outcome.trainings)
 
 
 def _verdicts(claims: Mapping[str, int]) -> str:
@@ -218,13 +217,12 @@ def _clearest(contents: Contents) -> str:
     parts = []
     sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "strongest evidence for a claim"}
     for verdict, heading in sides.items():
-        entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding is not None]
-        deciding = [(entry, entry.pairs[entry.deciding]) for entry in entries]
+        entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding_pair]
         # claims of a multiple of the other's mean are skipped: no method may be able to reach it
-        deciding = [pair for pair in deciding if _certainty(pair[1]) > 0 and pair[1].pair.times == 1]
-        if deciding:
-            entry, judged = max(deciding, key=lambda pair: _certainty(pair[1]))
-            parts.append(f"{heading}: {_difference(judged, entry.unit)}")
+        entries = [entry for entry in entries if entry.deciding_pair.pair.times == 1]
+        clearest = max(entries, key=lambda entry: _certainty(entry.deciding_pair), default=None)
+        if clearest and _certainty(clearest.deciding_pair) > 0:
+            parts.append(f"{heading}: {_difference(clearest.deciding_pair, clearest.unit)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 

@@ -19,7 +19,6 @@ from softmask import papers
 from softmask.config import Config
 from softmask.errors import DataError
 from softmask.files import read_bytes, write_atomic
-from softmask.papers.printed import VALUES
 from softmask.report import result as words
 from softmask.report.result import NOT_A_RESULT, Cell, Grid, JoinedCell, ResultTable, join
 
@@ -43,8 +42,7 @@ def write(result: ResultTable, config: Config, provenance: Mapping[str, Any]) ->
     Raises:
         ConfigError: where the cells do not fit the table (see :func:`softmask.report.result.join`).
     """
-    joined, printed = join(result), words.printed_table(result.paper, result.table)
-    title = result.title or (printed.title if printed else "")
+    joined, title = join(result), result.title or (result.printed_table.title if result.printed_table else "")
     path = config.results / "tables" / result.paper / f"{result.table}.csv"
     content = {
         "paper": result.paper,
@@ -110,8 +108,7 @@ def show(result: ResultTable) -> Shown:
     Several grids (a matrix for each of two data sets) stand below one another, with the data set in the index.
     """
     joined = join(result)
-    frame = show_cells(result.paper, result.table, _kind(result), joined)
-    return Shown(frame, words.outcome(result.paper, result.table, joined))
+    return Shown(show_cells(result.kind, joined), words.outcome(joined))
 
 
 class Shown(NamedTuple):
@@ -128,11 +125,11 @@ class Shown(NamedTuple):
         return f"{table}<p>{escape(self.outcome)}</p>"
 
 
-def show_cells(paper: str, table: str, kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
+def show_cells(kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:
     """Return the frame of :func:`show` for joined cells, such as a :class:`softmask.report.contents.TableEntry` has."""
     frames, headings = [], []
     for grid in words.grids(joined, kind):
-        [_, *columns], body = _header_and_body(paper, table, grid)
+        [_, *columns], body = _header_and_body(grid)
         frames.append(pd.DataFrame([line[1:] for line in body], [line[0] for line in body], columns))
         headings.append(grid.heading or "more")
     if len(frames) < 2:
@@ -157,12 +154,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _kind(result: ResultTable) -> str:
-    printed = words.printed_table(result.paper, result.table)
-    return printed.kind if printed else VALUES
-
-
-def _header_and_body(paper: str, table: str, grid: Grid) -> tuple[list[str], list[list[str]]]:
+def _header_and_body(grid: Grid) -> tuple[list[str], list[list[str]]]:
     header = [""]
     for column in grid.columns:
         has_both = column.printed and not grid.matrix
@@ -172,7 +164,7 @@ def _header_and_body(paper: str, table: str, grid: Grid) -> tuple[list[str], lis
         line = [papers.display("rows", row)]
         for column in grid.columns:
             cell = grid.cells.get((row, column))
-            printed, ours = ("", "") if cell is None else words.words_of(paper, table, cell)
+            printed, ours = ("", "") if cell is None else words.words_of(cell)
             if grid.matrix:
                 line.append(f"{printed} / {ours}" if cell is not None and grid.printed else ours)
             else:
@@ -186,15 +178,15 @@ def _markdown(result: ResultTable, title: str, joined: Sequence[JoinedCell], con
     if not config.profile.is_result:
         lines += [f"**{NOT_A_RESULT[0].upper()}{NOT_A_RESULT[1:]}.**", ""]
     lines += [result.caption, "", f"{words.measured_on(joined)} Profile {config.profile.name}.", ""]
-    grids = words.grids(joined, _kind(result))
+    grids = words.grids(joined, result.kind)
     for grid in grids:
         if len(grids) > 1 and grid.heading:
             lines += [f"## {grid.heading}", ""]
         if grid.matrix and grid.printed:
             lines += ["Each cell: paper / ours.", ""]
-        header, body = _header_and_body(result.paper, result.table, grid)
+        header, body = _header_and_body(grid)
         lines += [*markdown_table([header, *body]), ""]
-    outcome = words.outcome(result.paper, result.table, joined)
+    outcome = words.outcome(joined)
     lines += [outcome, ""] if outcome else []
     if any(cell.printed for cell in joined):
         lines += [f"{words.NOTHING_PRINTED}: no legible number is printed.", ""]

@@ -114,6 +114,10 @@ class Verdict:
     deciding: int | None = None
     unit: str = POINTS
 
+    @property
+    def deciding_pair(self) -> JudgedPair | None:
+        return None if self.deciding is None else self.pairs[self.deciding]
+
 
 def sentence(verdict: str, pairs: Sequence[JudgedPair], deciding: int | None, unit: str = POINTS) -> str:
     """Return the reason for a claim's verdict: the deciding pair with its interval and the printed difference, the
