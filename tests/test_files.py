@@ -81,11 +81,12 @@ def test_two_do_not_write_into_a_folder(tmp_path):
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path):
     whole = files.write_atomic(tmp_path / "a" / "file.csv", "1")
-    (tmp_path / "a" / ".file.csv.x7.part").write_text("half")
-    (tmp_path / "a" / ".hidden").write_text("the user's")
-    (tmp_path / ".volume.x7.part").mkdir()
-    (tmp_path / ".volume.x7.part" / ".volume.nii.x7.part").write_text("half")
+    (tmp_path / "a" / ".file.csv.x7.softmask-part").write_text("half")
+    for name in (".hidden", ".download.part"):
+        (tmp_path / "a" / name).write_text("the user's")
+    (tmp_path / ".volume.x7.softmask-part").mkdir()
+    (tmp_path / ".volume.x7.softmask-part" / ".volume.nii.x7.softmask-part").write_text("half")
     files.remove_parts(tmp_path)
-    assert not (tmp_path / ".volume.x7.part").exists()
-    assert sorted(path.name for path in whole.parent.iterdir()) == [".hidden", "file.csv"]
+    assert not (tmp_path / ".volume.x7.softmask-part").exists()
+    assert sorted(path.name for path in whole.parent.iterdir()) == [".download.part", ".hidden", "file.csv"]
     files.remove_parts(tmp_path / "not there")

@@ -19,6 +19,9 @@ from softmask.errors import ConfigError, DataError, brief
 MOST_BYTES = 64 * 1024 * 1024
 """Default size limit of :func:`read_bytes` in bytes."""
 
+PART = ".softmask-part"
+"""Ending of files and folders while they are written; no program of another maker uses it."""
+
 AGAIN = "download or copy this file again"
 
 
@@ -89,7 +92,7 @@ def write_atomic(path: str | Path, content: bytes | memoryview | str) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
-    part = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}.part")  # tempfile's files are private
+    part = path.with_name(f".{path.name}.{secrets.token_urlsafe(6)}{PART}")  # tempfile's files are private
     try:
         with part.open("xb") as file:
             file.write(data)
@@ -108,7 +111,7 @@ def sole_writer(folder: Path | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    path, is_new = folder / ".lock", not folder.exists()
+    path, is_new = folder / ".softmask-lock", not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
@@ -126,8 +129,8 @@ def sole_writer(folder: Path | None) -> Iterator[None]:
 
 
 def remove_parts(folder: str | Path) -> None:
-    """Remove files below ``folder`` that a kill left half-written. No process may be writing there."""
-    for part in [*Path(folder).rglob(".*.part")]:
+    """Remove files below ``folder`` that a kill left half-written (:data:`PART`). No process may be writing there."""
+    for part in [*Path(folder).rglob(f".*{PART}")]:
         with suppress(FileNotFoundError):  # inside a folder that is already removed
             shutil.rmtree(part) if part.is_dir() else part.unlink()
 

@@ -266,8 +266,8 @@ def test_an_interrupt_keeps_the_manifest_and_exits_130(label, many, made, tmp_pa
         done.append(arguments)
         return write(*arguments, **options)
 
-    write = labelling.write_pictures
-    monkeypatch.setattr(labelling, "write_pictures", interrupted)
+    write = labelling.pictures
+    monkeypatch.setattr(labelling, "pictures", interrupted)
     assert label("--list", path) == 130
     assert "interrupted" in capsys.readouterr().err
     assert list(made.read_manifest(tmp_path / "out")) == ["n000", "n001"]
@@ -292,7 +292,7 @@ def test_a_full_disk_ends_the_work(label, many, made, tmp_path, monkeypatch, cap
     stderr = capsys.readouterr().err.replace("\r", "\n")
     assert stderr.count(f"{tmp_path / 'out'}: cannot be written to (No space left on device)") == 1
     assert "The same command then goes on" in stderr
-    assert not [name for name in files(tmp_path / "out") if name.endswith(".part")]
+    assert not [name for name in files(tmp_path / "out") if name.endswith("part")]
     assert list(made.read_manifest(tmp_path / "out") if space else ()) == ["n000", "n001"][: 2 * bool(space)]
     monkeypatch.undo()
     assert label("--list", path) == 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 import time
 import warnings
@@ -160,7 +161,8 @@ def work_through(
         DataError: if the folder cannot be written to.
     """
     read_paths = [*inputs, *(path for item in items for path in (item.image, *item.masks))]
-    read_paths += [path.resolve().parent for path in read_paths]  # a volume's PNG folder must not be an input's folder
+    # the folder of a volume's PNG files must not be an input's folder
+    read_paths += [Path(os.path.realpath(path)).parent for path in read_paths]
     writers = [(item.where, _all_paths(item, folder)) for item in items]
     manifest = None if folder is None else folder / MANIFEST
     if manifest is not None:
@@ -294,7 +296,7 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
         digest = sha256_of(settings.code, settings.text, item.kind, content, *mark_parts, *item.masks, *files)
         mark_slice = "" if item.mark is None else item.mark.slice_text
         series_ids = () if image.series is None else (image.grid.series_uid, image.grid.patient)
-        source_digest = sha256_of(str(item.image.resolve()), *series_ids, content, mark_slice)
+        source_digest = sha256_of(os.path.realpath(item.image), *series_ids, content, mark_slice)
     task = Task(item, image, folder, formats, row | {"digest": f"{digest}-{source_digest[:16]}"}, frozenset())
     pictures = [plane.stem for plane in item.planes] or map(task.picture, range(len(image.slices)))
     targets = [folder / name for name in file_names(item.name, pictures, formats, settings.command)]
@@ -327,21 +329,23 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     return replace(task, previous_files=frozenset(path for path in candidates if path in listed_files or is_ours(path)))
 
 
-def complete(task: Task, result: Result) -> Outcome:
-    """Write the volumes and DICOM files of an item, after its PNG files, and return its outcome.
+def complete(task: Task, result: Result, pictures: Mapping[Path, bytes]) -> Outcome:
+    """Write all files of an item, among them the PNG files ``pictures``, and return its outcome. Nothing is written
+    before the item is finished, so that a failed one leaves its earlier result as it was.
 
     Raises:
         DataError: if none of the formats can be written.
     """
     item, image, folder = task.item, task.image, task.folder
-    write_volumes(folder, result, task.formats)
     dicom_formats = [format for format in task.formats if format in IN_DICOM]
     contents, doubts = dicom_files(result, dicom_formats) if dicom_formats else ({}, [])
-    for format, content in contents.items():
-        write_atomic(folder / f"{item.name}-{KINDS[format][0]}", content)
     formats = [format for format in task.formats if format not in dicom_formats or format in contents]
     if not formats:
         raise DataError("; ".join(doubts))
+    dicom_contents = {folder / f"{item.name}-{KINDS[format][0]}": content for format, content in contents.items()}
+    for path, content in {**pictures, **dicom_contents}.items():
+        write_atomic(path, content)
+    write_volumes(folder, result, task.formats)
     new_names = file_names(item.name, map(task.picture, result.alphas), formats, result.command)
     stale_files = sorted(path for path in task.previous_files - {folder / name for name in new_names} if path.exists())
     for path in stale_files:  # slices or formats that the new result does not have

@@ -24,7 +24,7 @@ from softmask.experiments.kinds import measured
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import to_plain
 from softmask.experiments.store import Run, significant
-from softmask.files import whole_path, write_atomic
+from softmask.files import PART, whole_path, write_atomic
 from softmask.measure.lungs import dice3d
 from softmask.train.segmentation import predict
 
@@ -83,7 +83,7 @@ def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
     contents = {WEIGHTS: weights, MODEL: text, CARD: card}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part") as scratch:
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.", suffix=PART) as scratch:
             for name, content in contents.items():
                 write_atomic(Path(scratch, name), content)
             for name in contents:  # after a kill in between, the SHA-256 shows a mixture of models

@@ -234,7 +234,7 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
     """
     path = Path(path)
     with reading(path):
-        slices = _slices_of_folder(path) if path.is_dir() else _slices_of_file(path)
+        slices = _slices_of_folder(path, bool(numbers)) if path.is_dir() else _slices_of_file(path)
     if not numbers or len(slices) == 1:
         return slices
     for number in numbers:
@@ -243,18 +243,20 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
     return [slices[number] for number in sorted(set(numbers))]
 
 
-def _slices_of_folder(folder: Path) -> list[Slice]:
-    """Return the slices of the one series in ``folder``, which may be incomplete, then the files that cannot be used.
-    Raises DataError for several series, or without any DICOM file."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("._"))
+def _slices_of_folder(folder: Path, numbered: bool) -> list[Slice]:
+    """Return the slices of the one series in ``folder``, then the files that cannot be used. The series must be
+    complete if its slices are to be ``numbered``. Raises DataError for several series, or without any DICOM file."""
+    files = sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("._"))
     files = [path for path in files if is_dicom(path)]
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
     bad_files: list[Path] = []
-    series, unused_files = by_series(files, lambda path, _: bad_files.append(path))
-    slices = [ct.path for ct in one_series(folder, series)] if series or not bad_files else []
+    series, unused_files = by_series(files, None if numbered else lambda path, _: bad_files.append(path))
+    slices = one_series(folder, series) if series or not bad_files else ()
+    if numbered:
+        grid_of_series(folder, slices)  # raises DataError where a slice is missing
     pass_over(unused_files)
-    return [_single(path, "ct") for path in (*slices, *bad_files)]
+    return [_single(path, "ct") for path in (*(ct.path for ct in slices), *bad_files)]
 
 
 def _ct_header(path: Path) -> CtSlice:

@@ -6,6 +6,7 @@ import argparse
 import math
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from joblib import delayed
@@ -15,7 +16,7 @@ from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, wo
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks
 from softmask.apply.manifest import Row
-from softmask.apply.outputs import Result, write_pictures
+from softmask.apply.outputs import Result, pictures
 from softmask.cache import code_digest
 from softmask.errors import ConfigError, Doubt
 from softmask.files import sole_writer, whole_path
@@ -89,6 +90,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
     else:
         priors = {z: {"readers": masks} for z, masks in read_masks(item, image).items()}
     alphas: dict[int, np.ndarray] = {}
+    png_files: dict[Path, bytes] = {}
     for z, prior in priors.items():
         grey = image.slices[z].read(levels)
         if grey.min() == grey.max():
@@ -99,7 +101,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
         if axes is not None:
             _doubt_contrast(grey[part], axes - [side.start for side in part])
         if "png" in task.formats:
-            write_pictures(task.folder / task.picture(z), grey, mask.alpha, mask.binary, part, mask.trimap)
+            png_files |= pictures(task.folder / task.picture(z), grey, mask.alpha, mask.binary, part, mask.trimap)
     result = Result(
         image,
         item.name,
@@ -112,7 +114,7 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ou
     )
     if axes is not None:
         _doubt_length(axes, result, z)
-    return complete(task, result)
+    return complete(task, result, png_files)
 
 
 def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:

@@ -13,7 +13,7 @@ from softmask.apply.batch import Outcome, Row, Settings, Task, attempt, complete
 from softmask.apply.images import Grey
 from softmask.apply.items import Item
 from softmask.apply.models import Model, Segmentation
-from softmask.apply.outputs import Result, write_pictures
+from softmask.apply.outputs import Result, pictures
 from softmask.errors import DataError, Doubt
 
 
@@ -84,6 +84,7 @@ def crop_of(task: Task, grey: Grey, size: int) -> Crop:
 
 def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
     """Write the segmentation of a crop, placed back on the whole image, and return the item's outcome."""
+    task = crop.task
     unpadded_part = tuple(slice(0, side.stop - side.start) for side in crop.part)
     slice_segmentation = Segmentation(*(np.zeros(crop.levels.shape, values.dtype) for values in segmented))
     for values, part in zip(slice_segmentation, segmented, strict=True):
@@ -97,14 +98,19 @@ def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
     if mask.any() and not slice_segmentation.mask[crop.middle]:
         doubt = "the mask does not contain the point that was given, or the middle of the mark"
         warnings.warn(Doubt(f"{doubt}: is it of another structure?"), stacklevel=2)
-    if "png" in crop.task.formats:
-        start = crop.task.folder / crop.task.picture(crop.z)
-        write_pictures(start, crop.levels, slice_segmentation.alpha, slice_segmentation.mask, crop.part)
-    return complete_segmented(crop.task, model, {crop.z: slice_segmentation}, crop.mark)
+    png_files: dict[Path, bytes] = {}
+    if "png" in task.formats:
+        _, alpha, mask = slice_segmentation
+        png_files = pictures(task.folder / task.picture(crop.z), crop.levels, alpha, mask, crop.part)
+    return complete_segmented(task, model, {crop.z: slice_segmentation}, png_files, crop.mark)
 
 
 def complete_segmented(
-    task: Task, model: Model, segmented: Mapping[int, Segmentation], mark: np.ndarray | None = None
+    task: Task,
+    model: Model,
+    segmented: Mapping[int, Segmentation],
+    png_files: Mapping[Path, bytes],
+    mark: np.ndarray | None = None,
 ) -> Outcome:
     """Return the outcome of an item (:func:`~softmask.apply.batch.complete`) from the segmentations by slice."""
     result = Result(
@@ -118,4 +124,4 @@ def complete_segmented(
         automatic=task.item.kind == "whole",
         mark=mark,
     )
-    return complete(task, result)
+    return complete(task, result, png_files)

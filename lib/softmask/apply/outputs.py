@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -114,19 +115,19 @@ def check_outputs(writers: Iterable[tuple[str, Iterable[Path]]], inputs: Iterabl
         writers: for each image, its name in messages and the paths that it writes.
         remedy: what to do about two images with the same path, in words.
     """
-    input_paths = {path.resolve() for path in inputs}
+    input_paths = {os.path.realpath(path) for path in inputs}
     writer_of: dict[str, str] = {}
     for where, paths in writers:
-        resolved_paths = [path.resolve() for path in paths]
+        resolved_paths = [os.path.realpath(path) for path in paths]
         for path in resolved_paths:
             if path in input_paths:
                 raise ConfigError(
                     f"{where} would write {path}, which is to be read; nothing was written. Leave it out, or choose "
                     "another folder with --out"
                 )
-            if other := writer_of.get(str(path).casefold()):
+            if other := writer_of.get(path.casefold()):
                 raise ConfigError(f"{other} and {where} would both write {path}; nothing was written. {remedy}")
-        writer_of |= {str(path).casefold(): where for path in resolved_paths}
+        writer_of |= {path.casefold(): where for path in resolved_paths}
 
 
 def overlay(image: np.ndarray, mask: np.ndarray, least: int = SHOWN) -> np.ndarray:
@@ -149,21 +150,20 @@ def png(picture: np.ndarray, writer: str = "") -> bytes:
     return content.getvalue()
 
 
-def write_pictures(
+def pictures(
     start: Path, image: np.ndarray, alpha: np.ndarray, mask: np.ndarray, part=(slice(None), slice(None)), trimap=None
-) -> None:
-    """Write the PNG files of a slice, whose paths begin with ``start``: ``soft`` (16 bit, 65535 means 1), ``mask``
+) -> dict[Path, bytes]:
+    """Return the PNG files of a slice by path, which begins with ``start``: ``soft`` (16 bit, 65535 means 1), ``mask``
     (8 bit, 255 inside), ``overlay`` (outline of the mask on ``part`` of the image, enlarged) and, if given, ``trimap``
     (0, 128, 255). The arrays are (H, W)."""
-    pictures = {
+    arrays = {
         "soft": np.rint(alpha.astype(np.float64) * 65535).astype(np.uint16),
         "mask": mask.astype(np.uint8) * np.uint8(255),
         "overlay": overlay(image[part], mask[part]),
     }
     if trimap is not None:
-        pictures["trimap"] = np.rint(trimap * 255).astype(np.uint8)
-    for kind, picture in pictures.items():
-        write_atomic(start.with_name(f"{start.name}-{kind}.png"), png(picture, WRITER))
+        arrays["trimap"] = np.rint(trimap * 255).astype(np.uint8)
+    return {start.with_name(f"{start.name}-{kind}.png"): png(array, WRITER) for kind, array in arrays.items()}
 
 
 def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
 from softmask.apply.lesions import around_lesions, complete_segmented
 from softmask.apply.models import LIST, Model, Segmentation, fit_square, list_models, load, names
-from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed, write_pictures
+from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, pictures, png, signed
 from softmask.cache import code_digest
 from softmask.config import Config
 from softmask.data.ct import read_volume
@@ -33,7 +33,7 @@ from softmask.data.image_files import doubt_stack, doubt_units, window_hu
 from softmask.data.sample import Problem
 from softmask.data.volume_files import compressed_bytes, image_of, name_of
 from softmask.errors import ConfigError, Doubt, SoftmaskError, brief
-from softmask.files import sha256_of, sole_writer, whole_path, write_atomic
+from softmask.files import remove_parts, sha256_of, sole_writer, whole_path, write_atomic
 from softmask.measure import segmentation
 from softmask.nets import morph
 
@@ -152,13 +152,15 @@ def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[li
 
 def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
     segmentations: dict[int, Segmentation] = {}
+    png_files: dict[Path, bytes] = {}
     for plane in task.item.planes:
         z = task.image.slices.index(plane)
         levels = plane.read(grey)
         segmentations[z] = model.segment(levels)
         if "png" in task.formats:
-            write_pictures(task.folder / task.picture(z), levels, segmentations[z].alpha, segmentations[z].mask)
-    return complete_segmented(task, model, segmentations)
+            start = task.folder / task.picture(z)
+            png_files |= pictures(start, levels, segmentations[z].alpha, segmentations[z].mask)
+    return complete_segmented(task, model, segmentations, png_files)
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
@@ -217,6 +219,13 @@ def run_lungs(arguments: argparse.Namespace) -> int:
         return f"{scan}: {len(mask)} slices, {lung_ml:.0f} ml of lung, {seconds:.1f} s; {lungs_path} and its overlay"
 
     check_outputs(((str(scan), output_paths(scan)) for scan in scans), scans, _REMEDY)
+    with sole_writer(folder):
+        remove_parts(folder)
+        return _segment_scans(scans, segment)
+
+
+def _segment_scans(scans: Iterable[Path], segment: Callable[[Path], str]) -> int:
+    """Call ``segment`` for each scan, and print its summary or why it failed. Returns the exit status."""
     status = 0
     for scan in scans:
         summary, why = "", ""

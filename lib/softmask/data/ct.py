@@ -211,9 +211,9 @@ def read_hu(ct: CtSlice) -> np.ndarray:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files in ``folder`` and its subfolders, ordered by path, except those whose names begin with ``._``,
-    which macOS creates on foreign disks."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("._"))
+    """Return the files in ``folder`` and its subfolders, and links to missing ones, ordered by path, except those whose
+    names begin with ``._``, which macOS creates on foreign disks."""
+    return sorted(path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("._"))
 
 
 def sort_files(folder: Path) -> tuple[tuple[Series, ...], tuple[Path, ...]]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from softmask.data.volume_headers import check_header, check_voxels, is_nrrd, need_finite, refuse_large
 from softmask.errors import DataError, Doubt, brief
-from softmask.files import AGAIN
+from softmask.files import AGAIN, PART
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -129,7 +129,7 @@ def open_reader(path: Path) -> SimpleITK.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        is_sheared = "direction" in str(error)
+        is_sheared = "direction" in str(error) and not is_nrrd(path)
         remedy = "its sform shears the voxels (gantry tilt?): resample it to axial slices" if is_sheared else AGAIN
         raise DataError(f"{path}: not a readable volume ({brief(error)}); {remedy}") from error
     return reader
@@ -183,7 +183,7 @@ def compressed_bytes(image: SimpleITK.Image, folder: Path, ending: str = ".nii.g
     temporary folder in ``folder``."""
     import SimpleITK
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".volume.", suffix=".part") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".volume.", suffix=PART) as scratch:
         path = Path(scratch, f"volume{ending}")
         try:
             SimpleITK.WriteImage(image, str(path), useCompression=True)

@@ -148,6 +148,7 @@ def _check_nifti(path: Path) -> None:
         raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
     if not length >= end:
         raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
+    _doubt_more(path, length, end)
     if real_type:  # SimpleITK's reader replaces NaN and infinity by 0
         with path.open("rb") as file:
             content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
@@ -171,14 +172,25 @@ def _rotation(quaternion: Sequence[float]) -> np.ndarray:
 def _check_nrrd(path: Path) -> None:
     """Raise DataError unless the file holds as many voxels as its header declares."""
     fields, start = _nrrd_header(path)
+    expected = _voxel_bytes(path, fields) * math.prod(int(side) for side in fields["sizes"].split())
+    _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
+    if length < expected:
+        raise DataError(f"{path}: truncated: {length} of {expected} bytes of voxel data; {AGAIN}")
+    _doubt_more(path, length, expected)
+
+
+def _doubt_more(path: Path, length: int, expected: float) -> None:
+    if length > expected:
+        text = f"has more than the {expected:.0f} bytes that its header declares; check its number of slices"
+        warnings.warn(Doubt(f"{path}: {text}"), stacklevel=3)
+
+
+def _voxel_bytes(path: Path, fields: dict[str, str]) -> int:
     kind = fields.get("type", "missing")
     size = next((size for size, parts in _NRRD_TYPES if any(part in kind for part in parts)), None)
     if size is None:
         raise DataError(f"{path}: type {kind!r}: whole or real numbers are expected; {AGAIN}")
-    expected = size * math.prod(int(side) for side in fields["sizes"].split())
-    _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
-    if length < expected:
-        raise DataError(f"{path}: truncated: {length} of {expected} bytes of voxel data; {AGAIN}")
+    return size
 
 
 def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
@@ -217,7 +229,25 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
     refuse_large(path, tuple(map(int, sizes)))
+    if _voxel_bytes(path, fields) > 1 and fields.get("endian") not in ("little", "big"):
+        raise DataError(f"{path}: endian {fields.get('endian', 'missing')!r}: little or big is expected; save it again")
+    if "spacings" in fields and "space directions" in fields:
+        raise DataError(f"{path}: has both spacings and space directions; remove one of them")
+    for key, n_vectors in (("space directions", 3), ("space origin", 1)):
+        if key in fields and not _has_vectors(fields[key], n_vectors):
+            text = f"{key} {fields[key]!r}: {n_vectors} vectors of three numbers are expected"
+            raise DataError(f"{path}: {text.replace('1 vectors', 'one vector')}; correct it")
     return fields, min(ends)
+
+
+def _has_vectors(text: str, n_vectors: int) -> bool:
+    """Return whether ``text`` is ``n_vectors`` times three finite numbers, such as ``(1,0,0) (0,1,0) (0,0,1)``."""
+    vectors = re.findall(r"\(([^()]*)\)", text)
+    try:
+        values = np.array([vector.split(",") for vector in vectors], float)
+    except ValueError:
+        return False
+    return values.shape == (n_vectors, 3) and bool(np.isfinite(values).all()) and "none" not in text
 
 
 def _left_open(fields: dict[str, str]) -> str:
