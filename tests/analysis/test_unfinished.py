@@ -226,7 +226,7 @@ def test_super_resolution(config, there, keep, record_of):
     pairs = set(super_resolution.differences(measured)["comparison"])
     assert len(pairs) == sum({*pair} <= {*there, *INTERPOLATIONS} for pair in super_resolution.PAIRS) * bool(there)
     assert super_resolution.truth(fitted, 3) is None
-    seeds = {row: [run.record.curves for run in runs] for (row, _), runs in fitted.items()}
+    seeds = {row: [training.with_steps(run.record) for run in runs] for (row, _), runs in fitted.items()}
     assert (plots.curves({CT: seeds} if seeds else {}, ["validation_psnr"]) is None) == (not there)
     drawn = plots.gan_health({CT: seeds["srgan"]} if "srgan" in seeds else {})
     assert (drawn is None) == ("srgan" not in there)

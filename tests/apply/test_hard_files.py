@@ -277,6 +277,9 @@ def test_a_nifti_header_that_cannot_be_right(made, label, tmp_path, capsys, plac
             for space in ("3d-right-handed", "3d-left-handed", "scanner-xyz")
         ),
         ("data file: scan.raw\n", "keeps its voxels in another file", 1),
+        ("space directions: (1,0,0) (0,1,0) none\n\n", "3 vectors of three numbers are expected; correct it", 1),
+        ("space directions: (1,0,0) (0,nan,0) (0,0,1)\n\n", "space directions '(1,0,0) (0,nan,0) (0,0,1)'", 1),
+        ("space directions: (1,0,0) (0,1,0) (0,0,1)\nspacings: 1 1 1\n\n", "both spacings and space directions", 1),
     ],
 )
 def test_the_size_of_voxels_in_nrrd(made, label, tmp_path, capsys, lines, message, status):
@@ -287,6 +290,51 @@ def test_the_size_of_voxels_in_nrrd(made, label, tmp_path, capsys, lines, messag
     assert label(path, "--recist", *made.ends(), "--slice", 2) == status
     err = capsys.readouterr().err
     assert message.format(path=path) in err if message else not err
+
+
+@pytest.mark.parametrize("ending", ["nii", "nrrd"])
+def test_a_file_with_more_slices_than_its_header_declares_is_doubted(made, label, tmp_path, capsys, ending):
+    path = made.write_volume(tmp_path / f"scan.{ending}", made.hu())
+    content = path.read_bytes()
+    if ending == "nii":
+        path.write_bytes(content[:46] + (4).to_bytes(2, "little") + content[48:])
+    else:
+        path.write_bytes(re.sub(rb"sizes: (\d+ \d+) 5", rb"sizes: \1 4", content).replace(b"gzip", b"gzip"))
+    assert label(path, "--recist", *made.ends(), "--slice", 2) == 0
+    assert "has more than the" in capsys.readouterr().err
+
+
+def test_a_binary_file_of_whole_numbers_needs_a_byte_order(made, label, tmp_path, capsys):
+    path = tmp_path / "scan.nrrd"
+    start = "NRRD0004\ntype: short\ndimension: 3\nsizes: 48 40 5\nencoding: raw\nspacings: 1 1 1\n\n"
+    path.write_bytes(start.encode() + made.hu().astype("<i2").tobytes())
+    assert label(path, "--recist", *made.ends(), "--slice", 2) == 1
+    assert "endian 'missing': little or big is expected" in capsys.readouterr().err
+
+
+def test_a_link_to_a_missing_file_is_told(folder, label, made, capsys):
+    last = sorted(folder.iterdir())[-1]
+    last.unlink()
+    last.symlink_to(folder / "not fetched")
+    assert label(folder, "--recist", *made.ends(), "--slice", 2) == 1
+    assert f"{last}: there is no such file" in capsys.readouterr().err
+
+
+def test_a_link_to_itself_fails_alone(image, drawn, label, made, tmp_path, capsys):
+    loop = tmp_path / "loop.png"
+    loop.symlink_to(loop)
+    path = made.write_list(tmp_path / "list.csv", ["image", "mask"], [[loop, drawn], [image, drawn]])
+    assert label("--list", path) == 1
+    assert "1 labelled, 0 done before, 1 failed" in capsys.readouterr().out
+
+
+def test_an_item_that_fails_keeps_its_earlier_result(folder, mask, label, made, tmp_path, capsys):
+    assert label(folder, "--mask", mask, "--format", "png", "nifti") == 0
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*") if path.suffix != ".csv"}
+    assert len(written) > 3
+    change(sorted(folder.iterdir())[3], RescaleSlope=0)
+    assert label(folder, "--mask", mask, "--format", "png", "nifti", "--radius", 2) == 1
+    assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
 @pytest.mark.parametrize(

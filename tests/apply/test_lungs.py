@@ -17,6 +17,7 @@ from softmask.apply.outputs import OUTLINE
 from softmask.data.image_files import window_hu
 from softmask.errors import DataError
 from softmask.experiments import inputs
+from softmask.files import PART, sole_writer
 from softmask.measure.lungs import dice3d, enlarge, measure_lungs
 from softmask.nets import morph
 from softmask.nets.morph import without_surroundings
@@ -315,3 +316,14 @@ def test_without_a_model_the_best_on_real_slices_is_used(series, tmp_path, capsy
     said = capsys.readouterr().err
     assert said.startswith(f"by {better}, which does best on real test slices (mean IoU: {better} 0.988")
     assert taken == ([] if better == "morph" else ["lungs"])
+
+
+def test_two_commands_do_not_write_into_one_folder(lungs, tmp_path, made, capsys):
+    path = made.write_volume(tmp_path / "scan.nii", made.hu())
+    with sole_writer(tmp_path / "out"):
+        assert lungs(path) != 0
+    assert "another softmask is writing into it" in capsys.readouterr().err
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f".scan{PART}").write_text("half")
+    lungs(path)
+    assert not (tmp_path / "out" / f".scan{PART}").exists()

@@ -70,15 +70,15 @@ def test_the_others_are_done_and_every_failure_is_a_line(segment, image, made, t
 @pytest.mark.parametrize(
     ("function", "error", "status", "message"),
     [
-        ("outputs.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
+        ("batch.write_atomic", OSError(28, "full"), 2, "the results: cannot be written to (full); check its rights"),
         (
-            "outputs.write_atomic",
+            "batch.write_atomic",
             OSError(13, "not yours"),
             1,
             "written (not yours); give it another --name or --out",
         ),
         ("models.predict", RuntimeError("can't allocate"), 1, "can't allocate); memory may be short: crop it"),
-        ("outputs.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
+        ("batch.write_atomic", KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
 def test_a_full_disk_short_memory_and_interrupts(segment, image, capsys, monkeypatch, function, error, status, message):
@@ -193,3 +193,13 @@ def test_the_outline_is_the_edge_of_the_mask():
     assert not marked[101:109, 201:219].any()
     assert (picture[~marked] == 128).all()
     assert "#{:02X}{:02X}{:02X}".format(*OUTLINE) == COLORS[0]
+
+
+@pytest.mark.parametrize("kind", ["damaged", "missing"])
+def test_a_number_of_a_slice_needs_a_whole_series(segment, series, made, tmp_path, capsys, kind):
+    folder = series(tmp_path / "ct", made.hu())
+    path = sorted(folder.iterdir())[1]
+    path.write_bytes(path.read_bytes()[:300]) if kind == "damaged" else path.unlink()
+    assert segment(folder, "--slice", 3, "--out", tmp_path / "out") != 0
+    assert not list((tmp_path / "out").rglob("*.png"))
+    assert str(folder) in capsys.readouterr().err

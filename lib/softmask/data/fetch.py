@@ -276,5 +276,10 @@ def _fault(archive: ZipArchive, part: Path, total: int | None) -> str:
 def _unpack(path: Path, folder: Path) -> int:
     """Unpack an archive that :func:`_fault` found safe; return its number of files."""
     with zipfile.ZipFile(path) as archive:
-        archive.extractall(folder)
-        return sum(not info.is_dir() for info in archive.infolist())
+        members = [info for info in archive.infolist() if not info.is_dir()]
+        for info in members:
+            target = folder / info.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(info) as source, target.open("xb") as file:
+                shutil.copyfileobj(source, file)
+    return len(members)
