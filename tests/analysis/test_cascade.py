@@ -112,7 +112,7 @@ def untrained(spec, names=(), folder="somewhere"):
     needs = [untrained(need) for need in spec.needs] if folder else ()
     network = build(spec.network, spec.width, *(() if spec.upscales else (spec.inputs, spec.reduction))).eval()
     record = SimpleNamespace(some_predictions=lambda: dict.fromkeys(names), failed=False)
-    own = {"spec": spec, "folder": folder, "key": f"key of {spec.name}", "needs": needs, "record": record}
+    own = {"spec": spec, "folder": folder, "weights": f"of {spec.name}", "needs": needs, "record": record}
     return SimpleNamespace(**own, network=lambda: network)
 
 

@@ -87,7 +87,7 @@ class _Interpolating(nn.Module):
 
     def __init__(self, spec: RunSpec) -> None:
         super().__init__()
-        self.spec, self.key = spec, f"interpolated in place of {spec.name}"
+        self.spec, self.weights = spec, f"interpolated in place of {spec.name}"
         with seeded(BASE_SEED):
             self.generator = build(spec.network, spec.width).eval()
 

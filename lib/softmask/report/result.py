@@ -35,7 +35,7 @@ SOURCE_WORDS = {
     "embedded": "embedded data (simulated images)",
     PRINTED: "the papers' printed numbers",
 }
-_UNIT_WORDS = {"percent": "%", "fraction": "", "number": "", "count": "", "text": "", "hundredths": "", "p value": ""}
+_UNIT_WORDS = {"percent": "%"} | dict.fromkeys(("fraction", "number", "count", "text", "hundredths", "p value"), "")
 _DECIMALS = {"percent": (2, 2), "fraction": (4, 4), "count": (0, 0), "hundredths": (2, 2), "p value": (3, 3)}
 
 Key = tuple[str, str, str]
@@ -279,14 +279,12 @@ def words_of(cell: JoinedCell) -> tuple[str, str]:
     else:
         printed = number(cell.paper_mean, cell.paper_std, cell.decimals)
     if not cell.run:
-        ours = NOT_FINISHED
-    elif cell.unit == "text":
-        ours = cell.note
-    elif cell.unit == "p value" and cell.ours_mean < 0.001:
-        ours = "< 0.001"
-    else:
-        ours = number(cell.ours_mean, cell.ours_std, cell.decimals)
-    return printed, ours
+        return printed, NOT_FINISHED
+    if cell.unit == "text":
+        return printed, cell.note
+    if cell.unit == "p value" and cell.ours_mean < 0.001:
+        return printed, "< 0.001"
+    return printed, number(cell.ours_mean, cell.ours_std, cell.decimals)
 
 
 def number(mean: float, std: float, decimals: Decimals | None) -> str:
@@ -299,8 +297,7 @@ def number(mean: float, std: float, decimals: Decimals | None) -> str:
 
 def decimals_of(table: papers.PrintedTable | None, metric: str, unit: str) -> Decimals | None:
     """Return the decimals of a metric: as printed where the ``table`` prints it, else by unit."""
-    decimals = table.decimals_of(metric) if table else None
-    return decimals or _DECIMALS.get(unit)
+    return (table and table.decimals_of(metric)) or _DECIMALS.get(unit)
 
 
 def measured_on(joined: Sequence[JoinedCell]) -> str:
@@ -312,8 +309,7 @@ def measured_on(joined: Sequence[JoinedCell]) -> str:
     measured = [cell for cell in cells if cell.unit != "text" and cell.source != PRINTED]
     if not measured:
         return f"Ours: {sources}."
-    images = _range([cell.n_images for cell in measured], "image")
-    seeds = _range([cell.n_seeds for cell in measured], "seed")
+    images, seeds = (_range([getattr(cell, f"n_{unit}s") for cell in measured], unit) for unit in ("image", "seed"))
     basis = f"over {images}, {seeds}."
     if any(math.isfinite(cell.ours_std) for cell in measured):
         pooled = any(cell.n_seeds > 1 for cell in measured)

@@ -33,7 +33,7 @@ import pandas as pd
 from softmask.config import ROOT, output_root
 from softmask.data import configure
 from softmask.errors import ConfigError, DataError
-from softmask.files import read_json
+from softmask.files import read_json, write_atomic
 from softmask.machine import git_state
 from softmask.report.contents import read_table
 from softmask.report.provenance import what_moved
@@ -155,7 +155,9 @@ def _unpack(run: str, commit: str | None, folder: Path) -> str:
         run_names = ", ".join(run.removeprefix("results/") for run in runs)
         raise ConfigError(f"commit {name} holds no tables of {run}; it holds {run_names or 'no results'}")
     with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "--", *map(bytes.decode, entries)))) as archive:
-        archive.extractall(folder, [member for member in archive if member.isfile()])  # safe names: of the git tree
+        for member in archive:
+            if member.isfile():  # safe names: they come from the git tree
+                write_atomic(folder / member.name, archive.extractfile(member).read())
     return f"{run} of commit {name}"
 
 
