@@ -243,7 +243,7 @@ def _difference(judged: verdicts.JudgedPair, unit: str) -> str:
     if judged.outcome.verdict == verdicts.NO_GAIN:
         text += f", which rules out {pair.delta:g}"
     text += "" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)}"
-    return text + (f", of {judged.outcome.room:.2f} possible here)" if judged.unreachable else ")")
+    return text + (f", more than the {judged.outcome.room:.2f} possible here)" if judged.unreachable else ")")
 
 
 def signed(value: float) -> str:
