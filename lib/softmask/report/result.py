@@ -309,7 +309,8 @@ def measured_on(joined: Sequence[JoinedCell]) -> str:
     measured = [cell for cell in cells if cell.unit != "text" and cell.source != PRINTED]
     if not measured:
         return f"Ours: {sources}."
-    images, seeds = (_range([getattr(cell, f"n_{unit}s") for cell in measured], unit) for unit in ("image", "seed"))
+    images = _range([cell.n_images for cell in measured], "image")
+    seeds = _range([cell.n_seeds for cell in measured], "seed")
     basis = f"over {images}, {seeds}."
     if any(math.isfinite(cell.ours_std) for cell in measured):
         pooled = any(cell.n_seeds > 1 for cell in measured)
@@ -340,8 +341,7 @@ _OF_SEVERAL_UNITS = ("difference", "chosen")
 def outcome(joined: Sequence[JoinedCell]) -> str:
     """Return the outcome in one sentence for each data set: lowest and highest value of the table's first metric that
     was measured there, beside the printed values; and the number of printed cells that are not finished. Empty where
-    nothing is measured, for counts, and where every row has its own unit.
-    """
+    nothing is measured, for counts, and where every row has its own unit."""
     measured = [cell for cell in joined if cell.run and cell.unit not in ("text", "count") and cell.source != PRINTED]
     measured = [cell for cell in measured if math.isfinite(cell.ours_mean) and cell.metric != f"{_PAIR}{cell.row}"]
     if not measured or (measured[0].unit in ("number", "hundredths") and measured[0].metric in _OF_SEVERAL_UNITS):
