@@ -10,6 +10,7 @@ from softmask.analysis import evidence
 from softmask.data.sources import SOURCES
 from softmask.experiments import specs
 from softmask.experiments.run import publish
+from softmask.experiments.store import Run
 
 N, SIZE = 6, 64
 PREDICTED = {"image0": np.full((SIZE, SIZE), 200, np.uint8), "image1": np.zeros((SIZE, SIZE), np.uint8)}
@@ -31,7 +32,7 @@ def published(config, record, monkeypatch):
         for spec in wanted[row, "lnsm"]:
             measures = {name: np.linspace(0.5, 0.6, N) for name in ("dice", "sen", "ppv", "dice_consensus")}
             failed = row == "softgan" and spec is wanted[row, "lnsm"][1]
-            publish(record(spec, measures, N, predictions=PREDICTED, failed=failed), config)
+            publish(Run(spec, record(spec, measures, N, predictions=PREDICTED, failed=failed)), config)
     return config
 
 

@@ -50,6 +50,42 @@ def test_of_recorded_runs_only_those_are_trained_again_whose_weights_a_missing_r
     assert [run.folder is None for run in runs] == [False, True, False]
 
 
+class TestSuperResolution:
+    """Its weights lie beside the record, so that networks that build on it can be trained on another machine."""
+
+    @pytest.fixture
+    def runs(self, tiny, long, data_from, new_machine):
+        """A super-resolution network, trained on another machine, and a run that builds on it."""
+        data_from()
+        sr = tiny(network="srgan", width=2, label="high_resolution", losses=(("content", 1.0),))
+        [trained_run] = fit([sr], long, jobs=1)
+        new_machine()
+        return trained_run, tiny(channels=("bilinear", "super_resolved"), network="softgan_2020", sr=sr, scale=4)
+
+    def test_it_is_not_trained_again(self, runs, long):
+        trained_run, follower = runs
+        assert [run.spec for run in plan.missing(plan.plan([follower], long))] == [follower]
+        [run] = fit([follower], long, jobs=1)
+        [need] = run.needs
+        assert need.record.to_json() == trained_run.record.to_json()
+        for name, tensor in need.network().state_dict().items():
+            assert tensor.equal(trained_run.network().state_dict()[name])
+
+    def test_it_is_trained_again_if_the_weights_are_not_those_of_the_record(self, runs, long):
+        trained_run, follower = runs
+        path = plan.weights_path(trained_run.spec, long)
+        path.write_bytes(path.read_bytes()[:-4] + bytes(4))
+        with pytest.warns(UserWarning, match="not the weights of its record"):
+            assert len(plan.missing(plan.plan([follower], long))) == 2
+        path.unlink()
+        assert len(plan.missing(plan.plan([follower], long))) == 2
+
+    def test_profiles_of_minutes_keep_no_weights(self, tiny, config, data_from):
+        data_from()
+        fit([tiny(network="srgan", width=2, label="high_resolution", losses=(("content", 1.0),))], config, jobs=1)
+        assert not list(plan.records_folder(config).glob("*.safetensors"))
+
+
 def test_a_record_of_other_numerics_or_a_damaged_one_does_not_count(tiny, long, data_from, new_machine):
     data_from()
     [run] = fit([tiny()], long, jobs=1)
@@ -67,7 +103,7 @@ def test_each_record_is_published_when_its_run_ends(tiny, long, data_from, monke
     """So that a kill between two runs loses nothing."""
     data_from()
     published = []
-    monkeypatch.setattr(running, "publish", lambda record, config: published.append(record.spec.seed))
+    monkeypatch.setattr(running, "publish", lambda run, config: published.append(run.spec.seed))
     perform_all = running.perform_all
 
     def watched(*arguments):

@@ -15,6 +15,7 @@ from softmask.errors import ConfigError, DataError
 from softmask.experiments import prepare, store
 from softmask.experiments.spec import NUMERICS, RunSpec
 from softmask.experiments.store import Record, Run, device_name
+from softmask.files import read_bytes, sha256_of, write_atomic
 from softmask.machine import cpu_model
 
 
@@ -22,8 +23,9 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
     """Return ``specs`` and the runs that they need, each once and after its needs, as found in the store and among the
     committed records. A run without a record is missing; a damaged run is also missing, with a warning.
 
-    In a profile that trains for hours, a committed record counts as a finished run if the store has no record. The
-    network is then trained again only if a missing run builds on it, or if the run is one of ``weights``.
+    In a profile that trains for hours, a committed record counts as a finished run if the store has no record. If a
+    missing run builds on its network, or if the run is one of ``weights``, the committed weights are copied to the
+    store; a run without committed weights is then trained again.
 
     Raises:
         ConfigError: if two different runs have the same name.
@@ -45,15 +47,33 @@ def plan(specs: Iterable[RunSpec], config: Config, weights: Iterable[RunSpec] = 
         runs[spec] = replace(run, folder=folder, record=record)
     for spec in reversed(list(runs)):  # every run before those that it needs
         run = runs[spec]
-        if run.record is None and config.profile.long and spec not in retrained_specs:
-            committed_record = recorded(spec, config)
-            if committed_record and committed_record.key == run.key:
+        committed_record = recorded(spec, config) if run.record is None and config.profile.long else None
+        if committed_record and committed_record.key == run.key:
+            if spec not in retrained_specs:
                 runs[spec] = run = replace(run, record=committed_record, folder=None)
+            elif _restored(run.folder, committed_record, config):
+                runs[spec] = run = replace(run, record=committed_record)
         if run.record is None:
             retrained_specs.update(spec.needs)
     for spec, run in runs.items():
         runs[spec] = replace(run, needs=tuple(runs[need] for need in spec.needs))
     return list(runs.values())
+
+
+def _restored(folder: Path, record: Record, config: Config) -> bool:
+    """Copy a committed record and its weights to the ``folder`` of the store; return whether the weights are there."""
+    path, weights_file = weights_path(record.spec, config), record.provenance.weights
+    if weights_file is None or not path.exists():
+        return False
+    content = read_bytes(path, "restore it from git")
+    if sha256_of(content) != weights_file.sha256:
+        warnings.warn(f"{path}: are not the weights of its record; the network is trained again", stacklevel=4)
+        return False
+    with store.locked(folder, record.spec.name):
+        store.begin(folder, record.spec)
+        write_atomic(folder / store.WEIGHTS, content)
+        store.finish(folder, record)
+    return True
 
 
 def missing(runs: Iterable[Run]) -> list[Run]:
@@ -110,6 +130,12 @@ def seconds_known(config: Config) -> Mapping[tuple, float]:
 def records_folder(config: Config) -> Path:
     """Return ``results/<run>/records``, the folder of the records that are committed."""
     return config.results / "records"
+
+
+def weights_path(spec: RunSpec, config: Config) -> Path:
+    """Return the file of the weights beside the record of a run, which only super-resolution networks have: all other
+    networks of the papers need them, and they are small (200 KB)."""
+    return records_folder(config) / f"{spec.name}.safetensors"
 
 
 def recorded(spec: RunSpec, config: Config) -> Record | None:

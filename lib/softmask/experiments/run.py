@@ -25,10 +25,20 @@ from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError, TrainingError
 from softmask.experiments import prepare, store
 from softmask.experiments.kinds import kind_of
-from softmask.experiments.plan import data_of, likeness, missing, plan, recorded, records_folder, seconds_known, stages
+from softmask.experiments.plan import (
+    data_of,
+    likeness,
+    missing,
+    plan,
+    recorded,
+    records_folder,
+    seconds_known,
+    stages,
+    weights_path,
+)
 from softmask.experiments.prepare import Prepared
 from softmask.experiments.spec import RunSpec
-from softmask.experiments.store import Record, Run
+from softmask.experiments.store import Run
 from softmask.files import write_atomic
 from softmask.machine import cores, keep_freed_memory, release_freed_memory
 from softmask.parallel import pool
@@ -81,7 +91,7 @@ def fit(
     missing_runs = missing(runs)
     for run in runs:
         if run.record:  # an earlier process may have been killed before this
-            publish(run.record, config)
+            publish(run, config)
     jobs = default_jobs() if missing_runs and jobs is None else jobs
     if missing_runs and jobs < 1:
         raise ConfigError(f"jobs must be at least 1, not {jobs}")
@@ -106,7 +116,7 @@ def fit(
                 if failure:
                     failures[run.spec.name] = failure
                 else:
-                    publish(run.finished().record, config)
+                    publish(run.finished(), config)
     if missing_runs and not dask:  # each process still holds a data set: gigabytes together
         get_reusable_executor(reuse=True).shutdown(wait=True)
     finished_runs = {run.spec: run.finished() for run in runs if run.spec.name not in failures}
@@ -129,13 +139,17 @@ def default_jobs() -> int:
     return cores()
 
 
-def publish(record: Record, config: Config) -> None:
-    """Write the record beside the tables; touch an unchanged file, to show the notebook runner that it is used."""
-    path, text = records_folder(config) / f"{record.spec.name}.json", record.to_json()
-    if path.exists() and path.read_bytes() == text.encode():
-        path.touch()
-    else:
-        write_atomic(path, text)
+def publish(run: Run, config: Config) -> None:
+    """Write the record of a finished run beside the tables, in a profile that trains for hours also the weights of a
+    super-resolution network. Touch an unchanged file, to show the notebook runner that it is used."""
+    files = {records_folder(config) / f"{run.spec.name}.json": run.record.to_json().encode()}
+    if config.profile.long and run.spec.upscales and run.folder:
+        files[weights_path(run.spec, config)] = (run.folder / store.WEIGHTS).read_bytes()
+    for path, content in files.items():
+        if path.exists() and path.read_bytes() == content:
+            path.touch()
+        else:
+            write_atomic(path, content)
 
 
 def _recorded(specs: Sequence[RunSpec], config: Config) -> list[Run]:
