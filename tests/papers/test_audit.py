@@ -304,7 +304,7 @@ def test_the_five_papers():
         "sizes of data sets": (7, 1),
         "stated gains": (8, 0),
         "counted nodules": (12, 0),
-        "claims and their own tables": (274, 0),
+        "claims and their own tables": (283, 2),
     }
     assert all(item.level in (audit.MUST_HOLD, audit.TO_EXPLAIN) and item.rule for item in checks)
     assert all(f.violation > 0 and f.places and f.inequality for item in checks for f in item.findings)

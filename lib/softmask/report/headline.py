@@ -76,7 +76,7 @@ def _whole(runs: Mapping[str, Contents]) -> str:
 
 
 def _claims(read: Contents) -> str:
-    """Return a section for each paper, with its judged claims and the number of claims that wait for training."""
+    """Return a section for each paper, with its judged claims and the number of open claims."""
     lines = []
     for paper in papers.NAMES:
         entries = [entry for entry in read.claims if entry.paper == paper and entry.quote]
@@ -87,7 +87,9 @@ def _claims(read: Contents) -> str:
             lines += [f"> {entry.quote}", ""]
             lines += [f"{claim[0].upper()}{claim[1:]}: **{entry.verdict}**. {entry.why}.", ""]
         if len(entries) > len(judged):
-            lines += [f"{len(entries) - len(judged)} of {len(entries)} claims wait for networks in training.", ""]
+            n_open = len(entries) - len(judged)
+            reason = "networks are not trained yet, or data is missing"
+            lines += [f"{n_open} of {len(entries)} claims are open: {reason}.", ""]
     return "\n".join(lines).rstrip()
 
 

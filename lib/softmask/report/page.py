@@ -93,7 +93,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "runs": [_run_link(run, other) for run, other in other_runs.items()],
         "level": f"{100 * LEVEL:g}",
         "least_patients": rule.LEAST_PATIENTS,
-        "alpha": rule.ALPHA,
+        "alpha": f"{rule.ALPHA:g}",
         "rising": rule.RISING,
         "gains": gains.sentence(gains.run()),
         "seen": next((entry for entry in read.tables if entry.name == "could-be-seen"), None),

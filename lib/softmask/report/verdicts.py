@@ -129,7 +129,7 @@ def sentence(verdict: str, pairs: Sequence[JudgedPair], deciding: int | None, un
         counts = Counter(judged.outcome.verdict for judged in pairs)
         verdict_counts = [f"{counts[verdict]} {label}" for verdict, label in _COUNTED.items() if counts[verdict]]
         parts.append(f"Of {len(pairs)} comparisons {', '.join(verdict_counts)}")
-    if verdict in (FAILED_TRAINING, UNDERTRAINED):
+    if verdict == FAILED_TRAINING:  # the deciding pair says so
         return ". ".join(parts)
     for judged in pairs:
         for row, training in judged.trainings:
