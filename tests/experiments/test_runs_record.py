@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmask.errors import DataError
@@ -35,6 +35,7 @@ def make(spec, values, image=None) -> Record:
     )  # fmt: skip
 
 
+@settings(max_examples=25)  # packing images takes most of the time
 @given(st.lists(NUMBERS, min_size=1, max_size=5), st.binary(min_size=256, max_size=256))
 def test_json_round_trip(tiny, values, pixels):
     record = make(tiny(), values, np.frombuffer(pixels, np.uint8).reshape(16, 16))
