@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 from softmask.data.sample import Dataset, Sample
 
@@ -110,6 +111,17 @@ def discs() -> Callable[..., Sample]:
 @pytest.fixture(scope="session")
 def strips() -> Callable[..., Sample]:
     return strip_sample
+
+
+@pytest.fixture
+def sections(tmp_path: Path) -> Path:
+    """A data folder with three sections of ISBI 2012."""
+    for half, value in (("image", 77), ("label", 255)):
+        folder = tmp_path / "isbi2012/train" / half
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
+    return tmp_path
 
 
 def write_series(folder: Path, hu: np.ndarray, spacing=(2.5, 0.7, 0.8), origin=(-20.5, -31.25, 100.0)):

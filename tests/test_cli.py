@@ -3,23 +3,16 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from softmask import cli
 from softmask.errors import DataError
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    for half, value in (("image", 77), ("label", 255)):
-        folder = tmp_path / "isbi2012/train" / half
-        folder.mkdir(parents=True)
-        for number in range(3):
-            Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
-    monkeypatch.setenv("SOFTMASK_DATA", str(tmp_path))
-    return tmp_path
+def root(sections, monkeypatch):
+    monkeypatch.setenv("SOFTMASK_DATA", str(sections))
+    return sections
 
 
 def test_check_names_damaged_files_and_missing_data(root, tmp_path_factory, capsys):

@@ -62,10 +62,8 @@ def test_unknown_values_in_the_environment_are_refused(variable, monkeypatch):
         Config.from_parameters()
 
 
-def test_profiles():
+def test_profiles_limit_the_same_and_longer_ones_less():
     assert len({frozenset(profile.samples) for profile in PROFILES.values()}) == 1
-    assert {name for name, profile in PROFILES.items() if not profile.is_result} == {"smoke"}
-    assert {name: profile.seeds for name, profile in PROFILES.items()} == {"smoke": 1, "cpu": 1, "night": 3, "full": 3}
     for purpose in PROFILES["smoke"].samples:
         caps = [PROFILES[name].cap(purpose) for name in ("smoke", "cpu", "full")]
         numbers = [float("inf") if cap is None else cap for cap in caps]

@@ -146,18 +146,13 @@ HEAD = "network.backbone.head.bias"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda d: (d / "model.json").write_text("{"), "model.json: is no JSON"),
-        (lambda d: (d / "model.json").write_text("[" * 100_000), "model.json: is no JSON"),
         (lambda d: (d / "model.json").write_text("[]"), "model.json: is of format None, and 1 is read"),
         (fields(format=2), "model.json: is of format 2"),
-        (fields(colour=1), "colour: is no field"),
         (fields(threshold=0.0), "a threshold lies above 0"),
         (fields(threshold="nan"), "a threshold lies above 0"),
         (fields({"network": "gone"}), "unknown network 'gone'"),
         (fields({"width": 10**4}), "cannot be made of it .*size mismatch"),
-        (fields({"width": 10**9}), "cannot be made of it"),
         (fields({"width": 0}), "cannot be made of it"),
-        (lambda d: (d / "weights.safetensors").unlink(), "weights.safetensors: there is no such file"),
         (lambda d: (d / "weights.safetensors").write_bytes(b"x"), "is damaged, or of another model"),
         (lambda d: (d / "weights.safetensors").write_bytes(b"x" * 5_000_001), "has 5000001 bytes"),
         (tensors(lambda t: t.pop(HEAD)), f"Missing key.*{HEAD}"),

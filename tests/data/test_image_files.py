@@ -68,10 +68,9 @@ def test_a_tiff_that_is_not_read_says_of_which_kind_it_is(recwarn):
     assert not recwarn.list  # Pillow's own, of damaged EXIF
 
 
-@pytest.mark.parametrize("shape", [(8193, 8193), (20000, 20000)])  # of the second, Pillow opens nothing
-def test_too_many_pixels_are_to_be_cropped_or_scaled(shape):
+def test_too_many_pixels_are_to_be_cropped_or_scaled():
     with pytest.raises(DataError, match="crop or scale it"):
-        read_grey(encoded(Image.new("1", shape)), "large.png")
+        read_grey(encoded(Image.new("1", (8193, 8193))), "large.png")
 
 
 def test_a_jpeg_of_another_name_is_called_one():

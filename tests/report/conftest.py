@@ -4,10 +4,12 @@ import subprocess
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from softmask.config import ROOT, Config
 from softmask.report import figures
+from softmask.report.panels import Example
 
 
 @pytest.fixture
@@ -15,6 +17,21 @@ def config(tmp_path, monkeypatch, request):
     """The run of the ``cpu`` profile, or of the profile given by indirect parametrisation, in an empty folder."""
     monkeypatch.setenv("SOFTMASK_OUTPUT", str(tmp_path))
     return Config.from_parameters(getattr(request, "param", "cpu"), "embedded")
+
+
+@pytest.fixture(scope="session")
+def example():
+    """A noisy disc of 64 x 64 pixels, or another ``mask``, and its enlarged images, as if super-resolved."""
+
+    def example(seed=0, mask=None):
+        rows, columns = np.indices((64, 64))
+        mask = np.hypot(rows - 20, columns - 40) < 9 if mask is None else mask
+        truth = np.clip(0.2 + 0.6 * mask + np.random.default_rng(seed).normal(0, 0.03, mask.shape), 0, 1)
+        low = truth.reshape(16, 4, 16, 4).mean(axis=(1, 3))
+        upscaled = {row: np.kron(low, np.ones((4, 4))) for row in ("bilinear", "content_only", "srgan")}
+        return Example(low, upscaled, truth, mask)
+
+    return example
 
 
 @pytest.fixture

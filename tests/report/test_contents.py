@@ -33,8 +33,6 @@ def draw(config, paper, name):
 
 def test_an_empty_run_has_all_tables_and_figures_not_run(config):
     content = contents.read(config.run)
-    assert len(content.tables) == 26
-    assert len(content.figures) == 38
     assert {entry.status for entry in (*content.tables, *content.figures)} == {"not run yet"}
     assert content.notebooks == []
     assert all(entry.cells for entry in content.tables)
@@ -74,7 +72,6 @@ def test_parts_of_a_figure_belong_to_it_and_fig_1_is_not_fig_10(config):
 @pytest.mark.parametrize(
     ("suffix", "damage", "message"),
     [
-        (".csv", lambda text: text[:300], "table-1.csv, line"),
         (".csv", lambda text: "\n".join(text.splitlines()[:5]) + "\n", "printed cells are missing"),
         (".csv", lambda text: text.replace("87.88", "12.34"), "another printed number"),
         (".csv", lambda text: text.replace(",9,1,", ",,,"), "has no count of images or seeds"),

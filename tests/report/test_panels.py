@@ -14,7 +14,7 @@ from softmask.data.sample import Sample
 from softmask.errors import DataError
 from softmask.measure import radiomics
 from softmask.report import figures, lung_panels, panels
-from softmask.report.panels import Example, Panel
+from softmask.report.panels import Panel
 
 pytestmark = pytest.mark.usefixtures("style")
 STEPS = ["image", "RECIST marks", "GrabCut", "trimap", "soft mask", "binary mask", "soft − binary"]
@@ -228,16 +228,7 @@ def test_predictions_are_compared_row_by_row():
     assert panels.predicted({}, ("unet", {}), {}) is None
 
 
-def example(seed=0, size=64, mask=None):
-    rows, columns = np.indices((size, size))
-    mask = np.hypot(rows - 20, columns - 40) < 9 if mask is None else mask
-    truth = np.clip(0.2 + 0.6 * mask + np.random.default_rng(seed).normal(0, 0.03, mask.shape), 0, 1)
-    low = truth.reshape(size // 4, 4, size // 4, 4).mean(axis=(1, 3))
-    upscaled = {row: np.kron(low, np.ones((4, 4))) for row in ("bilinear", "content_only", "srgan")}
-    return Example(low, upscaled, truth, mask)
-
-
-def test_every_enlarged_image_is_shown_whole_and_around_the_lesion():
+def test_every_enlarged_image_is_shown_whole_and_around_the_lesion(example):
     examples = [example(0), example(1)]
     fig = panels.enlarged(examples)
     texts = [title.replace("\n", " ") for title in titles(fig)]
@@ -256,7 +247,7 @@ def test_every_enlarged_image_is_shown_whole_and_around_the_lesion():
         (slice(0, 64), slice(0, 64), np.s_[:, :]),
     ],
 )
-def test_the_part_holds_the_lesion_and_stays_inside_the_image(rows, columns, part):
+def test_the_part_holds_the_lesion_and_stays_inside_the_image(example, rows, columns, part):
     mask = np.zeros((64, 64), bool)
     mask[rows, columns] = True
     first = example(mask=mask)

@@ -14,7 +14,6 @@ from softmask.measure.soft import calibration
 from softmask.papers import Claim, Pair
 from softmask.report import forest, plots, verdicts
 from softmask.report.forest import Interval, intervals
-from softmask.report.panels import Example
 
 pytestmark = pytest.mark.usefixtures("style")
 
@@ -33,17 +32,8 @@ def training(seed=0, late=0):
     }
 
 
-def example(seed):
-    rows, columns = np.indices((64, 64))
-    mask = np.hypot(rows - 20, columns - 40) < 9
-    truth = np.clip(0.2 + 0.6 * mask + np.random.default_rng(seed).normal(0, 0.03, mask.shape), 0, 1)
-    low = truth.reshape(16, 4, 16, 4).mean(axis=(1, 3))
-    return Example(low, {row: np.kron(low, np.ones((4, 4))) for row in ("bilinear", "bicubic", "srgan")}, truth, mask)
-
-
 ROWS = ("unet", "improved_backbone", "soft_mask_loss", "gan_loss")
 CURVES = {name: {row: [training(i), training(i + 1)] for i, row in enumerate(ROWS)} for name in ("lnsm", "lidc")}
-EXAMPLES = [example(0), example(1)]
 NODULES = {
     "any_doctor": {"a": np.array([0.2, 0.4, 0.6, np.nan])},
     "dsnet": {"a": np.array([0.1, 0.3, 0.5, 0.9]), "b": np.array([0.5, 0.5, 0.7, 0.8])},
@@ -115,15 +105,16 @@ def test_bins_of_a_few_pixels_are_left_out_of_the_reliability_curve():
     assert line.get_xydata() == pytest.approx(np.array([[0.05, 0.05]]))
 
 
-def test_spectra_and_edges_are_means_over_the_examples():
-    left, right = plots.spectra({"made small": EXAMPLES, "true": EXAMPLES[:1]}).axes
+def test_spectra_and_edges_are_means_over_the_examples(example):
+    examples = [example(0), example(1)]
+    left, right = plots.spectra({"made small": examples, "true": examples[:1]}).axes
     assert (left.get_title(), right.get_title()) == ("made small", "true")
     assert len(left.lines) == len(right.lines) == 3 + 2  # and the truth, and the low resolution's limit
-    frequencies, power = spectrum(np.stack([item.truth for item in EXAMPLES]))
+    frequencies, power = spectrum(np.stack([item.truth for item in examples]))
     np.testing.assert_allclose(left.lines[0].get_xydata(), np.column_stack([frequencies, power.mean(axis=0)]))
     assert left.lines[-1].get_xdata()[0] == 0.125
-    fig = plots.edges({"made small": EXAMPLES})
-    images, masks = (np.stack(of) for of in zip(*((e.upscaled["srgan"], e.mask) for e in EXAMPLES), strict=True))
+    fig = plots.edges({"made small": examples})
+    images, masks = (np.stack(of) for of in zip(*((e.upscaled["srgan"], e.mask) for e in examples), strict=True))
     distances, profiles = edge_profile(images, masks, plots.REACH)
     there = distances > -9  # the lesion's radius
     means = np.column_stack([distances[there], profiles[:, there].mean(axis=0)])

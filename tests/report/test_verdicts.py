@@ -180,8 +180,6 @@ HOLDING = {"claim": "a", "verdict": "holds", "why": "", "unit": "", "pairs": [],
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "[]",
         "{}",
         '{"claims": [{"claim": "a", "verdict": "maybe", "why": ""}], "by_readers": []}',
         '{"claims": [{"claim": "a"}], "by_readers": []}',

@@ -1,7 +1,4 @@
-"""Figures, diagrams and scores of CasGAN and DSNet for notebooks 4 and 6, besides tables.
-
-Functions between a module's layers (a product, a mean) do not appear in a diagram: :class:`Step` makes them boxes.
-"""
+"""Figures, diagrams and scores of CasGAN and DSNet for notebooks 4 and 6, besides tables."""
 
 from __future__ import annotations
 
@@ -12,7 +9,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
-from torch.nn import functional as F
 
 from softmask.analysis.finished import Fitted, data_of, distinct, example_of, first_runs
 from softmask.analysis.table import values_of
@@ -20,6 +16,7 @@ from softmask.analysis.training import scores_of
 from softmask.config import BASE_SEED, Config
 from softmask.experiments.inputs import channels, feed, super_resolved, with_channels
 from softmask.experiments.prepare import Part, Prepared
+from softmask.experiments.rehearsal import Untrained
 from softmask.experiments.spec import SOFTENED, RunSpec
 from softmask.experiments.store import Run
 from softmask.label import soft_mask
@@ -28,11 +25,11 @@ from softmask.measure.images import DOCTORS
 from softmask.nets import build
 from softmask.nets.base import SegmentationNet
 from softmask.nets.cascade import Transferring, transferred
-from softmask.nets.dsnet import PICTURES, DetailTextureEnhancement, OnEnlarged, Transfer
-from softmask.nets.softgan import CBAMBlock
+from softmask.nets.dsnet import PICTURES, OnEnlarged, drtm, edrfm
 from softmask.nets.srgan import SCALE, Generator
 from softmask.papers import display
 from softmask.report import diagrams
+from softmask.report.diagrams import GROWS, INPUT, KEEPS, SHRINKS, Box
 from softmask.report.figures import WIDEST
 from softmask.report.panels import SOFT_MASK, Look, Panel, grid
 from softmask.report.result import Key
@@ -80,25 +77,19 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
     return Example(inputs.ids[0], data, train.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
 
 
-class _Interpolating(nn.Module):
-    """Stand-in for a super-resolution run without weights, and for its network."""
+class _Interpolating(Untrained):
+    """Super-resolution run without weights, whose untrained network adds nothing to the interpolated image."""
 
-    needs, failed = (), False
-
-    def __init__(self, spec: RunSpec) -> None:
-        super().__init__()
-        self.spec, self.weights = spec, f"interpolated in place of {spec.name}"
-        with seeded(BASE_SEED):
-            self.generator = build(spec.network, spec.width).eval()
+    @property
+    def weights(self) -> str:
+        return f"interpolated in place of {self.spec.name}"
 
     def network(self) -> nn.Module:
-        return self
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return F.interpolate(image, scale_factor=SCALE, mode="bilinear", align_corners=False)
-
-    def features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return self(image), self.generator.features(image)[1]
+        with seeded(BASE_SEED):
+            network = super().network()
+        nn.init.zeros_(network.last.weight)
+        nn.init.zeros_(network.last.bias)
+        return network
 
 
 PARTS = {"generator": "super-resolution network, frozen", "segmentor": "segmentor"}
@@ -124,12 +115,12 @@ def prior_diagram(spec: RunSpec) -> Figure:
     prior, size, network = spec.prior, spec.size, display("rows", spec.network)
     large_size, input_size = size * prior.scale, size * spec.scale
     boxes = [
-        diagrams.Box("image", 1, size, diagrams.INPUT),
-        diagrams.Box("SRGAN", 1, large_size, diagrams.GROWS, (0,)),
-        diagrams.Box("interpolation", 1, large_size, diagrams.GROWS, (0,)),
-        diagrams.Box("CasGAN's segmentor:\nsoft mask", 1, large_size, diagrams.KEEPS, (1, 2)),
-        diagrams.Box("mean over\nthe image's pixels", 1, size, diagrams.SHRINKS, (3,)),
-        diagrams.Box(f"{network}:\nimage and prior,\nenlarged", len(spec.channels), input_size, diagrams.GROWS, (0, 4)),
+        Box("image", 1, size, INPUT),
+        Box("SRGAN", 1, large_size, GROWS, (0,)),
+        Box("interpolation", 1, large_size, GROWS, (0,)),
+        Box("CasGAN's segmentor:\nsoft mask", 1, large_size, KEEPS, (1, 2)),
+        Box("mean over\nthe image's pixels", 1, size, SHRINKS, (3,)),
+        Box(f"{network}:\nimage and prior,\nenlarged", len(spec.channels), input_size, GROWS, (0, 4)),
     ]
     losses = " + ".join(name.replace("_", " ") for name, _ in spec.losses)
     return diagrams.diagram(boxes, [("sigmoid → binary mask", losses)], size=(11, 6))
@@ -219,68 +210,6 @@ def views(fitted: Fitted, rows: tuple[str, str], dataset: str, config: Config) -
     return [Look(*arrays) for arrays in zip(images[:, 0], sr_images, *weights, strict=True)]
 
 
-class Step(nn.Module):
-    """Function as a box of its own in a diagram, with the name ``label``."""
-
-    def __init__(self, label: str, function: Callable[..., torch.Tensor]) -> None:
-        super().__init__()
-        self.label, self.forward = label, function
-
-
-class DrawnCBAM(nn.Module):
-    """CBAM block with each step as a box, for features (B, C, H, W)."""
-
-    def __init__(self, block: CBAMBlock) -> None:
-        super().__init__()
-        self.block = block
-        self.mean = Step("mean over places", lambda x: x.mean((2, 3), keepdim=True))
-        self.largest = Step("maximum over places", lambda x: x.amax((2, 3), keepdim=True))
-        self.channels = Step("+, sigmoid", lambda mean, largest: torch.sigmoid(mean + largest))
-        self.by_channel = Step("× channels' weights", lambda x, weights: x * weights)
-        self.pooled = Step("mean and maximum\nover channels", lambda x: torch.stack([x.mean(1), x.amax(1)], dim=1))
-        self.by_place = Step("× places' weights", lambda x, logits: x * torch.sigmoid(logits))
-        self.add = Step("+ shortcut", lambda x, shortcut: x + shortcut)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        perceptron = self.block.channel_attention.perceptron
-        shortcut, y = self.block.shortcut(x), self.block.convs(x)
-        weights = self.channels(perceptron(self.mean(y)), perceptron(self.largest(y)))  # (B, C, 1, 1)
-        y = self.by_channel(y, weights)
-        y = self.by_place(y, self.block.spatial_attention.conv(self.pooled(y)))
-        return self.add(y, shortcut)
-
-
-class DrawnTransfer(nn.Module):
-    """Transfer with each step as a box (EDRFM, which only joins its inputs, without steps), for two images
-    (B, 1, H, W) and features (B, C, H, W)."""
-
-    def __init__(self, transfer: nn.Module) -> None:
-        super().__init__()
-        self.transfer = transfer
-        self.gate = Step("−, sigmoid: $F_h$", lambda fine, coarse: torch.sigmoid(fine - coarse))
-        self.weigh = Step("× $F_h$: $F_d$", lambda features, gate: features * gate)
-        self.vector = Step("join, mean over places: $v_z$", lambda *branches: torch.cat(branches, 1).mean((2, 3)))
-        self.select = Step("softmax: a, b", lambda c, d: torch.cat([*torch.softmax(torch.stack([c, d]), 0)], 1))
-        self.add = Step("$a F_c + b F_d$", self._weighted_sum)
-
-    @staticmethod
-    def _weighted_sum(context: torch.Tensor, detail: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        a, b = weights[..., None, None].chunk(2, dim=1)  # each (B, C, 1, 1)
-        return a * context + b * detail
-
-    def forward(self, interpolated: torch.Tensor, fine: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        if not isinstance(self.transfer, Transfer):
-            return self.transfer(torch.cat([interpolated, fine, features], dim=1))
-        fuse, enhance = self.transfer.fuse, self.transfer.enhance
-        context = self.transfer.context(torch.cat([interpolated, fine], dim=1))  # (B, C, H, W)
-        if isinstance(enhance, DetailTextureEnhancement):
-            detail = self.weigh(features, self.gate(enhance.fine(features), enhance.coarse(features)))
-        else:
-            detail = enhance(features)
-        z = fuse.common(self.vector(detail, context))  # (B, C)
-        return self.add(context, detail, self.select(fuse.of_context(z), fuse.of_detail(z)))
-
-
 def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
     """Draw DSNet's figure 3 (both versions) at full width; ``module`` is the name of the transfer."""
     with torch.device("meta"):  # shapes are enough: at full width, computing values would take seconds
@@ -293,19 +222,57 @@ def overview(network: str, module: str, heads: list[tuple[str, str]]) -> Figure:
 
 
 def cbam() -> Figure:
-    """Draw DSNet (TNNLS 2023) figure 4: the backbone's second CBAM block."""
-    with torch.device("meta"):
-        block = build("improved_backbone").down[0][-1]
-        x = torch.zeros(1, block.convs[0].in_channels, SIZE // 2, SIZE // 2)
-        boxes = diagrams.trace(DrawnCBAM(block), [x], ["features"], layers=True)
+    """Draw DSNet (TNNLS 2023) figure 4: the backbone's second CBAM block at full width."""
+    size, conv = SIZE // 2, "conv 3×3, ReLU, batch norm"
+    boxes = [
+        Box("features", 64, size, INPUT),
+        Box("conv 1×1", 128, size, KEEPS, (0,)),
+        Box(conv, 128, size, KEEPS, (0,)),
+        Box(conv, 128, size, KEEPS, (2,)),
+        Box("mean over places", 128, 1, SHRINKS, (3,)),
+        Box("conv 1×1, ReLU", 8, 1, KEEPS, (4,)),
+        Box("conv 1×1", 128, 1, KEEPS, (5,)),
+        Box("maximum over places", 128, 1, SHRINKS, (3,)),
+        Box("conv 1×1, ReLU", 8, 1, KEEPS, (7,)),
+        Box("conv 1×1", 128, 1, KEEPS, (8,)),
+        Box("+, sigmoid", 128, 1, KEEPS, (6, 9)),
+        Box("× channels' weights", 128, size, KEEPS, (3, 10)),
+        Box("mean and maximum\nover channels", 2, size, KEEPS, (11,)),
+        Box("conv 7×7", 1, size, KEEPS, (12,)),
+        Box("× places' weights", 128, size, KEEPS, (11, 13)),
+        Box("+ shortcut", 128, size, KEEPS, (1, 14)),
+    ]
     return diagrams.diagram(boxes)
 
 
 def transfer(module: Callable[[int], nn.Module]) -> Figure:
-    """Draw DSNet (TNNLS 2023) figure 5, or figure 4 of its first version, at full width."""
-    names = ["interpolated image", "super-resolved image", "features $F_{SR}$"]
-    with torch.device("meta"):
-        built = module(Generator.FULL_WIDTH)
-        inputs = [torch.zeros(1, n, SCALE * SIZE, SCALE * SIZE) for n in (1, 1, Generator.FULL_WIDTH)]
-        boxes = diagrams.trace(DrawnTransfer(built), inputs, names, layers=True)
-    return diagrams.diagram(boxes, size=(13, 5) if isinstance(built, Transfer) else (8, 4.5))
+    """Draw DSNet (TNNLS 2023) figure 5, or figure 4 of its first version, at full width: ``drtm``, ``sdrfm`` or
+    ``edrfm``."""
+    size, width, conv = SCALE * SIZE, Generator.FULL_WIDTH, "conv 3×3, ReLU"
+    boxes = [
+        Box("interpolated image", 1, size, INPUT),
+        Box("super-resolved image", 1, size, INPUT),
+        Box("features $F_{SR}$", width, size, INPUT),
+        Box(conv, width, size, KEEPS, (0, 1, 2) if module is edrfm else (0, 1)),
+    ]
+    if module is edrfm:
+        return diagrams.diagram(boxes, size=(8, 4.5))
+    if module is drtm:
+        boxes += [
+            Box("conv 1×1", width, size, KEEPS, (2,)),
+            Box("conv 3×3, dilation 2", width, size, KEEPS, (2,)),
+            Box("−, sigmoid: $F_h$", width, size, KEEPS, (4, 5)),
+            Box("× $F_h$: $F_d$", width, size, KEEPS, (2, 6)),
+        ]
+    else:
+        boxes.append(Box(conv, width, size, KEEPS, (2,)))
+    detail = len(boxes) - 1
+    boxes += [
+        Box("join, mean over places: $v_z$", 2 * width, 1, SHRINKS, (3, detail)),
+        Box("dense layer, ReLU", width, 1, KEEPS, (detail + 1,)),
+        Box("dense layer", width, 1, KEEPS, (detail + 2,)),
+        Box("dense layer", width, 1, KEEPS, (detail + 2,)),
+        Box("softmax: a, b", 2 * width, 1, KEEPS, (detail + 3, detail + 4)),
+        Box("$a F_c + b F_d$", width, size, KEEPS, (3, detail, detail + 5)),
+    ]
+    return diagrams.diagram(boxes)
