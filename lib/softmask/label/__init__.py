@@ -31,7 +31,9 @@ SETTINGS: tuple[tuple[str, object], ...] = (
         if parameter.default is not inspect.Parameter.empty
     ),
 )
-"""Settings that determine the labels, by name: part of the identity of a trained run."""
+"""Settings of matting, GrabCut, and Kats' and Gros' labels, by name: part of the identity of a trained run. The other
+labels, and the code of all, are protected by ``tests/experiments/test_golden.py`` and
+:data:`softmask.experiments.spec.NUMERICS` instead."""
 
 
 @dataclass(frozen=True, eq=False)
