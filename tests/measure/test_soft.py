@@ -187,3 +187,20 @@ def test_a_temperature_keeps_the_cut_and_certain_probabilities_finite():
 def test_no_temperature_without_both_classes(value, missing):
     with pytest.raises(DataError, match=f"without {missing}"):
         soft.best_temperature(np.full((2, 4, 4), 0.3), np.full((2, 4, 4), value))
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 1.1])
+def test_values_that_are_no_probabilities_have_no_calibration(value):
+    probabilities, masks = np.full((4, 5), 0.1), np.zeros((4, 5), bool)
+    probabilities[2, 3] = value
+    for calibration in (lambda: soft.calibration(probabilities, masks), lambda: soft.frequencies(masks, probabilities)):
+        with pytest.raises(DataError, match=r"finite and lie in \[0, 1\]"):
+            calibration()
+
+
+@pytest.mark.parametrize("measure", [soft.mae, soft.mse, soft.soft_dice, soft.gradient_error, soft.brier])
+def test_images_of_different_sizes_are_not_compared(measure):
+    alphas = np.ones((2, 9, 11))
+    for other in (alphas[:, :1], alphas[..., :1], np.ones((11,))):
+        with pytest.raises(DataError, match="cannot be compared"):
+            measure(alphas, other)
