@@ -14,6 +14,7 @@ from softmask.errors import LabelError, SoftmaskError, unknown
 from softmask.label import recist as marks
 from softmask.label import soft_labels
 from softmask.label import trimap as trimaps
+from softmask.label.common import checked_mask
 from softmask.label.consensus import fifty_percent
 from softmask.label.matting import closed_form_alpha
 
@@ -87,6 +88,7 @@ def soft_mask(
             "radius can be used only with mask or recist; with readers, the unknown band is where the readers disagree"
         )
     if mask is not None:
+        mask = checked_mask(mask).copy()  # not the caller's array, which may change
         trimap = trimaps.from_mask(mask, radius)
     elif readers is not None:
         trimap = trimaps.from_readers([reader for reader in readers if np.any(reader)])
