@@ -117,9 +117,9 @@ def test_the_band_reaches_as_far_on_both_sides_of_the_edge(partial, first, last)
     alpha[:, :32] = 1
     for column, value in partial.items():
         alpha[:, column] = value
-    band = soft.edge_band(alpha, 3)
+    band = soft.edge_band(alpha)
     np.testing.assert_array_equal(band, np.broadcast_to((np.arange(64) >= first) & (np.arange(64) <= last), band.shape))
-    np.testing.assert_array_equal(soft.edge_band(1 - alpha, 3), band)
+    np.testing.assert_array_equal(soft.edge_band(1 - alpha), band)
 
 
 def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond():
@@ -128,12 +128,12 @@ def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond():
     dot = np.zeros((9, 9), np.float32)
     dot[4, 4] = 0.3
     row, column = np.indices(dot.shape)
-    np.testing.assert_array_equal(soft.edge_band(dot, 2), abs(row - 4) + abs(column - 4) <= 2)
+    np.testing.assert_array_equal(soft.edge_band(dot), abs(row - 4) + abs(column - 4) <= 3)
 
 
 def test_the_bands_of_several_images_do_not_touch_each_other():
     alphas = random_alphas(3)[0].round()
-    np.testing.assert_array_equal(soft.edge_band(alphas, 1), [soft.edge_band(alpha, 1) for alpha in alphas])
+    np.testing.assert_array_equal(soft.edge_band(alphas), [soft.edge_band(alpha) for alpha in alphas])
 
 
 def test_soft_head_is_the_tanh_of_the_logits():

@@ -1,8 +1,9 @@
 """Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
 All measures except :func:`calibration` and :func:`best_temperature` take two arrays (..., H, W), whose leading axes
-broadcast, and return shape (...), a scalar for (H, W). Images of different sizes raise DataError. Measures of soft masks are symmetric; for measures of probabilities, the truth is bool
-or {0, 1}. For equal masks, errors are 0, and :func:`soft_dice` is 1.
+broadcast, and return shape (...), a scalar for (H, W). Images of different sizes raise DataError. Measures of soft
+masks are symmetric; for measures of probabilities, the truth is bool or {0, 1}. For equal masks, errors are 0, and
+:func:`soft_dice` is 1.
 """
 
 from __future__ import annotations
@@ -182,8 +183,8 @@ def _logits(probabilities: np.ndarray) -> np.ndarray:
     return logit(np.clip(np.asarray(probabilities, float), 1e-37, 1 - 6e-8))
 
 
-def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """Return (..., H, W) bool, the pixels that the lesion covers partly, and ``pixels`` pixels on each side.
+def edge_band(alpha: np.ndarray) -> np.ndarray:
+    """Return (..., H, W) bool, the pixels that the lesion covers partly, and :data:`BAND_PIXELS` on each side.
 
     Where a fully covered pixel touches a pixel that is not covered at all, both belong to the edge.
     """
@@ -191,7 +192,7 @@ def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
     cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other
     inside, outside = alpha >= 1, alpha <= 0
     edge = ~(inside | outside) | (inside & binary_dilation(outside, cross)) | (outside & binary_dilation(inside, cross))
-    return binary_dilation(edge, cross, iterations=pixels)
+    return binary_dilation(edge, cross, iterations=BAND_PIXELS)
 
 
 def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -227,6 +227,6 @@ def uses_tanh(losses: Weighted) -> bool:
     return any(getattr(LOSSES[name], "tanh", False) for name, _ in losses)
 
 
-def losses_on(target: str, losses: Weighted) -> list[str]:
-    """Return the names of the ``losses`` that compare with ``target``, ``masks`` or ``soft``."""
-    return [name for name, _ in losses if getattr(LOSSES[name], "target", "") == target]
+def uses_masks(losses: Weighted) -> bool:
+    """Return whether one of the ``losses`` compares with the binary masks."""
+    return any(getattr(LOSSES[name], "target", "") == "masks" for name, _ in losses)
