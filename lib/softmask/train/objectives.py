@@ -194,7 +194,8 @@ class Segmentation:
         steps: int = 1,
     ) -> None:
         """Create the optimisers of ``network``, which is on ``device``, and the adversary that the losses name, with
-        ``width`` channels and initialised from ``seed``. The loop sets the learning rate; the number of ``steps`` decides whether networks are compiled."""
+        ``width`` channels and initialised from ``seed``. The loop sets the learning rate; the number of ``steps``
+        decides whether networks are compiled."""
         self.device = device
         self.pixel, adversarial_losses = split(losses)
         self.modules: dict[str, nn.Module] = {"network": network}
