@@ -27,7 +27,7 @@ from softmask.data.dicom import dcmread
 from softmask.data.image_files import doubt_stack
 from softmask.data.masks import lesion_mask
 from softmask.errors import DataError, Doubt
-from softmask.measure.size import size_of
+from softmask.measure.size import lesion_size
 
 MIDDLE = "0003.dcm"  # slice 2 of 5, which the mask marks
 FORMATS = ("--format", "png", "nifti")
@@ -715,5 +715,5 @@ def test_dicom_outputs_lie_on_the_stored_pixels(folder, mask, alpha, label, tmp_
     assert not problems
     z = mark.slice_of(image, None)
     axes = mark.axes(image, z)
-    expected = size_of({z: alpha[z]}, {z: alpha[z] >= 0.5}, image.grid.spacing_mm).axes
+    expected = lesion_size({z: alpha[z]}, {z: alpha[z] >= 0.5}, image.grid.spacing_mm).axes
     np.testing.assert_allclose(axes, expected, atol=1e-3)

@@ -217,3 +217,18 @@ def test_images_that_do_not_fit_are_refused(shipped, image, message):
 def test_invalid_thresholds_are_refused(shipped, threshold):
     with pytest.raises(ConfigError, match="above 0"):
         replace(models.load(shipped).description, threshold=threshold)
+
+
+@pytest.mark.parametrize("lungs", [False, True])
+def test_a_batch_is_of_one_size(shipped, lgan, lungs):
+    model = models.load(lgan if lungs else shipped)
+    large = np.zeros((256, 256), np.float32)
+    for images, message in (([], "no image"), ([large, large[:240]], r"\(240, 256\), \(256, 256\)")):
+        with pytest.raises(DataError, match=message):
+            model.segment_all(images)
+
+
+def test_loading_draws_no_random_numbers(shipped):
+    before = torch.get_rng_state()
+    models.load(shipped)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -108,7 +108,8 @@ def trained(spec: RunSpec, folder: Path) -> list[float]:
 
 
 def labels() -> list[float]:
-    """Mean of each soft label, and of GrabCut's mask."""
+    """Mean of each soft label and of GrabCut's mask, and mean square of each label with parameters that are not in
+    :data:`softmask.label.SETTINGS`: the mean of SVLS does not depend on its sigma."""
     part = nodules(3)
     image, mask = part.images[0, 0], part.masks[0, 0] > 0
     rows, columns = np.nonzero(mask)
@@ -122,6 +123,11 @@ def labels() -> list[float]:
     marked = label.soft_mask(image, recist=axes)
     made = [label.soft_mask(image, mask=mask).alpha, marked.alpha, marked.mask]
     made += [soft_labels.kats_dilation(mask), soft_labels.gros_interpolation(mask)]
+    readers = np.stack([mask, np.roll(mask, 2, axis=0), np.roll(mask, -1, axis=1)])
+    others = [label.soft_mask(image, readers=readers).alpha, soft_labels.geodesic(mask, image)]
+    others += [function(mask) for function in (soft_labels.label_smoothing, soft_labels.svls)]
+    others += [soft_labels.signed_distance(mask)]
+    made += [item.astype(float) ** 2 for item in others]
     return [float(np.mean(item, dtype=float)) for item in made]
 
 

@@ -223,3 +223,11 @@ def test_bad_input_is_refused(change, message):
     image, trimap = scene(0, shape=(16, 16), band=2)
     with pytest.raises(LabelError, match=message):
         closed_form_alpha(**{"image": image, "trimap": trimap, **change})
+
+
+def test_a_system_too_large_for_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch):
+    image, trimap = scene(0)
+    closed_form_alpha(image, trimap)
+    monkeypatch.setattr(matting, "MOST_NUMBERS", 1000)
+    with pytest.raises(LabelError, match=r"unknown pixels need .* GiB of memory.*crop the image"):
+        closed_form_alpha(image, trimap)

@@ -105,3 +105,13 @@ def test_a_bad_sample_is_named():
         label_sample(point, "recist")
     with pytest.raises(LabelError, match="'doctor'; choose one of mask, readers, recist"):
         label_sample(sample(), "doctor")
+
+
+def test_the_mask_is_a_copy_of_bool():
+    given = READERS[0].astype(np.uint8) * 255
+    soft = soft_mask(picture(), mask=given)
+    assert soft.mask.dtype == bool
+    given[:] = 0
+    assert (soft.mask == READERS[0]).all()
+    bools = READERS[0].copy()
+    assert not np.shares_memory(soft_mask(picture(), mask=bools).mask, bools)

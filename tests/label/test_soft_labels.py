@@ -191,3 +191,17 @@ def test_masks_without_an_outline_are_refused():
             ramp(np.ones((4, 4), bool))
     with pytest.raises(LabelError, match="does not fit"):
         geodesic(disc(3, 9), np.zeros((9, 8)))
+
+
+@pytest.mark.parametrize("width", [0, -2, np.nan, np.inf])
+def test_ramps_without_a_width_are_refused(width):
+    for label in (lambda: signed_distance(disc(3, 9), width), lambda: geodesic(disc(3, 9), np.zeros((9, 9)), width)):
+        with pytest.raises(LabelError, match="must be above 0 pixels"):
+            label()
+
+
+def test_geodesic_needs_two_rows_and_columns():
+    mask = np.arange(6)[None] < 3
+    for row in (mask, mask.T):
+        with pytest.raises(LabelError, match="larger crop"):
+            geodesic(row, np.zeros(row.shape))

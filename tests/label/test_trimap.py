@@ -143,4 +143,3 @@ def test_from_recist_is_grabcut_then_the_mask_rule_with_the_axes_kept():
     on_axes = axes_pixels(axes, image.shape)
     assert (trimap[on_axes] == 1).all()
     assert (trimap == from_mask(grabcut_mask(image, axes)))[~on_axes].all()
-    assert (from_recist(image, axes, radius=4) == 0.5).sum() > (trimap == 0.5).sum()

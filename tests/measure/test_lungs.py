@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from softmask.errors import DataError
 from softmask.measure.lungs import at_wall, dice3d, enlarge, measure_lungs
 
 
@@ -80,3 +81,9 @@ def test_dice3d_is_dice_of_the_volume() -> None:
     names = ("pixels_true", "pixels_found", "pixels_common")
     volume = 2 * (masks & predicted).sum() / (masks.sum() + predicted.sum())
     assert dice3d(["s"] * 6, *(values[name] for name in names))["s"] == pytest.approx(volume)
+
+
+def test_nan_is_no_prediction() -> None:
+    empty = np.zeros((24, 24), bool)
+    with pytest.raises(DataError, match="predicts NaN"):
+        measured(np.full((24, 24), np.nan), empty)

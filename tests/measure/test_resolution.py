@@ -140,3 +140,8 @@ def test_profile_is_undefined_where_no_pixel_is():
     assert np.isnan(profiles[0, :4]).all()
     assert profiles[0, 4:] == pytest.approx([1] * 4 + [0] * 8)
     assert np.isnan(profiles[1]).all()
+
+
+def test_a_mask_that_covers_the_image_has_no_profile():
+    full = np.ones((9, 9), bool)
+    assert np.isnan(resolution.edge_profile(full.astype(float), full, 4)[1]).all()

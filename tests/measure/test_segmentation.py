@@ -131,3 +131,10 @@ def test_a_matrix_of_readers_is_dice_pair_by_pair():
     np.testing.assert_array_equal(np.diag(matrix), 1)
     np.testing.assert_array_equal(matrix, matrix.T)
     np.testing.assert_array_equal(matrix[:4, 4], seg.dice(masks[:4], masks[4]))
+
+
+@pytest.mark.parametrize("measure", [*SYMMETRIC, seg.sensitivity, seg.ppv])
+def test_masks_of_different_sizes_are_not_compared(measure):
+    for other in (FULL[:1], FULL[:, :1], np.ones((4, 1, 7), bool)):
+        with pytest.raises(DataError, match="cannot be compared"):
+            measure(FULL, other)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from softmask.data.outlines import fill
-from softmask.measure.size import outlines, recist_axes, size_of
+from softmask.measure.size import lesion_size, outline_axes, outlines
 
 SIZE = 48
 FINE = (np.arange(10) + 0.5) / 10 - 0.5  # places of 100 points in a pixel
@@ -48,7 +48,7 @@ def ellipses(draw) -> Ellipse:
 @given(ellipses())
 def test_an_ellipse_on_pixels_that_are_not_square(ellipse):
     alpha = ellipse.alpha
-    size = size_of({5: alpha}, {5: alpha >= 0.5}, (2.5, *ellipse.spacing))
+    size = lesion_size({5: alpha}, {5: alpha >= 0.5}, (2.5, *ellipse.spacing))
     half_pixel = max(ellipse.spacing) / 2
     assert size.long_mm == pytest.approx(2 * ellipse.a, abs=half_pixel)
     assert size.short_mm == pytest.approx(2 * ellipse.b, abs=half_pixel)
@@ -67,7 +67,7 @@ def test_an_ellipse_on_pixels_that_are_not_square(ellipse):
 @given(ellipses())
 def test_without_alpha_half_a_pixel_at_each_end_and_as_simpleitk(ellipse):
     mask = ellipse.inside()
-    size = size_of({0: mask.astype(float)}, {0: mask}, (1, *ellipse.spacing))
+    size = lesion_size({0: mask.astype(float)}, {0: mask}, (1, *ellipse.spacing))
     assert size.long_mm == pytest.approx(2 * ellipse.a, abs=1.3 * max(ellipse.spacing))
     image = SimpleITK.GetImageFromArray(mask.astype(np.uint8))
     image.SetSpacing(ellipse.spacing[::-1].tolist())
@@ -95,7 +95,7 @@ def test_outlines_enclose_the_masks_pixels_and_no_others(mask, random):
 
 @given(masks.filter(np.any), st.floats(0.3, 3), st.floats(0.3, 3))
 def test_the_short_axis_is_the_shorter_and_both_end_on_the_mask(mask, row_mm, column_mm):
-    axes = recist_axes(mask, mask.astype(float), (row_mm, column_mm))
+    axes = outline_axes(mask, mask.astype(float), (row_mm, column_mm))
     long, short = np.linalg.norm((axes[:, 1] - axes[:, 0]) * (row_mm, column_mm), axis=1)
     assert 0 < short <= long + 1e-6
     pixels = np.argwhere(mask)
@@ -106,12 +106,12 @@ def test_the_short_axis_is_the_shorter_and_both_end_on_the_mask(mask, row_mm, co
 def test_a_rectangle_by_hand():
     mask = np.zeros((9, 14), bool)
     mask[3:6, 2:12] = True  # 3 x 10 pixels: the outline's corners are cut, and its long axis leads from edge to edge
-    axes = recist_axes(mask, mask.astype(float))
+    axes = outline_axes(mask, mask.astype(float))
     long, short = np.linalg.norm(axes[:, 1] - axes[:, 0], axis=1)
     assert long == pytest.approx(np.hypot(10, 2))
     assert short == pytest.approx(np.hypot(3, 3 * 2 / 10), abs=0.02)
     pixel = np.pad([[True]], 1)
-    axes = recist_axes(pixel, pixel.astype(float), (2, 1))
+    axes = outline_axes(pixel, pixel.astype(float), (2, 1))
     np.testing.assert_allclose(axes, [[[0.5, 1], [1.5, 1]], [[1, 0.5], [1, 1.5]]])
 
 
@@ -121,10 +121,10 @@ def test_the_largest_part_is_measured_across_its_holes_on_the_slice_of_the_longe
     masks[3][4:14, 4:14] = True
     masks[3][6:12, 6:12] = False  # a cavity
     masks[3][20:22, 20:22] = True  # another part
-    size = size_of({z: mask * 0.75 for z, mask in masks.items()}, masks, (3, 1, 1))
+    size = lesion_size({z: mask * 0.75 for z, mask in masks.items()}, masks, (3, 1, 1))
     solid = np.pad(np.ones((10, 10), bool), (4, 16))
     assert size.slice == 3
-    np.testing.assert_allclose(size.axes, recist_axes(solid, masks[3] * 0.75))
+    np.testing.assert_allclose(size.axes, outline_axes(solid, masks[3] * 0.75))
     assert size.area_mm2 == 68
     assert size.soft_area_mm2 == 51
     assert (size.volume_mm3, size.soft_volume_mm3) == (3 * 93, 3 * 93 * 0.75)
@@ -132,7 +132,7 @@ def test_the_largest_part_is_measured_across_its_holes_on_the_slice_of_the_longe
 
 def test_an_empty_mask_has_no_axes():
     empty = np.zeros((4, 4), bool)
-    size = size_of({0: np.zeros((4, 4)), 1: np.full((4, 4), 0.25)}, {0: empty, 1: empty}, (1, 1, 1))
+    size = lesion_size({0: np.zeros((4, 4)), 1: np.full((4, 4), 0.25)}, {0: empty, 1: empty}, (1, 1, 1))
     assert size.slice == 1
     assert size.axes is None
     assert np.isnan([size.long_mm, size.short_mm]).all()

@@ -117,9 +117,9 @@ def test_the_band_reaches_as_far_on_both_sides_of_the_edge(partial, first, last)
     alpha[:, :32] = 1
     for column, value in partial.items():
         alpha[:, column] = value
-    band = soft.edge_band(alpha, 3)
+    band = soft.edge_band(alpha)
     np.testing.assert_array_equal(band, np.broadcast_to((np.arange(64) >= first) & (np.arange(64) <= last), band.shape))
-    np.testing.assert_array_equal(soft.edge_band(1 - alpha, 3), band)
+    np.testing.assert_array_equal(soft.edge_band(1 - alpha), band)
 
 
 def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond():
@@ -128,12 +128,12 @@ def test_the_band_of_nothing_is_empty_and_of_a_dot_is_a_diamond():
     dot = np.zeros((9, 9), np.float32)
     dot[4, 4] = 0.3
     row, column = np.indices(dot.shape)
-    np.testing.assert_array_equal(soft.edge_band(dot, 2), abs(row - 4) + abs(column - 4) <= 2)
+    np.testing.assert_array_equal(soft.edge_band(dot), abs(row - 4) + abs(column - 4) <= 3)
 
 
 def test_the_bands_of_several_images_do_not_touch_each_other():
     alphas = random_alphas(3)[0].round()
-    np.testing.assert_array_equal(soft.edge_band(alphas, 1), [soft.edge_band(alpha, 1) for alpha in alphas])
+    np.testing.assert_array_equal(soft.edge_band(alphas), [soft.edge_band(alpha) for alpha in alphas])
 
 
 def test_soft_head_is_the_tanh_of_the_logits():
@@ -187,3 +187,20 @@ def test_a_temperature_keeps_the_cut_and_certain_probabilities_finite():
 def test_no_temperature_without_both_classes(value, missing):
     with pytest.raises(DataError, match=f"without {missing}"):
         soft.best_temperature(np.full((2, 4, 4), 0.3), np.full((2, 4, 4), value))
+
+
+@pytest.mark.parametrize("value", [np.nan, -0.1, 1.1])
+def test_values_that_are_no_probabilities_have_no_calibration(value):
+    probabilities, masks = np.full((4, 5), 0.1), np.zeros((4, 5), bool)
+    probabilities[2, 3] = value
+    for calibration in (lambda: soft.calibration(probabilities, masks), lambda: soft.frequencies(masks, probabilities)):
+        with pytest.raises(DataError, match=r"finite and lie in \[0, 1\]"):
+            calibration()
+
+
+@pytest.mark.parametrize("measure", [soft.mae, soft.mse, soft.soft_dice, soft.gradient_error, soft.brier])
+def test_images_of_different_sizes_are_not_compared(measure):
+    alphas = np.ones((2, 9, 11))
+    for other in (alphas[:, :1], alphas[..., :1], np.ones((11,))):
+        with pytest.raises(DataError, match="cannot be compared"):
+            measure(alphas, other)

@@ -130,3 +130,10 @@ def test_the_real_scan(real_data):
     assert np.median(each) > 0.94
     assert each.mean() > 0.88
     assert 2 * common.sum() / (predicted.sum() + truth.sum()) > 0.97
+
+
+@pytest.mark.parametrize("shape", [(9, 1100), (1100, 9), (2, 9, 1100)])
+def test_narrow_images_have_a_mask_of_their_size(shape):
+    predicted = lungs(np.full(shape, -1000.0))
+    assert predicted.shape == shape
+    assert not predicted.any()

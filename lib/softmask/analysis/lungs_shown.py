@@ -63,15 +63,16 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
     """
     spec = rows_of(["lgan_basic"], "lidc-lung", config, "lgan")["lgan_basic", "lidc-lung"][0]
     indices = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
-    batch = Batch(*(torch.tensor(array[indices]) for array in (part.images, part.masks, part.masks)))
+    device = pick()
+    batch = Batch(*(torch.tensor(array[indices], device=device) for array in (part.images, part.masks, part.masks)))
     lines = {}
     for name in CRITICS:
         adversarial = f"wasserstein_{name}"
         losses = (("hard_cross_entropy", 1.0), (adversarial, 1.0))
         with seeded(BASE_SEED):
-            network = build(spec.network, spec.width)
+            network = build(spec.network, spec.width).to(device)
         width = spec.settings.discriminator_width
-        objective = Segmentation(network, losses, pick(), FASTEST, width=width, seed=BASE_SEED)
+        objective = Segmentation(network, losses, device, FASTEST, width=width, seed=BASE_SEED)
 
         def state(objective: Segmentation = objective) -> tuple[float, float]:
             critic = objective.adversary.module

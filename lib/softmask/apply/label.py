@@ -24,7 +24,7 @@ from softmask.label import SoftMask, closed_form_alpha, soft_mask
 from softmask.label.recist import ellipse_mask
 from softmask.label.trimap import from_mask
 from softmask.machine import cores
-from softmask.measure.size import recist_axes
+from softmask.measure.size import outline_axes
 from softmask.parallel import pool
 
 MIN_MARGIN = 16
@@ -134,7 +134,7 @@ def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
     spacing, unit = ((1.0, 1.0), "pixels") if result.image.grid is None else (result.image.grid.spacing_mm[1:], "mm")
     # in mm the longer axis may differ
     mark_long = float(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1).max())
-    ends = recist_axes(result.masks[z], result.alphas[z], spacing)[0]
+    ends = outline_axes(result.masks[z], result.alphas[z], spacing)[0]
     mask_long = float(np.linalg.norm((ends[1] - ends[0]) * spacing))
     # marks end at pixel centres, outlines up to half a pixel outside them
     if mask_long > MAX_LENGTH_RATIO * (mark_long + max(spacing)) or MAX_LENGTH_RATIO * mask_long < mark_long:

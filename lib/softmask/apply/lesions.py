@@ -99,25 +99,26 @@ def _paste_crop(crop: Crop, segmented: Segmentation, model: Model) -> Outcome:
         doubt = "the mask does not contain the point that was given, or the middle of the mark"
         warnings.warn(Doubt(f"{doubt}: is it of another structure?"), stacklevel=2)
     png_files: dict[Path, bytes] = {}
+    _, alpha, mask = slice_segmentation
     if "png" in task.formats:
-        _, alpha, mask = slice_segmentation
         png_files = pictures(task.folder / task.picture(crop.z), crop.levels, alpha, mask, crop.part)
-    return complete_segmented(task, model, {crop.z: slice_segmentation}, png_files, crop.mark)
+    return complete_segmented(task, model, {crop.z: alpha}, {crop.z: mask}, png_files, crop.mark)
 
 
 def complete_segmented(
     task: Task,
     model: Model,
-    segmented: Mapping[int, Segmentation],
+    alphas: Mapping[int, np.ndarray],
+    masks: Mapping[int, np.ndarray],
     png_files: Mapping[Path, bytes],
     mark: np.ndarray | None = None,
 ) -> Outcome:
-    """Return the outcome of an item (:func:`~softmask.apply.batch.complete`) from the segmentations by slice."""
+    """Return the outcome of an item (:func:`~softmask.apply.batch.complete`) from soft and binary masks by slice."""
     result = Result(
         task.image,
         task.item.name,
-        alphas={z: each.alpha for z, each in segmented.items()},
-        masks={z: each.mask for z, each in segmented.items()},
+        alphas=alphas,
+        masks=masks,
         command="segment",
         origin=f"by the network {model.name}",
         parameters={"threshold": f"{model.description.threshold:g}", "prior": task.item.kind},

@@ -160,8 +160,12 @@ class Model:
         return self.segment_all([image])[0]
 
     def segment_all(self, images: Sequence[np.ndarray]) -> list[Segmentation]:
-        """Segment images of the same size (H, W) as one batch. Raises: as :meth:`segment`."""
+        """Segment images of the same size (H, W) as one batch. Raises: as :meth:`segment`, and DataError for no image
+        or images of different sizes."""
         images = [np.asarray(image, dtype=np.float32) for image in images]
+        if len(sizes := {image.shape for image in images}) != 1:
+            sizes_text = ", ".join(map(str, sorted(sizes))) or "no image"
+            raise DataError(f"images of one size were expected, not {sizes_text}: segment other sizes on their own")
         for image in images:
             if image.ndim != 2 or not image.size:
                 raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
@@ -251,16 +255,15 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
     """Return ``network`` and super-resolution network ``sr`` (None if ``spec`` has none), float32, in evaluation mode.
     Raises DataError, naming ``where`` and the fault."""
 
-    def build_networks() -> nn.ModuleDict:
-        modules = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
-        return nn.ModuleDict(modules | ({"sr": build(spec.sr.network, spec.sr.width, 1, 1)} if spec.sr else {}))
-
     try:
         tensors = unpack(weights)
-        with torch.device("meta"):  # allocates no memory: a description may ask for any size
-            meta_networks = build_networks()
-        dtypes = {name: tensor.dtype for name, tensor in meta_networks.state_dict().items()}
-        meta_networks.load_state_dict(tensors, assign=True)
+        with torch.device("meta"):  # no memory and no random weights: a description may ask for any size
+            modules = {"network": build(spec.network, spec.width, spec.inputs, spec.reduction)}
+            if spec.sr:
+                modules["sr"] = build(spec.sr.network, spec.sr.width, 1, 1)
+        loaded_networks = nn.ModuleDict(modules)
+        dtypes = {name: tensor.dtype for name, tensor in loaded_networks.state_dict().items()}
+        loaded_networks.load_state_dict(tensors, assign=True)
     except SafetensorError as error:
         raise DataError(f"{where}: no safetensors file ({brief(error)}); {_REMEDY}") from error
     except (ConfigError, RuntimeError) as error:
@@ -270,6 +273,5 @@ def networks(spec: RunSpec, weights: bytes, where: str) -> dict[str, nn.Module |
             raise DataError(f"{where}: {name} has dtype {tensor.dtype}, expected {dtypes[name]}; {_REMEDY}")
         if not torch.isfinite(tensor).all():
             raise DataError(f"{where}: {name} contains NaN or infinite values; {_REMEDY}")
-    trained_networks = build_networks()
-    trained_networks.load_state_dict(tensors)
-    return {"sr": None, **trained_networks.eval()}
+    loaded_networks.load_state_dict({name: tensor.to(dtypes[name]) for name, tensor in tensors.items()}, assign=True)
+    return {"sr": None, **loaded_networks.eval()}

@@ -30,7 +30,7 @@ from softmask.data.dicom import dcmread
 from softmask.data.volume_files import compressed_bytes, image_of
 from softmask.errors import ConfigError, DataError, Doubt
 from softmask.files import write_atomic
-from softmask.measure.size import Size, size_of
+from softmask.measure.size import Size, lesion_size
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -76,7 +76,7 @@ class Result:
     def size(self) -> Size | None:
         """Size of the lesion; None if the image file has no positions in mm."""
         grid = self.image.grid
-        return None if grid is None else size_of(self.alphas, self.masks, grid.spacing_mm)
+        return None if grid is None else lesion_size(self.alphas, self.masks, grid.spacing_mm)
 
     @property
     def mark_axes_mm(self) -> tuple[np.ndarray, np.ndarray] | None:

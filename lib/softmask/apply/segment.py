@@ -24,7 +24,7 @@ from softmask.apply.batch import Outcome, Row, Settings, Task, items_of, work_on
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
 from softmask.apply.lesions import around_lesions, complete_segmented
-from softmask.apply.models import LIST, Model, Segmentation, fit_square, list_models, load, names
+from softmask.apply.models import LIST, Model, fit_square, list_models, load, names
 from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, pictures, png, signed
 from softmask.cache import code_digest
 from softmask.config import Config
@@ -151,16 +151,17 @@ def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[li
 
 
 def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
-    segmentations: dict[int, Segmentation] = {}
+    alphas: dict[int, np.ndarray] = {}  # without the probabilities: a scan has hundreds of slices
+    masks: dict[int, np.ndarray] = {}
     png_files: dict[Path, bytes] = {}
     for plane in task.item.planes:
         z = task.image.slices.index(plane)
         levels = plane.read(grey)
-        segmentations[z] = model.segment(levels)
+        _, alphas[z], masks[z] = model.segment(levels)
         if "png" in task.formats:
             start = task.folder / task.picture(z)
-            png_files |= pictures(start, levels, segmentations[z].alpha, segmentations[z].mask)
-    return complete_segmented(task, model, segmentations, png_files)
+            png_files |= pictures(start, levels, alphas[z], masks[z])
+    return complete_segmented(task, model, alphas, masks, png_files)
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:

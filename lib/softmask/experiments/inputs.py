@@ -21,7 +21,7 @@ from softmask.measure.soft import soft_head
 from softmask.nets.cascade import Transferring, interpolated
 from softmask.nets.cascade import channels as cascade_channels
 from softmask.nets.srgan import SCALE
-from softmask.train.losses import losses_on, uses_tanh
+from softmask.train.losses import uses_masks, uses_tanh
 from softmask.train.segmentation import BINARY, predict
 from softmask.train.super_resolution import details, upscale
 
@@ -95,7 +95,7 @@ def read(spec: RunSpec, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     binary mask, the soft mask is also returned as the probability.
     """
     alphas = soft_head(answers) if uses_tanh(spec.losses) else answers
-    probabilities = answers if losses_on("masks", spec.losses) else alphas
+    probabilities = answers if uses_masks(spec.losses) else alphas
     scale = spec.scale // spec.reduction
     return _averaged(probabilities, scale)[:, 0], _averaged(alphas, scale)[:, 0]
 
@@ -109,7 +109,7 @@ def recorded_soft_masks(record: Record) -> dict[str, np.ndarray]:
     spec = record.spec
     if spec.network == UNCHANGED and spec.label != TEMPERATURE:
         spec = spec.prior
-    has_soft_head = uses_tanh(spec.losses) and losses_on("masks", spec.losses)
+    has_soft_head = uses_tanh(spec.losses) and uses_masks(spec.losses)
     predictions = {name: image / 255 for name, image in record.predictions.items()}
     return {name: soft_head(image) if has_soft_head else image for name, image in predictions.items()}
 

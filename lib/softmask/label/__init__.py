@@ -14,6 +14,7 @@ from softmask.errors import LabelError, SoftmaskError, unknown
 from softmask.label import recist as marks
 from softmask.label import soft_labels
 from softmask.label import trimap as trimaps
+from softmask.label.common import checked_mask
 from softmask.label.consensus import fifty_percent
 from softmask.label.matting import closed_form_alpha
 
@@ -31,7 +32,9 @@ SETTINGS: tuple[tuple[str, object], ...] = (
         if parameter.default is not inspect.Parameter.empty
     ),
 )
-"""Settings that determine the labels, by name: part of the identity of a trained run."""
+"""Settings of matting, GrabCut, and Kats' and Gros' labels, by name: part of the identity of a trained run. The other
+labels, and the code of all, are protected by ``tests/experiments/test_golden.py`` and
+:data:`softmask.experiments.spec.NUMERICS` instead."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +88,7 @@ def soft_mask(
             "radius can be used only with mask or recist; with readers, the unknown band is where the readers disagree"
         )
     if mask is not None:
+        mask = checked_mask(mask).copy()  # not the caller's array, which may change
         trimap = trimaps.from_mask(mask, radius)
     elif readers is not None:
         trimap = trimaps.from_readers([reader for reader in readers if np.any(reader)])

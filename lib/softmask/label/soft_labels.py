@@ -83,14 +83,14 @@ def signed_distance(mask: np.ndarray, width: float | None = None) -> np.ndarray:
     simple form has the geometry of a soft mask, without the image.
 
     Args:
-        width: width of the ramp on each side, in pixels; default :func:`softmask.label.trimap.default_radius`, as wide
-            as the unknown band of a trimap of the mask.
+        width: width of the ramp on each side, in pixels, above 0; default
+            :func:`softmask.label.trimap.default_radius`, as wide as the unknown band of a trimap of the mask.
 
     Raises:
-        LabelError: for an empty mask, or one that covers the whole image.
+        LabelError: for an empty mask, one that covers the whole image, or a width that is not above 0.
     """
     mask = _with_outside(mask)
-    width = default_radius(mask) if width is None else width
+    width = _checked_width(mask, width)
     return _ramp(distance_inside(mask) - 0.5, distance_inside(~mask) - 0.5, mask, width)
 
 
@@ -109,12 +109,14 @@ def geodesic(mask: np.ndarray, image: np.ndarray, width: float | None = None, co
         contrast: length in pixels with the same cost as a change of the grey level by 1.
 
     Raises:
-        LabelError: as :func:`signed_distance`, and for an image of another size.
+        LabelError: as :func:`signed_distance`, and for an image of another size, or of one row or column.
     """
     mask, image = _with_outside(mask), checked_image(image)
     if image.shape != mask.shape:
         raise LabelError(f"an image of {image.shape} pixels does not fit a mask of {mask.shape}")
-    width = default_radius(mask) if width is None else width
+    if min(mask.shape) < 2:
+        raise LabelError(f"an image of {mask.shape} pixels has no gradient along both axes: use a larger crop")
+    width = _checked_width(mask, width)
     costs = 1 + contrast * np.hypot(*np.gradient(image))
     costs /= costs[_beside_outline(mask) | _beside_outline(~mask)].mean()
     box = bounding_box(mask, math.ceil(width / costs.min()) + 1)  # outside the box the ramp is 0
@@ -137,6 +139,13 @@ def _with_outside(mask: np.ndarray) -> np.ndarray:
     if mask.all():
         raise LabelError("the mask covers the whole image: it has no outline; use a larger crop")
     return mask
+
+
+def _checked_width(mask: np.ndarray, width: float | None) -> float:
+    width = default_radius(mask) if width is None else width
+    if not 0 < width < np.inf:
+        raise LabelError(f"the width of a ramp must be above 0 pixels, not {width!r}")
+    return width
 
 
 def _ramp(inside: np.ndarray, outside: np.ndarray, mask: np.ndarray, width: float) -> np.ndarray:

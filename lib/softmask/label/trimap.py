@@ -88,9 +88,9 @@ def from_readers(masks: np.ndarray) -> np.ndarray:
     return trimap
 
 
-def from_recist(image: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:
+def from_recist(image: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """Return :func:`from_mask_and_axes` of GrabCut's mask (:func:`softmask.label.recist.grabcut_mask`)."""
-    return from_mask_and_axes(grabcut_mask(image, axes), axes, radius)
+    return from_mask_and_axes(grabcut_mask(image, axes), axes)
 
 
 def from_mask_and_axes(mask: np.ndarray, axes: np.ndarray, radius: float | None = None) -> np.ndarray:

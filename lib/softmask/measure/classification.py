@@ -28,6 +28,9 @@ from softmask.measure.statistics import bootstrap_weights, group_numbers, percen
 
 FOLDS, INNER_FOLDS = 5, 3
 
+SHUFFLES = 5
+"""Number of times that :func:`importance` shuffles columns."""
+
 CLASSIFIERS: Mapping[str, Sequence[BaseEstimator]] = {
     "decision_tree": [
         DecisionTreeClassifier(min_samples_leaf=3, random_state=0, max_depth=depth) for depth in (3, 2, 5)
@@ -158,27 +161,26 @@ def permuted(labels: np.ndarray, groups: Sequence[Hashable], generator: np.rando
 
 
 def importance(
-    examples: Examples, classifier: str, columns: Mapping[str, Sequence[int]], seed: int, n: int = 5
+    examples: Examples, classifier: str, columns: Mapping[str, Sequence[int]], seed: int
 ) -> dict[str, float]:
     """Return, by name, the mean decrease of the AUC when columns are shuffled among the held-out images.
 
     Args:
         columns: by name, the columns that are shuffled together: a single feature, or a family of features that can
             replace one another.
-        n: number of shuffles.
     """
     generator = np.random.default_rng(seed)
     base, pipelines = _repeat(examples, CLASSIFIERS[classifier], seed)
-    shuffled = {name: np.empty((n, len(examples.labels))) for name in columns}
+    shuffled = {name: np.empty((SHUFFLES, len(examples.labels))) for name in columns}
     for held_out, pipeline in pipelines:
         for name, indices in columns.items():
-            copies = np.repeat(examples.features[held_out][None], n, axis=0)  # (n, held out, F)
+            copies = np.repeat(examples.features[held_out][None], SHUFFLES, axis=0)  # (SHUFFLES, held out, F)
             for copy in copies:
                 copy[:, indices] = copy[generator.permutation(len(held_out))][:, indices]
-            shuffled[name][:, held_out] = _scores(pipeline, np.concatenate(copies)).reshape(n, -1)
+            shuffled[name][:, held_out] = _scores(pipeline, np.concatenate(copies)).reshape(SHUFFLES, -1)
     decreases = {}
     for name, scores in shuffled.items():
-        perturbed = Predictions(scores, scores > 0, np.repeat(base.folds, n, axis=0), base.labels, base.groups)
+        perturbed = Predictions(scores, scores > 0, np.repeat(base.folds, SHUFFLES, axis=0), base.labels, base.groups)
         decreases[name] = float(base.auc()) - float(perturbed.auc())
     return decreases
 

@@ -14,6 +14,7 @@ import torch
 from scipy.ndimage import binary_propagation, distance_transform_edt
 from torch.nn import functional as F
 
+from softmask.errors import DataError
 from softmask.measure import segmentation
 from softmask.measure.segmentation import outline
 
@@ -47,7 +48,12 @@ def measure_lungs(
         probabilities: (N, S, S) in [0, 1] of lung.
         masks: (N, H, W) bool, the true lungs as stored.
         nodules: (N, H, W) bool.
+
+    Raises:
+        DataError: for probabilities that are NaN.
     """
+    if np.isnan(probabilities).any():
+        raise DataError("the network predicts NaN: train it again with a lower learning rate")
     rows = []
     for probability, mask, nodule in zip(probabilities, masks, nodules, strict=True):
         predicted = enlarge(probability[None], mask.shape)[0] >= threshold  # (H, W), one slice at a time to save memory

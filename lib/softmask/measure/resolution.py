@@ -134,14 +134,14 @@ def edge_profile(images: np.ndarray, masks: np.ndarray, reach: int) -> tuple[np.
 
     Returns:
         (2 reach,) distances in pixels, negative inside: the middles of bins one pixel wide; (..., 2 reach) mean grey
-        values, NaN where no pixel is that far from the outline.
+        values, NaN where no pixel is that far from the outline, and for a mask that is empty or covers the image.
     """
 
     def profile(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         # distances are to pixel centres, half a pixel beyond the outline
         distance = np.where(mask, 0.5 - distance_transform_edt(mask), distance_transform_edt(~mask) - 0.5)
         bin_index = np.floor(distance).astype(int) + reach
-        in_reach = (bin_index >= 0) & (bin_index < 2 * reach) & mask.any()
+        in_reach = (bin_index >= 0) & (bin_index < 2 * reach) & (mask.any() and not mask.all())
         count = np.bincount(bin_index[in_reach], None, 2 * reach)
         total = np.bincount(bin_index[in_reach], image[in_reach], 2 * reach)
         return ratio(total, count)

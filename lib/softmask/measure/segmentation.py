@@ -5,7 +5,7 @@ axes, and returns one number for each pair of images: shape (...), a scalar for 
 first, ``truth`` second; all measures except :func:`sensitivity` and :func:`ppv` are symmetric.
 
 TP, FP, FN and TN are counts of pixels. Two empty masks agree perfectly (Dice 1, IoU 1); an empty mask does not overlap
-with any other mask (Dice 0, IoU 0). Masks with other values raise DataError.
+with any other mask (Dice 0, IoU 0). Masks with other values, or of different sizes, raise DataError.
 """
 
 from __future__ import annotations
@@ -131,6 +131,9 @@ def _masks(predicted: np.ndarray, truth: np.ndarray) -> list[np.ndarray]:
         masks[i] = mask.astype(bool, copy=False)
         if mask.dtype != bool and not np.array_equal(masks[i], mask):
             raise DataError(f"the {name} mask must hold 0 and 1 only; binarise it first (soft masks at 0.5)")
+    sizes = [mask.shape[-2:] for mask in masks]
+    if sizes[0] != sizes[1]:  # numpy would repeat a single row or column
+        raise DataError(f"a mask of {sizes[0]} pixels cannot be compared with a mask of {sizes[1]} pixels")
     return masks
 
 

@@ -43,7 +43,7 @@ class Size:
     soft_volume_mm3: float
 
 
-def size_of(
+def lesion_size(
     alphas: Mapping[int, np.ndarray], masks: Mapping[int, np.ndarray], spacing_mm: tuple[float, float, float]
 ) -> Size:
     """Return the size of a lesion.
@@ -56,7 +56,7 @@ def size_of(
     pixel_area = spacing_mm[1] * spacing_mm[2]
     mask_areas = {z: pixel_area * int(np.count_nonzero(mask)) for z, mask in masks.items()}
     soft_areas = {z: pixel_area * float(alpha.sum(dtype=np.float64)) for z, alpha in alphas.items()}
-    axes = {z: recist_axes(masks[z], alphas[z], spacing_mm[1:]) for z in masks if mask_areas[z]}
+    axes = {z: outline_axes(masks[z], alphas[z], spacing_mm[1:]) for z in masks if mask_areas[z]}
     lengths = {z: np.linalg.norm((ends[:, 1] - ends[:, 0]) * spacing_mm[1:], axis=1) for z, ends in axes.items()}
     z = max(lengths, key=lambda z: lengths[z][0]) if lengths else max(soft_areas, key=soft_areas.__getitem__)
     long, short = lengths.get(z, (math.nan, math.nan))
@@ -79,7 +79,7 @@ def outlines(mask: np.ndarray, alpha: np.ndarray) -> list[np.ndarray]:
     return [points - 1 for points in find_contours(np.pad(clipped_alpha, 1), 0.5, fully_connected="high")]
 
 
-def recist_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float] = (1, 1)) -> np.ndarray:
+def outline_axes(mask: np.ndarray, alpha: np.ndarray, spacing_mm: Sequence[float] = (1, 1)) -> np.ndarray:
     """Return the RECIST axes of the outline of a lesion: (2, 2, 2) (axis, end, (row, column)), in pixels.
 
     The lesion is the largest 8-connected part of the mask, with its holes filled. The long axis is the largest distance

@@ -1,8 +1,9 @@
 """Errors of soft masks, alpha in [0, 1] against alpha in [0, 1], and of probabilities against binary masks.
 
-All measures except :func:`calibration` and :func:`best_temperature` take two arrays (..., H, W) of one shape and return
-shape (...), a scalar for (H, W). Measures of soft masks are symmetric; for measures of probabilities, the truth is bool
-or {0, 1}. For equal masks, errors are 0, and :func:`soft_dice` is 1.
+All measures except :func:`calibration` and :func:`best_temperature` take two arrays (..., H, W), whose leading axes
+broadcast, and return shape (...), a scalar for (H, W). Images of different sizes raise DataError. Measures of soft
+masks are symmetric; for measures of probabilities, the truth is bool or {0, 1}. For equal masks, errors are 0, and
+:func:`soft_dice` is 1.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def soft_dice(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
     It uses the minimum, not the product of the usual training loss, so it is 1 for two equal soft masks.
     """
-    alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
+    alpha, truth = _pair(alpha, truth)
     total = (alpha + truth).sum(axis=(-2, -1))
     overlap = 2 * np.minimum(alpha, truth).sum(axis=(-2, -1))
     return ratio(overlap, total, empty=1.0)
@@ -63,7 +64,7 @@ def gradient_error(alpha: np.ndarray, truth: np.ndarray) -> np.ndarray:
         columns = correlate1d(correlate1d(image, gauss, axis=-2, mode="nearest"), derivative, axis=-1, mode="nearest")
         return np.hypot(rows, columns)
 
-    alpha, truth = np.asarray(alpha, float), np.asarray(truth, float)
+    alpha, truth = _pair(alpha, truth)
     return ((gradient_length(alpha) - gradient_length(truth)) ** 2).sum(axis=(-2, -1))[()] / 1000.0
 
 
@@ -124,8 +125,11 @@ def calibration(probabilities: np.ndarray, masks: np.ndarray, bins: int = 10) ->
 
 def frequencies(probabilities: np.ndarray, observed: np.ndarray, bins: int = 10) -> Calibration:
     """Return the calibration against ``observed`` shares (..., H, W) in [0, 1], such as the share of the readers who
-    marked a pixel."""
-    probabilities, observed = np.asarray(probabilities, float), np.asarray(observed, float)
+    marked a pixel. Raises DataError for NaN and other values outside [0, 1]."""
+    probabilities, observed = _pair(probabilities, observed)
+    for name, values in (("probabilities", probabilities), ("observed shares", observed)):
+        if not ((values >= 0) & (values <= 1)).all():  # NaN fails both
+            raise DataError(f"the {name} must be finite and lie in [0, 1]")
     bin_numbers = np.digitize(probabilities.ravel(), np.linspace(0, 1, bins + 1)[1:-1], right=True)
     counts = np.bincount(bin_numbers, minlength=bins)
     mean_probability, mean_observed = (
@@ -179,8 +183,8 @@ def _logits(probabilities: np.ndarray) -> np.ndarray:
     return logit(np.clip(np.asarray(probabilities, float), 1e-37, 1 - 6e-8))
 
 
-def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
-    """Return (..., H, W) bool, the pixels that the lesion covers partly, and ``pixels`` pixels on each side.
+def edge_band(alpha: np.ndarray) -> np.ndarray:
+    """Return (..., H, W) bool, the pixels that the lesion covers partly, and :data:`BAND_PIXELS` on each side.
 
     Where a fully covered pixel touches a pixel that is not covered at all, both belong to the edge.
     """
@@ -188,11 +192,20 @@ def edge_band(alpha: np.ndarray, pixels: int = BAND_PIXELS) -> np.ndarray:
     cross = generate_binary_structure(2, 1).reshape((1,) * (alpha.ndim - 2) + (3, 3))  # images do not touch each other
     inside, outside = alpha >= 1, alpha <= 0
     edge = ~(inside | outside) | (inside & binary_dilation(outside, cross)) | (outside & binary_dilation(inside, cross))
-    return binary_dilation(edge, cross, iterations=pixels)
+    return binary_dilation(edge, cross, iterations=BAND_PIXELS)
+
+
+def _pair(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as float. Raises DataError for images of different sizes, which numpy would repeat."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape[-2:] != b.shape[-2:]:
+        raise DataError(f"images of {a.shape[-2:]} pixels cannot be compared with images of {b.shape[-2:]} pixels")
+    return a, b
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray(a, float) - np.asarray(b, float)
+    a, b = _pair(a, b)
+    return a - b
 
 
 def _mean(values: np.ndarray, band: np.ndarray | None) -> np.ndarray:

@@ -8,14 +8,16 @@ The input is an image enlarged by interpolation, the same image super-resolved, 
 layer of the frozen super-resolution network reads (:mod:`softmask.nets.cascade`). DRTM (figure 5) transfers them:
 
     F_d = F_SR * sigmoid(C_h(F_SR) - C_l(F_SR))          detail texture enhancement (9, 10)
-    v_z = [mean F_d, mean F_c],  z = ReLU(W v_z)          channel-wise selection (11)
-    (a, b) = softmax(A z, B z),  F = a F_c + b F_d        for every channel (12 to 14)
+    v_z = [mean F_d, mean F_c]                           channel-wise selection (11)
+    (a, b) = softmax(A z, B z),  z = ReLU(W v_z)         for every channel (12, 13)
+    F = a F_c + b F_d                                    (14)
 
 with C_h a 1x1 and C_l a dilated 3x3 convolution, and F_c the context branch's features of the two images.
 
-Chosen here: the context branch is one 3x3 convolution with ReLU, with as many channels as F_SR; the ablations without
-selection weigh both branches alike; down-sampling blocks as in the backbone bring the transfer's output to the image's
-size, because a backbone at the enlarged size would add more than the third of inference time that the paper reports.
+Chosen here: ReLU after the first fully connected layer, W; the context branch is one 3x3 convolution with ReLU, with as
+many channels as F_SR; the ablations without selection weigh both branches alike; down-sampling blocks as in the
+backbone bring the transfer's output to the image's size, because a backbone at the enlarged size would add more than
+the third of inference time that the paper reports.
 With a reduction of 1, the backbone works at the enlarged size (:data:`softmask.experiments.rows.FORMS`).
 """
 

@@ -6,7 +6,8 @@ The multi-instance loss of Zhao et al. is not described there, and is omitted he
 
 Differs from the publication: one input channel and one map of logits; batch normalisation after every 3x3 convolution
 and random initial weights instead of VGG16's; padded convolutions, and pooling that keeps an odd last row and column,
-so that any size fits; no constant factors on the skips.
+so that any size fits; no constant factors on the skips. Differs from fusion_gnet: "the original GAN loss" is that of
+SoftGAN here, with its pixel discriminator, which sees the image and a mask in [-1, 1], the tanh of the logits.
 """
 
 import torch

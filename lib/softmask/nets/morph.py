@@ -219,5 +219,5 @@ def _shrunk(image: np.ndarray, factor: int) -> np.ndarray:
 
 def _enlarged(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return ``mask`` (h, w) with every pixel repeated, cropped to ``shape`` (H, W)."""
-    factor = -(-shape[0] // mask.shape[0])
+    factor = max(-(-size // small) for size, small in zip(shape, mask.shape, strict=True))
     return mask.repeat(factor, axis=0).repeat(factor, axis=1)[: shape[0], : shape[1]]

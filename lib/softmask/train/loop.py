@@ -1,11 +1,12 @@
 """Training loop: epochs, batches, validation, checkpoints. All networks are trained by :func:`fit`.
 
-Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^0.9 at each step,
-after some epochs at a constant rate if the settings ask for it (CasGAN).
+Adam with the poly learning rate (SoftGAN and DSNet, section "Implementation"): lr (1 - step / steps)^power at each
+step, after some epochs at a constant rate if the settings ask for it (CasGAN).
 
-Choices that the papers leave open: an incomplete last batch is left out; batches are drawn again in each epoch, so that
-no image is left out for long. The order of the images and dropout are seeded with (seed, epoch). An interrupted
-training continues from its checkpoint to the same weights, bit for bit.
+Choices that the papers leave open: the power 0.9, that of DeepLab, also for LGAN and super-resolution, whose papers
+describe no decay; an incomplete last batch is left out; batches are drawn again in each epoch, so that no image is left
+out for long. The order of the images and dropout are seeded with (seed, epoch). An interrupted training continues from
+its checkpoint to the same weights, bit for bit.
 """
 
 from __future__ import annotations

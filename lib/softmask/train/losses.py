@@ -6,7 +6,9 @@ ICCV 2017. Losses for soft labels beyond these papers: :func:`dice_semimetric_lo
 
 Differences from the papers: the Dice loss is computed for each image and then averaged, so that a large nodule does not
 outweigh a small one; the segmentor's side of the GAN loss is the non-saturating form, -log D(x, S(x)), whose gradient
-does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3).
+does not vanish while the discriminator wins (Goodfellow et al. 2014, section 3). The soft L1 loss is the mean over
+pixels, as in pix2pix, where SoftGAN (equation 3) and DSNet (equation 16) print a norm. CasGAN's losses, too, compare
+tanh with 2 alpha - 1, so that the squared error is 4 times, and the L1 loss twice, that of values in [0, 1].
 """
 
 from __future__ import annotations
@@ -227,6 +229,6 @@ def uses_tanh(losses: Weighted) -> bool:
     return any(getattr(LOSSES[name], "tanh", False) for name, _ in losses)
 
 
-def losses_on(target: str, losses: Weighted) -> list[str]:
-    """Return the names of the ``losses`` that compare with ``target``, ``masks`` or ``soft``."""
-    return [name for name, _ in losses if getattr(LOSSES[name], "target", "") == target]
+def uses_masks(losses: Weighted) -> bool:
+    """Return whether one of the ``losses`` compares with the binary masks."""
+    return any(getattr(LOSSES[name], "target", "") == "masks" for name, _ in losses)

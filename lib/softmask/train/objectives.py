@@ -63,8 +63,8 @@ class Adversary:
         weight: float = 1.0,
         learning_rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
-        seed: int = 0,
-        steps: int = 1,
+        seed: int,
+        steps: int,
     ) -> None:
         self.name, self.weight, self.loss, self.device = name, weight, loss, device
         with seeded(derived(seed, self.NAME)):
@@ -193,8 +193,9 @@ class Segmentation:
         seed: int = 0,
         steps: int = 1,
     ) -> None:
-        """Create the optimisers, and the adversary that the losses name, with ``width`` channels and initialised from
-        ``seed``. The loop sets the learning rate; the number of ``steps`` decides whether networks are compiled."""
+        """Create the optimisers of ``network``, which is on ``device``, and the adversary that the losses name, with
+        ``width`` channels and initialised from ``seed``. The loop sets the learning rate; the number of ``steps``
+        decides whether networks are compiled."""
         self.device = device
         self.pixel, adversarial_losses = split(losses)
         self.modules: dict[str, nn.Module] = {"network": network}

@@ -158,7 +158,7 @@ def train_super_resolution(
         return batch
 
     def validate() -> dict[str, float]:
-        return {"validation_psnr": psnr(network, validation_images, settings.batch_size)}
+        return {"validation_psnr": validation_psnr(network, validation_images, settings.batch_size)}
 
     depends_on = {
         "data": digest(images, torch.as_tensor(validation_images)),
@@ -168,7 +168,7 @@ def train_super_resolution(
     return fit(task, folder, name=name, progress=progress)
 
 
-def psnr(network: Generator, images: np.ndarray, batch_size: int) -> float:
+def validation_psnr(network: Generator, images: np.ndarray, batch_size: int) -> float:
     """Return the PSNR in dB, averaged over ``images`` (N, 1, S, S), of degraded and again super-resolved images. Raises
     NotFinite."""
     upscaled = upscale(network, degrade(torch.tensor(images)).numpy(), batch_size)
