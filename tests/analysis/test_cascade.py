@@ -62,6 +62,7 @@ def test_a_recorded_example_is_interpolated_and_says_so(config, data):
     np.testing.assert_allclose(fed.channels[0], fed.channels[1], atol=1e-3)  # both interpolated, one in half precision
     assert [array.shape for array in fed.batch] == [(4, 2, 128, 128), (4, 1, 128, 128), (4, 1, 128, 128)]
     assert fed.note.startswith("recorded: interpolated")
+    assert fed.titles["super_resolved"].startswith("interpolated")
 
 
 def test_the_cascade_as_one_module_gives_what_its_parts_give():
@@ -117,7 +118,7 @@ def untrained(spec, names=(), folder="somewhere"):
     return SimpleNamespace(**own, network=lambda: network)
 
 
-@pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "has learnt nothing")])
+@pytest.mark.parametrize(("folder", "note"), [("somewhere", "by the trained"), (None, "untrained network")])
 def test_an_example_is_what_the_network_trains_on(config, data, folder, note):
     run = untrained(spec("dsnet", "lnsm", config), folder=folder)
     fed = cascade.example(run.spec, {("dsnet", "lnsm"): [run]}, config)

@@ -178,8 +178,8 @@ def test_the_signs_of_every_critic_and_of_the_generator_are_right(config):
     ids = tuple(map(str, range(4)))
     frame = lungs_shown.sign_frame(Part(ids, ids, images, masks), config)
     assert len(frame) == len(CRITICS)
-    assert frame["critic: risen"].all()
-    assert frame["generator: risen"].all()
+    assert frame["gap increased"].all()
+    assert frame["D(predicted) increased"].all()
 
 
 @pytest.fixture

@@ -78,7 +78,9 @@ def test_cells_pool_seeds_and_make_a_table(fitted, config):
 def test_differences_are_tested_over_patients(fitted):
     frame = study.differences(study.quality(fitted))
     assert len(frame) == 12
-    line = frame[(frame["comparison"] == "SRGAN less SRGAN, content loss alone") & (frame["measure"] == "PSNR")].iloc[0]
+    line = frame[(frame["comparison"] == "SRGAN minus SRGAN, content loss alone") & (frame["measure"] == "PSNR")].iloc[
+        0
+    ]
     assert line["low"] < line["difference"] < line["high"] < 0
     assert line["difference"] == pytest.approx(-2, abs=0.05)
     assert line["patients"] == N // 2

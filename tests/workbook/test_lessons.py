@@ -130,7 +130,20 @@ def test_committed_lessons_are_what_the_sources_give():
     assert {path for path in there if path.is_file()} == texts.keys()
 
 
-def test_what_is_for_teachers_is_in_the_notes_and_not_handed_out(source, folder):
+def test_without_a_repository_there_are_no_links(source, folder, monkeypatch):
+    path = source(SOURCE)
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(0, nbformat.v4.new_markdown_cell("# Lesson 1"))
+    nbformat.write(book, path)
+    for repository, linked in (("", False), ("someone/workbook", True)):
+        monkeypatch.setattr(lessons, "REPOSITORY", repository)
+        text = lessons.make(folder)[folder / "01_one.ipynb"]
+        assert "CC BY" in text
+        assert ("colab" in text) == linked
+
+
+def test_what_is_for_teachers_is_in_the_notes_and_not_handed_out(source, folder, monkeypatch):
+    monkeypatch.setattr(lessons, "REPOSITORY", "someone/workbook")
     path = source(SOURCE)
     book = nbformat.read(path, as_version=4)
     book.cells.insert(0, nbformat.v4.new_markdown_cell("# Lesson 1\n\n**Goals.** Think."))
@@ -150,10 +163,12 @@ def test_what_is_for_teachers_is_in_the_notes_and_not_handed_out(source, folder)
         exec("".join(cells[1]["source"]), {})  # nothing, as this is not Colab
 
 
-def test_lessons_that_binder_offers_need_no_torch():
+def test_lessons_that_binder_offers_need_no_torch(monkeypatch):
     """Their imports, and those of the bench, in a Python without it."""
+    monkeypatch.setattr(lessons, "REPOSITORY", "someone/workbook")
+    texts = lessons.make()
     books = [lessons.TEACHING / path.name for path in LESSONS]
-    without = [path for path in books if "mybinder" in path.read_text(encoding="utf-8")]
+    without = [path for path in books if "mybinder" in texts[path]]
     assert {path.name[:2] for path in without} == {"01", "02", "05"}
     code = (
         "import sys\n\nclass NoTorch:\n    def find_spec(self, name, *_):\n"

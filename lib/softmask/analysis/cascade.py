@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,6 +45,7 @@ class Example:
     """First training image with the network's input, and the first four images as a batch.
 
     ``image`` (S, S), ``channels`` (C, s, s) and the label ``soft`` are in [0, 1], except channels that are features.
+    ``titles`` of channels that are images, by name.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Example:
     soft: np.ndarray
     batch: Batch
     note: str
+    titles: Mapping[str, str]
 
 
 def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
@@ -71,10 +73,12 @@ def example(spec: RunSpec, fitted: Fitted, config: Config) -> Example:
         with torch.no_grad():
             images = transferred(generator, images, spec.scale)
     note = "super-resolved by the trained network"
+    titles = {"bilinear": "interpolated", "super_resolved": "super-resolved"}
     if not trained_runs:
-        note = "recorded: interpolated in place of super-resolved, features of a network that has learnt nothing"
+        note = "recorded: interpolated in place of super-resolved, features of an untrained network"
+        titles["super_resolved"] = "interpolated, not\nsuper-resolved"
     batch = Batch(images, torch.tensor(inputs.masks), torch.tensor(soft))
-    return Example(inputs.ids[0], data, train.images[0, 0], images[0].numpy(), soft[0, 0], batch, note)
+    return Example(inputs.ids[0], data, train.images[0, 0], images[0].numpy(), soft[0, 0], batch, note, titles)
 
 
 class _Interpolating(Untrained):

@@ -94,8 +94,8 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
             "after the critic's step": gap_after,
             "D(predicted)": score_before,
             "after the generator's step": score_after,
-            "critic: risen": gap_after > gap_before,
-            "generator: risen": score_after > score_before,
+            "gap increased": gap_after > gap_before,
+            "D(predicted) increased": score_after > score_before,
         }
     return pd.DataFrame.from_dict(lines, orient="index")
 

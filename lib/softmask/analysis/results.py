@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
+from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -47,27 +48,32 @@ class Results:
         details: Mapping[str, Any] | None = None,
         **words: object,
     ) -> Shown:
-        """Write a table and return it for display, with its outcome; ``details`` are added to the table's JSON file.
-        Raises ConfigError if the caption, or a word of it, is missing."""
+        """Write a table and return it for display, with its outcome and caption; ``details`` are added to the table's
+        JSON file. Raises ConfigError if the caption, or a word of it, is missing."""
         cells = list(cells)
         text, title, own = self._caption("tables", name, behind, words, [cell.row for cell in cells])
         paper, _, table = name.partition("/")
         return self._write(ResultTable(paper, table, title, text, cells, own | (units or {}), details or {}), behind)
 
-    def claims(self, name: str, judged: Sequence[Verdict], behind: Origins, **words: object) -> None:
-        """Write the table of all comparisons behind the verdicts."""
+    def claims(self, name: str, judged: Sequence[Verdict], behind: Origins, **words: object) -> Shown:
+        """Write the table of all comparisons behind the verdicts, and return it for display, a line for each."""
         text, title, _ = self._caption("tables", name, behind, words)
-        self._write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
+        written = self._write(verdicts.table(name.partition("/")[2], title, text, judged), behind)
+        return written._replace(frame=verdicts.pairs_frame(judged))
 
     def figure(
         self, name: str, fig: Figure | None, behind: Origins = (), *, missing: str = "", **words: object
     ) -> None:
-        """Write a figure and show it; ``missing`` is the content that only the paper's figure has."""
+        """Write a figure and show it with its caption; ``missing`` is the content that only the paper's figure has."""
         import matplotlib.pyplot as plt
+        from IPython.display import HTML, display
 
         text, alt, _ = self._caption("figures", name, behind, words)
         figures.save(fig, *name.split("/"), self.config, text, alt, missing)
-        plt.show()
+        if fig is not None:
+            display(fig, metadata={"image/png": {"alt": alt or text}})
+            display(HTML(f"<small>{escape(text)}</small>"))
+            plt.close(fig)
 
     def _write(self, result: ResultTable, behind: Origins) -> Shown:
         """Write a table with its caption, and return it for display."""

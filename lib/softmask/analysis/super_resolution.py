@@ -143,9 +143,10 @@ def differences(measured: Measured) -> pd.DataFrame:
         if (row, metric) in measured and (baseline, metric) in measured:
             first, second = measured[row, metric], measured[baseline, metric]
             test = paired_test(first.values.mean(axis=0), second.values.mean(axis=0), BASE_SEED, first.patients)
-            names = (f"{display('rows', row)} less {display('rows', baseline)}", display("metrics", metric))
-            lines.append((*names, test.mean_difference, test.low, test.high, test.p, test.n_groups))
-    frame = pd.DataFrame(lines, columns=["comparison", "measure", "difference", "low", "high", "p", "patients"])
-    frame = frame.round({"difference": 4, "low": 4, "high": 4})
-    frame.insert(6, "p (Holm)", [f"{p:.2g}" for p in holm(frame["p"])])
+            names = (f"{display('rows', row)} minus {display('rows', baseline)}", display("metrics", metric))
+            numbers = test.mean_difference, test.low, test.high, METRICS[metric], test.p, test.n_groups
+            lines.append((*names, *numbers))
+    columns = ["comparison", "measure", "difference", "low", "high", "unit", "p", "patients"]
+    frame = pd.DataFrame(lines, columns=columns).round({"difference": 4, "low": 4, "high": 4})
+    frame.insert(7, "p (Holm)", [f"{p:.2g}" for p in holm(frame["p"])])
     return frame.assign(p=[f"{p:.2g}" for p in frame["p"]])

@@ -278,17 +278,6 @@ def state(contents: Contents, names: Sequence[str] = NAMES) -> State:
     )
 
 
-def frame(contents: Contents) -> pd.DataFrame:
-    """Return a line for each paper and a line for all papers together, with counts such as ``4 of 5``."""
-    states = {papers.display("papers", name): state(contents, [name]) for name in NAMES}
-    states["together"] = state(contents)
-    lines = {
-        name: of_paper.counts | {f"claims: {verdict}": count for verdict, count in of_paper.claims.items()}
-        for name, of_paper in states.items()
-    }
-    return pd.DataFrame.from_dict(lines, orient="index")
-
-
 def other_run_names(run: str) -> list[str]:
     """Return the names of the other runs with tables, except runs of profiles that are no result."""
     names = sorted(path.parent.name for path in (output_root() / "results").glob("*/tables"))

@@ -25,7 +25,7 @@ from softmask.report.evidence import embedded
 LARGEST = 2_000_000
 """Maximum size of an executed notebook as HTML, in bytes, as far as shrinking its pictures can reach it."""
 _LOG = logging.getLogger(__name__)
-_LOG.setLevel(logging.ERROR)  # pictures of notebooks have no alternative text
+_LOG.setLevel(logging.ERROR)  # some pictures of notebooks have no alternative text
 _WIDTHS = (1280, 960, 640, 320)
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 _ANYTHING = ".+/.+"

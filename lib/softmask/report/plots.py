@@ -227,9 +227,11 @@ def edges(by_dataset: Mapping[str, Sequence[Example]]) -> Figure:
 
 
 @unless_empty
-def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
-    """Draw the share of lesion pixels by predicted probability: a panel for each data set, a line for each row. Below
-    the diagonal, predicted probabilities are too high."""
+def reliability(
+    by_dataset: Mapping[str, Mapping[str, Calibration]], observed: str = "share of pixels that are lesion"
+) -> Figure:
+    """Draw what is ``observed`` by predicted probability: a panel for each data set, a line for each row. Below the
+    diagonal, predicted probabilities are too high."""
     diagonal = "perfectly calibrated"
     lines: dict[str, dict[str, Any]] = {dataset: {diagonal: ([0, 1], [0, 1])} for dataset in by_dataset}
     for dataset, rows in by_dataset.items():
@@ -240,7 +242,7 @@ def reliability(by_dataset: Mapping[str, Mapping[str, Calibration]]) -> Figure:
     fig, axes = _lines(lines, styles, (6, 6.4), markeredgecolor="white")
     for ax in axes:
         ax.set(xlabel="predicted probability of lesion", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    label_left(axes, "share of pixels that are lesion")
+    label_left(axes, observed)
     return fig
 
 

@@ -108,21 +108,25 @@ def show(result: ResultTable) -> Shown:
     Several grids (a matrix for each of two data sets) stand below one another, with the data set in the index.
     """
     joined = join(result)
-    return Shown(show_cells(result.kind, joined), words.outcome(joined))
+    notes = (f"{result.caption} {words.measured_on(joined)}", *words.notes_of(joined))
+    return Shown(show_cells(result.kind, joined), words.outcome(joined), notes)
 
 
 class Shown(NamedTuple):
-    """A table for display, and below it the outcome in words (:func:`softmask.report.result.outcome`)."""
+    """A table for display. Below it are the outcome in words (:func:`softmask.report.result.outcome`) and, in a fold,
+    the ``notes``: the caption with the data, and the notes on cells."""
 
     frame: pd.DataFrame
     outcome: str
+    notes: Sequence[str] = ()
 
     def __repr__(self) -> str:
-        return f"{self.frame}\n\n{self.outcome}"
+        return "\n\n".join([str(self.frame), *self.notes, self.outcome])
 
     def _repr_html_(self) -> str:
         table = self.frame.to_html(max_rows=60, notebook=True).replace(" ± ", "&nbsp;±&nbsp;")
-        return f"{table}<p>{escape(self.outcome)}</p>"
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        return f"{table}<p>{escape(self.outcome)}</p><details><summary>Caption and notes</summary>{notes}</details>"
 
 
 def show_cells(kind: str, joined: Sequence[JoinedCell]) -> pd.DataFrame:

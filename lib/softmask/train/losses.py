@@ -138,8 +138,8 @@ class WassersteinLoss:
 
     Attributes:
         critic: name in :data:`softmask.nets.critics.CRITICS`.
-        reverse: whether each side maximises what it otherwise minimises, as the last sentence of LGAN's section 3.5
-            says for the regression critic.
+        reverse: whether each side maximises what it otherwise minimises, as a sentence of LGAN's section 3.5 ("By
+            playing the min-max game ...") says for the regression critic.
         share: critic's share, in (0, 1), of the gradient at the generator's output at the first step; None: no scaling.
     """
 

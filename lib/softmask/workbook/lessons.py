@@ -35,14 +35,12 @@ LINE = 120
 FOR_TEACHERS = {"notes", "slide", "hidden"}
 """Tags of cells for the teacher's notes, for the slides, and for grading (hidden tests)."""
 
-REPOSITORY = "OWNER/REPOSITORY"
-"""Repository on GitHub, used in the links to Binder and Colab: insert the project's repository once it has one."""
+REPOSITORY = ""
+"""Repository on GitHub (owner/name), for the links to Binder and Colab: empty, and no links, until there is one."""
 _BINDER = "[Binder](https://mybinder.org/v2/gh/{repository}/HEAD?labpath={path}) or "
 """Link for lessons without PyTorch, which is not in the environment ``binder/``."""
-_LAUNCH = (
-    "Run it on {binder}[Colab](https://colab.research.google.com/github/{repository}/blob/HEAD/{path}). "
-    "Text and figures: CC BY 4.0."
-)
+_LAUNCH = "Run it on {binder}[Colab](https://colab.research.google.com/github/{repository}/blob/HEAD/{path}). "
+_LICENCE = "Text and figures: CC BY 4.0."
 _COLAB = """# on Colab, fetches the package and what it needs; elsewhere it does nothing
 import sys
 
@@ -119,12 +117,16 @@ def notes(source: Path) -> str:
 
 
 def _add_launch(book: nbformat.NotebookNode, path: str) -> None:
-    """Add links to the notebook at ``path`` of the repository on Binder and Colab, and the cell that Colab needs."""
+    """Add the licence and, if there is a :data:`REPOSITORY`, links to the notebook at its ``path`` on Binder and Colab,
+    and the cell that Colab needs."""
     if not book.cells or book.cells[0].cell_type != "markdown":
+        return
+    if not REPOSITORY:
+        book.cells[0].source += f"\n\n{_LICENCE}"
         return
     uses_torch = any(re.search(r"^(import|from) torch\b", cell.source, re.MULTILINE) for cell in book.cells)
     binder = "" if uses_torch else _BINDER.format(repository=REPOSITORY, path=path)
-    book.cells[0].source += "\n\n" + _LAUNCH.format(binder=binder, repository=REPOSITORY, path=path)
+    book.cells[0].source += "\n\n" + _LAUNCH.format(binder=binder, repository=REPOSITORY, path=path) + _LICENCE
     cell = nbformat.v4.new_code_cell(_COLAB.format(repository=REPOSITORY), id="colab")
     book.cells.insert(1, cell)
 
