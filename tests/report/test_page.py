@@ -251,7 +251,7 @@ def test_other_runs_and_their_verdicts_stand_on_the_page(config):
     line = "soft mask > every other label, on LNSM and LIDC (table 4) 1 comparison."
     assert f"fails {papers.load('softgan').claims[3].quote} {line}" in parsed.words
     assert "holds in the run cpu-real-3seeds : 1 comparison." in parsed.words
-    assert "smoke" not in parsed.words  # no result stands behind it
+    assert "smoke-embedded" not in parsed.words  # no result stands behind it
     page.build(seeds)
     (seeds.results / "state.json").write_text("[]")
     parsed = look(page.build(config))

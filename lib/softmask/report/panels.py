@@ -28,7 +28,7 @@ from softmask.report.result import NOT_FINISHED
 
 LONG, SHORT = COLORS[5], COLORS[1]
 BINARY, SOFT = COLORS[0], COLORS[1]
-DOCTORS = tuple(COLORS[i] for i in (0, 1, 2, 6))
+DOCTORS = tuple(COLORS[i] for i in (3, 2, 6, 5))
 OUTLINES = "readers 1–4"
 TRUTH, PREDICTED = COLORS[0], COLORS[1]
 SOFT_MASK, DIFFERENCE = "soft mask", "soft mask − binary mask"
