@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, product
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -240,7 +241,7 @@ def figure(judged: Sequence[JudgedPair], dataset: str) -> Figure | None:
 
     points = [
         Interval(
-            display("metrics", entry.pair.metric),
+            fill(display("metrics", entry.pair.metric), width=18),  # panels are narrow
             f"{display('rows', entry.pair.better)} vs {display('rows', entry.pair.worse)}",
             shown(entry),
             entry.outcome.difference.mean,
@@ -256,7 +257,7 @@ def figure(judged: Sequence[JudgedPair], dataset: str) -> Figure | None:
         name: dict(zip(("marker", "markerfacecolor", "color"), looks.get(name, ("s", "white", "0.6")), strict=True))
         for name in dict.fromkeys([*looks, *(point.series for point in points)])
     }
-    fig, axes = intervals(points, styles, "difference in favour\nof the soft mask, times 100", sharex=False)
+    fig, axes = intervals(points, styles, "in favour of the\nsoft mask, times 100", sharex=False)
     for ax in axes:
         ax.axvline(0, color="0.5", linestyle=":")
     return fig
