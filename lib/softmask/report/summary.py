@@ -24,10 +24,10 @@ PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
 """Each paper's own method, the tables that compare it with other networks, and the measure."""
 _FEW = "few epochs"
 _OPEN = {
-    _FEW: "not judged because a network was trained for fewer than five epochs",
-    verdicts.UNDERTRAINED: "not judged because a network was still improving when its training ended",
-    verdicts.FAILED_TRAINING: "not judged because most training runs of a network failed",
-    verdicts.OUT_OF_REACH: "not judged because no method could reach the claimed multiple on this data",
+    _FEW: "not judged: a network was trained for fewer than five epochs",
+    verdicts.UNDERTRAINED: "not judged: a network was still improving",
+    verdicts.FAILED_TRAINING: "not judged: most training runs of a network failed",
+    verdicts.OUT_OF_REACH: "not judged: no method could reach the claimed multiple",
     verdicts.NOT_FINISHED: "not finished",
     verdicts.REPORTED: "reported and not judged (times on another device)",
     verdicts.NOT_RUN: "not run yet",
@@ -201,15 +201,9 @@ def _numbers(compared: Sequence[Comparison]) -> str:
     our_wins = sum(pair.here.own > pair.here.best for pair in pairs)
     n_finished, n_others = sum(pair.here.finished for pair in pairs), sum(pair.here.others for pair in pairs)
     note = f", where {n_finished} of {n_others} other networks are finished" if n_finished < n_others else ""
-    case = next((pair for pair in reversed(pairs) if pair.dataset == "lidc"), pairs[-1])
-    where = f"{display('papers', case.entry.paper)}, {display('datasets', case.dataset)} ({case.kind})"
-    ours, printed = (
-        f"{pair.words[0]} against {display('rows', pair.row)} {pair.words[1]}" for pair in (case.here, case.in_print)
-    )
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {pub_wins} of {len(pairs)} "
-        f"comparisons in print and in {our_wins} of {len(pairs)} here{note}, judged or not; for example "
-        f"{where}: {ours} (printed: {printed})."
+        f"comparisons in print and in {our_wins} of {len(pairs)} here{note}, judged or not."
     )
 
 
