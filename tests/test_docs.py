@@ -229,6 +229,15 @@ def test_the_critic_and_the_networks_of_these_sentences_are_the_best():
     assert all(value < means[row.removesuffix("_amplified")] for row, value in amplified.items()), "docs/findings.md"
 
 
+def test_the_comparisons_of_the_soft_mask_with_other_soft_labels_are_counted():
+    frame = pd.read_csv(ROOT / f"results/night-real/tables/{LABELS_COMPARED}.csv")
+    frame = frame[frame["row"].str.contains("vs .*(?:Kats|Gros|label smoothing|SVLS|ramp|SoftSeg)")]
+    table = frame.pivot(index=["row", "dataset"], columns="metric", values="ours_mean")
+    significant = table.loc[table["p_holm"] < 0.05, "difference"]
+    counts = f"better in {(significant > 0).sum()} of {len(table)}, worse in {(significant < 0).sum()}"
+    assert counts in (ROOT / "docs/findings.md").read_text()
+
+
 def test_the_printed_gains_that_could_be_seen():
     result = re.search(r"(\d+) have printed spreads: (\d+) of these \((\d+) %\)", gains.sentence(gains.run()))
     of, within, percent = result.groups()

@@ -163,8 +163,8 @@ def test_looks_of_two_runs_and_of_none(config, data):
 
 def layers_of(module) -> set[tuple[str, int]]:
     """Names and outputs of a module's convolutions and dense layers, as diagrams name them."""
-    found = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
-    return {(diagrams._describe(part), getattr(part, "out_channels", None) or part.out_features) for part in found}
+    layers = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
+    return {(diagrams._describe(part), getattr(part, "out_channels", None) or part.out_features) for part in layers}
 
 
 @pytest.mark.parametrize("module", [None, drtm, sdrfm, edrfm])
