@@ -8,9 +8,14 @@ import yaml
 from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError
-from softmask.report import headline, metadata, summary
+from softmask.papers import display
+from softmask.report import contents, headline, metadata, summary, verdicts
 from softmask.report.contents import TableEntry
 from softmask.report.result import Cell, ResultTable, join
+
+
+def cell_of(row, value):
+    return Cell(row, "lnsm", "dice", value, 0.1, 9, 1, "real")
 
 
 @pytest.mark.parametrize("module", [headline, metadata])
@@ -31,11 +36,28 @@ def test_what_is_committed_is_made_of_the_committed_results(committed_results, m
     ],
 )
 def test_the_method_stands_beside_the_best_other_network(numbers, words):
-    cells = [Cell(row, "lnsm", "dice", value, 0.1, 9, 1, "real") for row, value in numbers.items()]
+    cells = [cell_of(row, value) for row, value in numbers.items()]
     joined = tuple(join(ResultTable("casgan", "table-1", "", "", cells)))
     entry = TableEntry("casgan", "table-1", "", "values", "", "filled", joined)
     printed, ours = (summary.rivals(entry, "casgan_soft", "lnsm", "dice", mean) for mean in ("paper_mean", "ours_mean"))
     assert (headline.in_bold(printed), headline.in_bold(ours)) == ("**0.919**, CE-Net 0.913", words)
+
+
+def test_an_undertrained_mean_is_marked():
+    joined = tuple(join(ResultTable("casgan", "table-1", "", "", [cell_of("casgan_soft", 0.8), cell_of("unet", 0.7)])))
+    entry = TableEntry("casgan", "table-1", "", "values", "", "filled", joined)
+    undertrained = {("casgan", "casgan_soft", "lnsm"), ("casgan", "unet", "isbi2012"), ("softgan", "unet", "lnsm")}
+    ours = summary.rivals(entry, "casgan_soft", "lnsm", "dice", "ours_mean", undertrained)
+    assert headline.in_bold(ours) == "**0.800†**, U-Net 0.700 (1 of 5)"
+    printed = summary.rivals(entry, "casgan_soft", "lnsm", "dice", "paper_mean", undertrained)
+    assert headline.in_bold(printed) == "**0.919**, CE-Net 0.913"
+
+
+def test_the_committed_runs_mark_every_row_that_a_claim_calls_undertrained():
+    read = contents.read("night-real")
+    entries = [entry for entry in read.claims if entry.verdict == verdicts.UNDERTRAINED]
+    rows = {row for _, row, _ in summary.undertrained_rows(read)}
+    assert all(any(display("rows", row) in entry.why for row in rows) for entry in entries)
 
 
 def test_only_what_is_between_the_markers_changes(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from softmask import papers
@@ -11,7 +11,7 @@ from softmask.data.sample import WORDS
 from softmask.papers import display
 from softmask.report import verdicts
 from softmask.report.contents import DAMAGED, ClaimEntry, Contents, State, TableEntry
-from softmask.report.evidence import Evidence, Trained
+from softmask.report.evidence import Evidence, RowKey, Trained
 from softmask.report.result import WORKBOOK, number
 
 PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
@@ -22,6 +22,7 @@ PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "lgan": ("lgan_regression", ("table-4",), "mean_dice3d"),
 }
 """Each paper's own method, the tables that compare it with other networks, and the measure."""
+UNDERTRAINED_MARK = "†"
 _FEW = "few epochs"
 _OPEN = {
     _FEW: "not judged: a network was trained for fewer than five epochs",
@@ -47,7 +48,8 @@ _IN_PLACE = {
 
 class Rivals(NamedTuple):
     """Mean of a paper's own method, and the best other network of its table (``row``) with its mean; ``words`` are both
-    means as text. Of the ``others``, the number of other networks, ``finished`` have a mean."""
+    means as text, with a dagger where the network is undertrained. Of the ``others``, the number of other networks,
+    ``finished`` have a mean."""
 
     own: float
     row: str
@@ -57,11 +59,13 @@ class Rivals(NamedTuple):
     others: int
 
 
-def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) -> Rivals | None:
+def rivals(
+    entry: TableEntry, own: str, dataset: str, metric: str, mean: str, undertrained: Collection[RowKey] = ()
+) -> Rivals | None:
     """Return the method ``own`` and the best other network; None where either is missing.
 
     Variants of the method itself (``casgan_bin``) do not count as other networks. ``mean`` is ``paper_mean`` or
-    ``ours_mean``.
+    ``ours_mean``. Our means of ``undertrained`` rows are marked.
     """
     cells = [cell for cell in entry.cells if cell.printed and (cell.dataset, cell.metric) == (dataset, metric)]
     means = {cell.row: getattr(cell, mean) for cell in cells if not math.isnan(getattr(cell, mean))}
@@ -71,10 +75,25 @@ def rivals(entry: TableEntry, own: str, dataset: str, metric: str, mean: str) ->
         return None
     best_row = max(other_means, key=other_means.get)
     texts = [number(value, math.nan, cells[0].decimals) for value in (means[own], means[best_row])]
-    seeds = {cell.row: cell.n_seeds for cell in cells}
-    if mean == "ours_mean" and seeds[own] != seeds[best_row]:
-        texts[0] += f" (seeds: {seeds[own]})"
+    if mean == "ours_mean":
+        texts = [
+            text + UNDERTRAINED_MARK * ((entry.paper, row, dataset) in undertrained)
+            for text, row in zip(texts, (own, best_row), strict=True)
+        ]
+        seeds = {cell.row: cell.n_seeds for cell in cells}
+        texts[0] += f" (seeds: {seeds[own]})" * (seeds[own] != seeds[best_row])
     return Rivals(means[own], best_row, means[best_row], tuple(texts), len(other_means), len(other_rows))
+
+
+def undertrained_rows(contents: Contents) -> set[RowKey]:
+    """Return the networks that were undertrained, of those that are compared for a claim."""
+    return {
+        (entry.paper, row, judged.pair.dataset)
+        for entry in contents.claims
+        for judged in entry.pairs
+        for row, training in zip((judged.pair.better, judged.pair.worse), judged.outcome.trainings, strict=False)
+        if training.obstacle == verdicts.UNDERTRAINED
+    }
 
 
 class Comparison(NamedTuple):
@@ -96,12 +115,14 @@ class Comparison(NamedTuple):
 def comparisons(contents: Contents, evidence: Evidence) -> list[Comparison]:
     """Return the main comparison of each paper, on each of its data sets."""
     entries = {(entry.paper, entry.name): entry for entry in contents.tables}
+    undertrained = undertrained_rows(contents)
     result = []
     for paper, (row, tables, metric) in PROPOSED.items():
         for entry in (entries[paper, name] for name in tables):
             cells = [cell for cell in entry.cells if cell.printed and cell.metric == metric]
             for dataset in dict.fromkeys(cell.dataset for cell in cells):
-                sides = [rivals(entry, row, dataset, metric, mean) for mean in ("paper_mean", "ours_mean")]
+                where = entry, row, dataset, metric
+                sides = rivals(*where, "paper_mean"), rivals(*where, "ours_mean", undertrained)
                 kinds = {WORDS.get(cell.source, cell.source) for cell in cells if cell.dataset == dataset and cell.run}
                 kind, trained = " and ".join(sorted(kinds)), evidence.trained.get((paper, row, dataset))
                 result.append(Comparison(entry, dataset, metric, kind, trained, papers.load(paper).epochs, *sides))
