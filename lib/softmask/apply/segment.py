@@ -59,7 +59,7 @@ MAX_LUNG_ML = 12_000
 """Volume in ml above which lungs are doubted: the total lung capacity is about 6 l, and rarely above 9 l."""
 
 LESION = "lesion"
-"""Default model of :func:`run_segment`: the model with the best validation result on real LIDC."""
+"""Default model of :func:`run_segment`: chosen by its validation Dice on real LIDC (docs/choices.md)."""
 
 _REMEDY = "Rename one, or segment them apart with another --out each"
 
