@@ -18,7 +18,7 @@ from softmask.analysis import finished
 from softmask.analysis.doctors import LARGEST_SLICE
 from softmask.analysis.finished import Fitted, SpecsByKey, kind_of, succeeded
 from softmask.analysis.table import Remarks, Values, numbers, of_runs, seed_cells, summarise, values_of
-from softmask.config import BASE_SEED, Config
+from softmask.config import Config
 from softmask.data.sample import SUBSTITUTE
 from softmask.experiments.night import GROUPS, NODULES, doubled
 from softmask.experiments.prepare import Prepared
@@ -28,7 +28,7 @@ from softmask.experiments.schedules import RATES, best_rate, subject_of, trials
 from softmask.experiments.spec import RunSpec
 from softmask.experiments.store import Record, Run
 from softmask.measure import statistics
-from softmask.measure.differences import Scores
+from softmask.measure.differences import Scores, compare
 from softmask.measure.verdicts import RISING, last_gain
 from softmask.papers import display
 from softmask.report.result import Cell, Key
@@ -272,25 +272,28 @@ def longer_rows(paper: str, config: Config) -> SpecsByKey:
 
 
 def longer(fitted: Fitted) -> list[Cell]:
-    """Return the gain in Dice of training twice as long, with its 95 % interval."""
+    """Return the gain in Dice of training twice as long, with its 95 % interval over patients and seeds."""
     cells = []
     for (row, dataset), runs in fitted.items():
-        records_by_spec = {run.spec: run.record for run in succeeded(runs)}
-        once, twice = (records_by_spec.get(spec) for spec in fitted.wanted[row, dataset])
-        if once is None or twice is None:
+        finished_runs = {run.spec: run for run in runs}
+        pairs = [(run, finished_runs.get(spec.times(2))) for spec, run in finished_runs.items()]
+        pairs = [pair for pair in pairs if pair[1] is not None]
+        if not pairs:
             continue
-        curve = once.curves["validation_dice"]
-        test = statistics.paired_test(twice.measures["dice"], once.measures["dice"], BASE_SEED, once.groups)
+        once, twice = (scores_of(side, "dice", fitted) for side in zip(*pairs, strict=True))
+        gain = compare(twice, once)
+        if gain is None:  # every training run failed
+            continue
         values = {
-            "dice": sum(once.measures["dice"]) / len(once.ids),
-            "dice_doubled": sum(twice.measures["dice"]) / len(once.ids),
-            "difference": 100 * test.mean_difference,
-            "low": 100 * test.low,
-            "high": 100 * test.high,
-            "gain": 100 * last_gain(curve),
-            "epochs": len(curve),
+            "dice": float(np.mean(once.values)),
+            "dice_doubled": float(np.mean(twice.values)),
+            "difference": 100 * gain.mean,
+            "low": 100 * gain.low,
+            "high": 100 * gain.high,
+            "gain": 100 * float(np.mean([last_gain(curve) for curve in once.curves])),
+            "epochs": len(once.curves[0]),
         }
-        cells += numbers(row, dataset, values, len(once.ids), 1, kind_of(runs[0]))
+        cells += numbers(row, dataset, values, len(once.ids), len(pairs), kind_of(runs[0]))
     return cells
 
 

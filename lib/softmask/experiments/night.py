@@ -47,7 +47,7 @@ class Group:
     Attributes:
         rows: names of rows, by paper.
         datasets: data sets on which the rows are trained.
-        doubled: rows of which one run is also trained twice as long on each data set, to show the remaining gain.
+        doubled: rows that are also trained twice as long, to show the remaining gain (:func:`doubled`).
     """
 
     title: str
@@ -61,7 +61,7 @@ _CASGAN = ("casgan_bin", "casgan_without_sr", "casgan_without_gan", "segnet", "d
 _CASGAN += ("unet_hard", "unet_student")
 GROUPS = (
     Group("SoftGAN", {"softgan": _SOFTGAN}, doubled=("unet", "softgan")),
-    Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",)),
+    Group("lungs on real slices", {"lgan": LUNGS_COMPARED}, ("lungs-2d",), ("baseline_unet", "lgan_regression")),
     Group("super-resolution", {"": ("srgan", "content_only")}, ("lnsm",)),
     # soft labels are compared with small networks; after them, each paper's network precedes its ablations and rivals
     *(
@@ -111,19 +111,20 @@ def _specs(group: Group, config: Config) -> list[RunSpec]:
         for dataset in group.datasets:
             for row_runs in rows_of(known_rows, dataset, config, paper).values():
                 runs += row_runs
-    return runs + [spec for pair in doubled(group, config).values() for spec in pair]
+    return runs + [spec for row_runs in doubled(group, config).values() for spec in row_runs]
 
 
-def doubled(group: Group, config: Config) -> dict[tuple[str, str], tuple[RunSpec, RunSpec]]:
-    """Return the run of the first seed and the same run trained twice as long, by (row, data set)."""
-    pairs = {}
+def doubled(group: Group, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
+    """Return runs of the usual length, then the same runs trained twice as long, by (row, data set): of the first seed,
+    or of all seeds of a row that is trained twice as long because it was still rising."""
+    runs_by_row = {}
     for paper, rows in group.rows.items():
         for dataset in group.datasets:
             doubled_rows = [row for row in rows if row in group.doubled]
-            for key, [run, *_] in rows_of(doubled_rows, dataset, config, paper).items():
-                single_run = run.times(1 / 2) if is_longer(run) else run
-                pairs[key] = single_run, single_run.times(2)
-    return pairs
+            for key, runs in rows_of(doubled_rows, dataset, config, paper).items():
+                usual_runs = [run.times(1 / 2) for run in runs] if is_longer(runs[0]) else runs[:1]
+                runs_by_row[key] = [*usual_runs, *(run.times(2) for run in usual_runs)]
+    return runs_by_row
 
 
 def is_longer(spec: RunSpec) -> bool:
