@@ -8,7 +8,10 @@ import yaml
 from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError
+from softmask.measure.differences import Difference
+from softmask.measure.verdicts import Outcome
 from softmask.papers import display
+from softmask.papers.claims import Pair
 from softmask.report import contents, headline, metadata, summary, verdicts
 from softmask.report.contents import TableEntry
 from softmask.report.result import Cell, ResultTable, join
@@ -112,3 +115,14 @@ def test_the_crate_refers_to_what_it_describes():
     actions = [entity for entity in graph if entity["@type"] == "CreateAction"]
     assert {action["@id"] for action in actions} == {f"#{run}" for run in metadata.RUNS}
     assert all(action["result"] and action["object"] for action in actions)
+
+
+def test_the_strongest_evidence_has_the_smallest_p_value():
+    """Four standard errors on three degrees of freedom are weaker evidence than three on a hundred."""
+
+    def judged(mean, df):
+        none = float("nan")
+        difference = Difference(mean, none, none, 1.0, df, 20, 20, 0, (3, 3), False, none, none, (none, none))
+        return verdicts.JudgedPair(Pair("softgan", "unet", "lidc"), Outcome(verdicts.HOLDS, difference))
+
+    assert summary._doubt(judged(3.0, 100)) < summary._doubt(judged(4.0, 3))

@@ -112,7 +112,7 @@ def test_main_numbers_data_and_training_stand_on_the_first_screen(config):
     parsed = look(page.build(config, Evidence(trained={("softgan", "softgan", "lidc"): trained}, seconds=7200))).words
     assert (
         "The proposed method has the highest Dice of its table in 1 of 1 comparisons in print and in 0 of 1 here, "
-        "where 2 of 6 other networks are finished, judged or not."
+        "where 2 of 6 other networks are finished."
     ) in parsed
     said = "LIDC, real 62 (60) 2,976 x 8 3 (1 failed) 1.5 h Dice "
     assert f"{said}83.21 DB-ResNet 82.74 80.00 U-Net 85.00" in parsed

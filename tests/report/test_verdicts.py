@@ -49,8 +49,8 @@ def test_the_sentence_has_the_deciding_pair_its_interval_and_the_print():
     difference = verdict.pairs[1].outcome.difference
     assert verdict.why == (
         f"SoftGAN vs U-Net on LIDC (simulated): a gain of {difference.mean:.2f} percentage points "
-        f"({difference.low:.2f} to {difference.high:.2f}); the interval does not include the published difference of "
-        "5.37. Of 2 comparisons 2 hold"
+        f"({difference.low:.2f} to {difference.high:.2f}; 30 patients); the interval does not include the published "
+        "difference of 5.37. Of 2 comparisons 2 hold"
     )
 
 

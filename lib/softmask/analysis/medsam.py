@@ -35,7 +35,7 @@ from softmask.analysis import finished, training
 from softmask.analysis.doctors import rows_named
 from softmask.analysis.examples import spread
 from softmask.analysis.finished import Fitted
-from softmask.analysis.table import of_records, summarise
+from softmask.analysis.table import numbers, of_records, summarise
 from softmask.config import Config
 from softmask.data import configure, open_dataset
 from softmask.data.sample import WORDS, Sample
@@ -49,6 +49,7 @@ from softmask.label import consensus, recist
 from softmask.label.common import bounding_box
 from softmask.machine import cpu_model
 from softmask.measure import segmentation
+from softmask.measure.differences import Scores, compare
 from softmask.nets import build
 from softmask.papers import display
 from softmask.parallel import progress
@@ -248,16 +249,34 @@ def read(config: Config) -> pd.DataFrame:
 
 def cells(records: pd.DataFrame, fitted: Fitted) -> list[Cell]:
     """Return Dice and time of each row and data set from the records, except the networks' Dice on the same images,
-    which comes from their runs (:func:`recorded`)."""
+    which comes from their runs (:func:`recorded`); and the differences in Dice from the U-Net (:func:`over_unet`)."""
     table: list[Cell] = []
     records, networks = records.rename(columns={TIME: MEDIAN_TIME}), training.with_consensus(fitted)
     for (dataset, source), lines in records.groupby(["dataset", "source"], sort=False):
         image_lines, network_lines = lines[lines["image"] != ""], networks[networks["dataset"] == dataset]
         table += summarise(of_records(image_lines, "row", [DICE, MEDIAN_TIME], dataset=dataset, source=source))
+        table += over_unet(image_lines, fitted, dataset, source)
         table += summarise(network_lines[network_lines["image"].isin(image_lines["image"])])
         time_lines = lines[(lines["image"] == "") & lines["row"].isin(network_lines["row"])]
         table += summarise(of_records(time_lines, "row", [MEDIAN_TIME], dataset=dataset, source=source))
     return table
+
+
+def over_unet(image_lines: pd.DataFrame, fitted: Fitted, dataset: str, source: str) -> list[Cell]:
+    """Return the difference in Dice (percentage points) of each method that starts from the mark from the U-Net, with
+    its 95 % interval over patients and the U-Net's seeds; none where the U-Net is not recorded."""
+    runs = fitted.get((NETWORKS[0], dataset), [])
+    if not runs:
+        return []
+    network, cells = training.scores_of(runs, training.consensus_measure(dataset), fitted), []
+    for row, lines in image_lines.groupby("row", sort=False):
+        dice = lines.set_index("image")[DICE].reindex(network.ids).to_numpy()  # NaN where not measured
+        difference = compare(Scores(network.ids, network.patients, dice[None], network.source, fixed=True), network)
+        if difference is not None:
+            limits = {"over_unet": difference.mean, "low": difference.low, "high": difference.high}
+            points = {name: 100 * value for name, value in limits.items()}
+            cells += numbers(row, dataset, points, difference.images, len(network.values), source)
+    return cells
 
 
 def machine(config: Config) -> str:

@@ -135,7 +135,9 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
 
 
 def _remarks(fitted: Fitted) -> Remarks:
-    """Return remarks on runs, undefined values, and networks that predict foreground everywhere."""
+    """Return remarks on runs, undefined values, networks that predict foreground everywhere, and networks that were
+    trained again for a test on another processor, because records hold no weights."""
+    spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         name, n_undefined = display("datasets", dataset), int(np.isnan(values).sum())
@@ -146,6 +148,9 @@ def _remarks(fitted: Fitted) -> Remarks:
         runs = succeeded(fitted[row, dataset])
         if metric == "dice" and (n_blind := sum(map(marks_everything, runs))):
             yield f"{n_blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
+        tests = [(run.record, spec_records[run.spec.prior]) for run in runs if run.spec.prior in spec_records]
+        if any(test.provenance.cpu != network.provenance.cpu for test, network in tests if not test.spec.learns):
+            yield f"the networks tested on {name} were trained again on another processor, which is like another seed"
 
     return remarks
 

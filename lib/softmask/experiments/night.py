@@ -86,6 +86,9 @@ GROUPS = (
     Group("DSNet's first version beside doctors", {"dsnet-v1": ("dsnet_v1",)}, ("lidc-500",)),
     Group("folds of LIDC", {"dsnet-v1": ("dsnet_v1",)}, FOLDS),
     Group("all losses on binary labels", {"dsnet-v2": ("all_losses_binary",)}),
+    # before the rows that see their soft masks, which are trained anew if these networks are trained twice as long
+    Group("CasGAN on other images", {"casgan": ("casgan_soft",)}, ("lidc-119", "isbi2012", "promise12")),
+    Group("U-Net on lesions of one reader", {"casgan": ("unet",)}, ("lidc-119",)),
 )
 """Groups in the order of training. All other rows of the papers' tables are trained after them."""
 

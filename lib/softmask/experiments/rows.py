@@ -92,8 +92,8 @@ _backbone = partial(Method, "improved_backbone")
 _cascade = partial(Method, "softgan_2020", channels=_CASCADE)
 _transfer = partial(Method, channels=TRANSFERRED, form=MAIN)
 _dsnet = partial(_transfer, "dsnet", losses=SOFTGAN)
-# These networks were published on larger images: the finest map of Inf-Net has an eighth of the image's height and
-# width, the coarsest map of CE-Net a 32nd.
+# These networks were published on larger images: the finest map of Inf-Net and of the FCN has an eighth of the image's
+# height and width, the coarsest map of DeepLabv3+ a 16th, that of CE-Net a 32nd.
 _twice = partial(Method, channels=("bilinear",), form=ENLARGED_TWICE)
 _cenet = partial(_twice, "cenet", losses=DICE_AND_CROSS_ENTROPY)
 
@@ -145,9 +145,10 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
     **{name: Method(name, losses=(), prior="unet") for name in ("graph_cut_deep", "level_set_deep")},
     "casgan": Method(UNCHANGED, losses=(), prior="casgan_soft", trained_on="lnsm"),
     # DSNet, and networks compared with it
+    "deeplabv3plus": _twice("deeplabv3plus"),
     "infnet": _twice("infnet"),
     "infnet_sr": _twice("infnet", channels=_SR),
-    "medt_sr": Method("medt_sr", channels=_SR),
+    "medt_sr": Method("medt_sr", channels=_SR, form=MAIN),
     "sr_input": Method("sr_input", channels=_SR, form=MAIN),
     **dict.fromkeys(("dsnet_v1", "dsnet-v1/gan_loss"), _transfer("dsnet_v1", "soft_mask", SOFTGAN)),
     "dsnet-v1/edrfm": _transfer("dsnet_v1_edrfm"),
@@ -174,7 +175,7 @@ METHODS: Mapping[str, Method] = {name: Method(name) for name in NETWORKS} | {
         f"lgan_{critic}": Method("lgan_generator", losses=(*CROSS_ENTROPY, (f"wasserstein_{critic}", 1.0)))
         for critic in (*CRITICS, *READINGS)
     },
-    "fusion_gnet": Method("fcn", losses=(*CROSS_ENTROPY, ("gan", 1.0))),
+    "fusion_gnet": _twice("fcn", losses=(*CROSS_ENTROPY, ("gan", 1.0))),
     "tiramisu": Method("tiramisu", losses=CROSS_ENTROPY),
     "segcaps": Method("segcaps", losses=DICE_AND_CROSS_ENTROPY),
     "morph": Method("morph", losses=()),
@@ -194,9 +195,10 @@ this network, trained on binary masks, with the Dice loss unless stated otherwis
 PUBLISHED_SIZE: Mapping[str, Mapping[str, object]] = {
     "medt": {"channels": ("bilinear",), "form": ENLARGED_TWICE},
     "medt_sr": {"form": ENLARGED_TWICE},
+    "fcn": {"channels": ("image",), "form": None},
 }
 """Fields of the method that the profile ``full`` changes, by network: MedT was published on images of 128 x 128 pixels,
-on which a step costs nine times as much."""
+on which a step costs nine times as much; the slices that the FCN sees have the paper's size."""
 
 LUNGS_COMPARED = (
     *("morph", "baseline_unet"),
@@ -283,8 +285,9 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
     sr = prior = None
     if set(BY_SR) & set(channels) and profile.name in SMALL:
         sr = spec("srgan", CT, config)
-    elif set(BY_SR) & set(channels):  # CasGAN trains a new one for images other than CT
-        sr = spec("srgan", dataset if dataset in (*SECTION_FOLDS, "promise12") else CT, config, seed)
+    elif set(BY_SR) & set(channels):  # CasGAN trains a new one for images other than CT; DSNet takes that of CT
+        is_anew = network in ("softgan_2020", "cenet") and dataset in (*SECTION_FOLDS, "promise12")
+        sr = spec("srgan", dataset if is_anew else CT, config, seed)
     if row_method.prior:
         prior = spec(row_method.prior, row_method.trained_on or dataset, config, seed, paper)
     run = RunSpec(
@@ -315,13 +318,16 @@ def name_of(row: str, paper: str = "") -> str:
 
 def method(row: str, dataset: str, paper: str = "") -> Method:
     """Return the method of a paper's row on a data set: for data sets in :data:`TESTED`, only the test of a trained
-    network. Where the reference is a binary mask, CasGAN is trained on softened masks."""
+    network. Where the reference is a binary mask, CasGAN is trained on softened masks. On ISBI 2012, where a mask of
+    the whole image has a Dice of 0.88, cross entropy is added to the Dice loss, so that no network ends there."""
     name = name_of(row, paper)
     if name not in METHODS:
         raise unknown("row", row, METHODS)
     row_method = METHODS[name]
     if dataset in TESTED and row_method.network not in (UNCHANGED, *CLASSICAL):
         return Method(UNCHANGED, losses=(), prior=row, trained_on=TESTED[dataset])
+    if dataset in SECTION_FOLDS and row_method.losses == DICE:
+        return replace(row_method, losses=DICE_AND_CROSS_ENTROPY)
     if row_method.network == "softgan_2020" and row_method.label == "soft_mask" and dataset != "lnsm":
         return replace(row_method, label=SOFTENED)
     return row_method

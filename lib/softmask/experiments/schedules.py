@@ -43,11 +43,13 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "night": {
         "": NODULES | {"epochs": 1, "batch_size": 8, "discriminator_width": 16, "steps": 3000, "n_train": None},
         "start": {"warmup": 5, "ramp": 200},
-        "srgan": {"epochs": 16, "learning_rate": 2e-3, "warmup": 8, "size": 128},
+        # the adversarial losses at about 1e-4, as in Ledig et al.
+        "srgan": {"epochs": 16, "learning_rate": 2e-3, "warmup": 8, "second_rate": 0.1, "size": 128},
         "lungs": {"steps": 1200, "size": 112, "scale": SCALE},
         "isbi2012": {"steps": 2000},
         "promise12": {"steps": 2000},
         "lidc-119": {"steps": 2000},
+        "lidc-lung": {"steps": 4000},  # 680 steps show all its slices once; fewer than five epochs are not judged
     },
     "full": {
         # SoftGAN, section 3.3, except the start
@@ -75,11 +77,18 @@ because no single rate suits all networks within a few hundred steps; in ``night
 """
 
 NIGHT_WIDTHS: Mapping[str, int] = {
+    "cascadedcnn": 4,
+    "mvdcnn": 6,
     **dict.fromkeys(("unetplusplus", "unet3plus", "medt", "medt_sr"), 8),
-    **dict.fromkeys(("improved_backbone", "softseg", "dbresnet"), 12),
-    **dict.fromkeys(("unet", "unet_softseg", "cfcnn", "infnet", "srgan"), 16),
+    # one backbone for SoftGAN and for DSNet, whose ablations add to it
+    **dict.fromkeys(("improved_backbone", "softseg", "dsnet", "dsnet_dtm", "dsnet_without_drtm", "sr_input"), 12),
+    **dict.fromkeys(("dsnet_v1", "dsnet_v1_edrfm", "dbresnet", "mcroicnn"), 12),
+    **dict.fromkeys(("unet", "unet_softseg", "attention_unet", "segnet", "cfcnn", "infnet", "srgan"), 16),
+    "softgan_2020": 16,
+    "mccnn": 20,
 }
-"""Widths in ``night`` by network; other networks have those of ``cpu``."""
+"""Widths in ``night`` by network: those with which a step costs about as much as the U-Net's, as far as memory and the
+published width allow; other networks have those of ``cpu``."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def _short(runs: Mapping[str, Contents]) -> str:
     real, simulated = RUNS[:2]
     read = runs[real]
     sentences = summary.sentences(read, contents.state(read), summary.comparisons(read, Evidence()))
-    table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated})"]]
+    table = [["paper, data", "printed", f"[{real}](results/{real})", f"[{simulated}](results/{simulated}), simulated"]]
     table[0] += [f"claims on real data or a substitute: {', '.join(_VERDICTS)}"]
     seen_papers = set()
     for paper, dataset, printed, *ours in _numbers({run: runs[run] for run in (real, simulated)}):
@@ -68,7 +68,8 @@ def _whole(runs: Mapping[str, Contents]) -> str:
             state = contents.state(read, [paper])
             if state.rows_measured:
                 states.append([name, links[run], *state.counts.values(), *_counts(state)])
-    numbers = [["paper", "measure", "printed", *links.values()]]
+    simulated = {run: ", simulated" if "embedded" in run else "" for run in runs}
+    numbers = [["paper", "measure", "printed", *(f"{link}{simulated[run]}" for run, link in links.items())]]
     for paper, dataset, printed, *ours in _numbers(runs):
         measure = papers.display("metrics", summary.PROPOSED[paper][2])
         numbers.append([names[paper], f"{measure}, {papers.display('datasets', dataset)}", printed, *ours])

@@ -221,10 +221,12 @@ def _numbers(compared: Sequence[Comparison]) -> str:
     pub_wins = sum(pair.in_print.own > pair.in_print.best for pair in pairs)
     our_wins = sum(pair.here.own > pair.here.best for pair in pairs)
     n_finished, n_others = sum(pair.here.finished for pair in pairs), sum(pair.here.others for pair in pairs)
-    note = f", where {n_finished} of {n_others} other networks are finished" if n_finished < n_others else ""
+    n_undertrained = sum(UNDERTRAINED_MARK in "".join(pair.here.words) for pair in pairs)
+    note = f" ({n_undertrained} with an undertrained network)" if n_undertrained else ""
+    note += f", where {n_finished} of {n_others} other networks are finished" if n_finished < n_others else ""
     return (
         f"The proposed method has the highest {display('metrics', 'dice')} of its table in {pub_wins} of {len(pairs)} "
-        f"comparisons in print and in {our_wins} of {len(pairs)} here{note}, judged or not."
+        f"comparisons in print and in {our_wins} of {len(pairs)} here{note}."
     )
 
 
@@ -235,19 +237,21 @@ def _clearest(contents: Contents) -> str:
         entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding_pair]
         # claims of a multiple of the other's mean are skipped: no method may be able to reach it
         entries = [entry for entry in entries if entry.deciding_pair.pair.times == 1]
-        clearest = max(entries, key=lambda entry: _certainty(entry.deciding_pair), default=None)
-        if clearest and _certainty(clearest.deciding_pair) > 0:
+        clearest = min(entries, key=lambda entry: _doubt(entry.deciding_pair), default=None)
+        if clearest and _doubt(clearest.deciding_pair) < 1:
             parts.append(f"{heading}: {_difference(clearest.deciding_pair, clearest.unit)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
 
-def _certainty(judged: verdicts.JudgedPair) -> float:
-    """Return the distance of the difference from 0, or from the gain that it rules out, in standard errors; 0 where
-    methods predict the same and nothing varies."""
+def _doubt(judged: verdicts.JudgedPair) -> float:
+    """Return the one-sided p value of the difference against 0, or against the gain that it rules out; 1 where methods
+    predict the same and nothing varies."""
     difference = judged.outcome.difference
+    if not difference or not difference.error > 0:
+        return 1.0
     bound = judged.pair.delta if judged.outcome.verdict == verdicts.NO_GAIN else 0
-    return abs(difference.mean - bound) / difference.error if difference and difference.error > 0 else 0.0
+    return min(difference.p_below(bound), difference.p_above(bound))
 
 
 def _difference(judged: verdicts.JudgedPair, unit: str) -> str:

@@ -157,13 +157,16 @@ def _decided(judged: JudgedPair, unit: str) -> str:
     text = f"{pair} on {where}: a gain of {difference.mean:.2f} {unit}"
     if difference.patients < LEAST_PATIENTS:
         return f"{text}, on {difference.patients} patients, too few to decide"
-    text += f" ({difference.low:.2f} to {difference.high:.2f})"
+    text += f" ({difference.low:.2f} to {difference.high:.2f}; {difference.patients} patients)"
     if outcome.verdict == NO_GAIN:
         text += f", which rules out {pair.delta:g}"
     if not math.isnan(pair.printed):
         includes = "includes" if judged.inside == "yes" else "does not include"
         text += f"; the interval {includes} the published difference of {pair.printed:.2f}"
         text += f", more than the {outcome.room:.2f} that are possible here" if judged.unreachable else ""
+    size = detectable(difference, min(difference.seeds)) if min(difference.seeds) > 1 else math.nan
+    if outcome.verdict == INCONCLUSIVE and math.isfinite(size):
+        text += f"; {size:.2f} would be detected"
     text += "; one seed: the variance between seeds is unknown" if difference.one_seed else ""
     epochs_by_row = {row: training.epochs for row, training in judged.trainings if training.epochs}
     if len({*epochs_by_row.values()}) > 1:

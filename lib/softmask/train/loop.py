@@ -58,6 +58,7 @@ class Settings:
             the number of epochs trained with the content loss alone.
         ramp: number of steps after the warm-up in which the learning rate rises from a tenth to its full value.
         discriminator_width: number of channels of the discriminator, or of the first block of the critic, if any.
+        second_rate: factor of the learning rate after the epochs of ``warmup``, in super-resolution.
 
     Raises:
         ConfigError: for a value that is not positive (``hold``, ``warmup`` and ``ramp`` may be 0), or if ``hold`` or
@@ -72,6 +73,7 @@ class Settings:
     warmup: int = 0
     ramp: int = 0
     discriminator_width: int = PixelDiscriminator.FULL_WIDTH
+    second_rate: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -91,6 +93,8 @@ class Settings:
         the warm-up ended at step ``ramp_start``, the rate rises from a tenth of this value over ``ramp`` steps."""
         hold_steps = steps * self.hold // self.epochs
         rate = self.learning_rate * (1 - max(step - hold_steps, 0) / (steps - hold_steps)) ** self.power
+        if step >= steps * self.warmup // self.epochs:
+            rate *= self.second_rate
         if ramp_start is None or step >= ramp_start + self.ramp:
             return rate
         return rate * (RAMP_FROM + (1 - RAMP_FROM) * (step - ramp_start) / self.ramp)
