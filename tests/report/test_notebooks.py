@@ -83,11 +83,13 @@ def test_the_cell_that_judges(notebook):
     notebook(
         "# 1 · Own", "verdict = claims.judge(claim, scores)", "## 1.1 Claims", "claims.judge_paper(paper)", "judged()"
     )
-    assert notebooks.judged_in((), "01_own")[0] == "01_own, 1.1 Claims, code cell 2"
+    assert notebooks.judged_in((), "01_own", "a > b")[0] == "01_own, 1.1 Claims, code cell 2"
     notebook("misjudge(x)", "claims.judge(claim, scores)", name="02_own")
-    assert notebooks.judged_in((), "02_own")[0] == "02_own, code cell 2"
+    assert notebooks.judged_in((), "02_own", "a > b")[0] == "02_own, code cell 2"
     notebook("x = 1", name="03_own")
-    assert notebooks.judged_in((), "03_own")[0] == "03_own"
+    assert notebooks.judged_in((), "03_own", "a > b")[0] == "03_own"
+    notebook("x = 1", 'claims.judge(claims.find("casgan", "suffices"), scores)', name="04_own")
+    assert notebooks.judged_in((), "03_own", "half suffices")[0] == "04_own, code cell 2"
 
 
 def executed(config, name="05_own", side=200):
@@ -95,7 +97,8 @@ def executed(config, name="05_own", side=200):
     picture = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8)).save(picture, "PNG")
     made = nbformat.v4.new_notebook()
-    made.cells = [nbformat.v4.new_markdown_cell("## 5.1 What's new?"), nbformat.v4.new_code_cell("print('a < b')")]
+    heads = "# 5 · Own\n## 5.1 What's new?"
+    made.cells = [nbformat.v4.new_markdown_cell(heads), nbformat.v4.new_code_cell("print('a < b')")]
     encoded = base64.b64encode(picture.getvalue()).decode()
     made.cells[1].outputs = [
         nbformat.v4.new_output("stream", text="a < b\n"),
@@ -103,6 +106,7 @@ def executed(config, name="05_own", side=200):
         nbformat.v4.new_output("stream", name="stderr", text="images:   0%\rimages:  40%"),
         nbformat.v4.new_output("stream", name="stderr", text="\rimages: 100%\n"),
         nbformat.v4.new_output("display_data", {"image/png": encoded, "text/plain": "noise"}),
+        nbformat.v4.new_output("display_data", {"text/html": '<table border="1"><tr><td>1</td></tr></table>'}),
     ]
     path = config.results / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +124,10 @@ def test_executed_notebooks_become_html_that_loads_nothing(config, notebook):
     assert "lib/a.py:3: UserWarning" in text
     assert re.findall(r"images: +(\d+)%", text) == ["100"], "of a progress bar its end alone"
     assert sys.prefix not in text
-    assert 'id="5.1-What\'s-new?"' in text  # as the links from the report spell it
+    ids = re.findall(r'<h\d id="(.+?)"', text)
+    assert ids == ["5-·-Own", "5.1-What's-new?"], "as the links from the report spell them"
+    assert text.count("href=") == 2, "of the icon and the report"
+    assert '<table aria-labelledby="5.1-What\'s-new?" border="1">' in text
     assert text.count("data:image/webp;base64,") == 1
     assert not any(words in text for words in ("image/png", "<script", "http:", "https:", "@import"))
     notebook("## 5.1 What's new?", 'results.figure("lgan/fig-1", fig)', name="05_own")

@@ -3,6 +3,7 @@ import io
 import json
 import math
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -28,16 +29,18 @@ PROVENANCE = {
 
 
 class Checker(HTMLParser):
-    """Collects text for people, ids and addresses, and sees that elements are closed in order."""
+    """Collects text for people, ids, addresses and levels of headings, and sees that elements are closed in order."""
 
     def __init__(self):
         super().__init__()
         self.open, self.ids, self.addresses, self.images, self.text, self.buttons = [], [], [], [], [], []
+        self.levels = []
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         if tag not in VOID:
             self.open.append(tag)
+        self.levels += [int(tag[1])] if tag[0] == "h" and tag[1:].isdigit() else []
         self.ids += [attrs["id"]] if "id" in attrs else []
         self.addresses += [attrs[name] for name in ("href", "src") if name in attrs]
         self.images += [attrs] if tag == "img" else []
@@ -56,6 +59,7 @@ def look(path):
     checker.feed(path.read_text())
     checker.close()
     assert checker.open == []
+    assert all(lower - upper <= 1 for upper, lower in pairwise(checker.levels)), "a level of headings is left out"
     checker.words = " ".join(" ".join(checker.text).split())
     return checker
 
@@ -407,8 +411,17 @@ def test_claims_link_to_tables_notebook_cell_and_code(config, monkeypatch):
     claim = papers.load("softgan").claims[0]
     verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.NOT_FINISHED, "x", (
         verdicts.JudgedPair(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
+    half = papers.load("casgan").claims[9]  # no table has it, and nothing is trained for it
+    judged = (verdicts.JudgedPair(half.pairs[0], verdicts.Outcome(rule.HOLDS)),)
+    verdicts.write("casgan", [verdicts.Verdict(half.words, rule.HOLDS, "x", judged, 0)], config)
+    fig = plt.figure(figsize=(1, 1))
+    for family in ("casgan", "softgan"):
+        figures.save(fig, "workbook", f"{family}-curves", config, "Curves.")
+    plt.close(fig)
     trained = Trained("unet", 1, 1, 1, 8, (2020,), 0, 60, "cpu", "A CPU", "real", 9)
     parsed = look(page.build(config, Evidence(trained={("softgan", "unet", "lnsm"): trained})))
-    assert "Table 1 · Table 2 · notebook 05_softgan, 5.10 Do the claims hold?, code cell" in parsed.words
+    assert "x. Differences in percentage points. notebook 02_soft_masks, 2.7 Time, code cell" in parsed.words
+    links = "Table 1 · Table 2 · training curves · notebook 05_softgan, 5.10 Do the claims hold?, code cell"
+    assert links in parsed.words
     assert {"../../lib/softmask/nets/unet.py", "#softgan-table-1"} <= set(parsed.addresses)
     assert "Trained: U-Net: 1 parameters, 1 epoch, 1 steps of 8, 1 seed, 1.0 min on cpu." in parsed.words

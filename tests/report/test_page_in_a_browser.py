@@ -52,6 +52,12 @@ window.onload = () => setTimeout(() => {
     const ascending = sort();
     dialog.querySelector("[data-sort='2']")?.click();
     const descending = sort();
+    const cards = ["casgan|soft_half|lnsm|dice_consensus", "lgan|morph|lnsm|dice3d"].map(key => {
+      button.dataset.key = key;
+      button.click();
+      dialog.querySelector("[data-image='4']")?.click();
+      return [...dialog.querySelectorAll(".pictures figure")].map(card => card.textContent.replace(/\\s+/g, " "));
+    });
     dialog.close();
     const shown = selector => [...page.querySelectorAll(selector)].filter(node => node.offsetParent);
     page.querySelector("button[data-verdict='holds']").click();
@@ -62,7 +68,7 @@ window.onload = () => setTimeout(() => {
     const texts = [...page.body.querySelectorAll("*")].filter(node => !node.closest("dialog, script, style") &&
       [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
     return {
-      height, opened, canvases, ascending, descending, kept, errors: frame.contentWindow.errors,
+      height, opened, canvases, cards, ascending, descending, kept, errors: frame.contentWindow.errors,
       again: page.getElementById("recomputed").textContent,
       claim: page.querySelector("[data-claim='claim-casgan-1']").textContent,
       asked: frame.clientWidth, scroll: root.scrollWidth,
@@ -104,7 +110,13 @@ def report(tmp_path, monkeypatch):
     mask[20:40, 20:40] = True
     behind = Evidence(
         {("softgan", row, "lnsm", "dice"): Scores(ids, ids, np.array(own), "embedded") for row, own in values.items()}
-        | {("casgan", *key): scores for key, scores in compared.items()},
+        | {("casgan", *key): scores for key, scores in compared.items()}
+        | {
+            ("casgan", "soft_half", "lnsm", "dice_consensus"): Scores(
+                (*ids, "lnsm/p4/n0/s0"), (*ids, "p4"), np.array([[0.9, 0.7, 0.8, 0.6, 0.1]]), "embedded", fixed=True
+            ),
+            ("lgan", "morph", "lnsm", "dice3d"): Scores(("p0",), ("p0",), np.array([[0.9]]), "embedded", fixed=True),
+        },
         {},
         {("softgan", "softgan", "lnsm"): dict.fromkeys(ids, mask)},
         {"lnsm": Pictures(ids, np.full((4, 64, 64), 90, np.uint8), np.stack([mask] * 4), "Simulated")},
@@ -149,6 +161,15 @@ def test_the_page_fits_a_phone_and_a_desk_and_is_legible(report, tmp_path):
         assert "100.00 %" in result["opened"]
         assert result["kept"][0] == result["kept"][1] > 0  # no heading without a claim
         assert result["canvases"] == 3
+        among = "among the 4 with pictures, of 5 images"
+        chosen, worst, _, best = result["cards"][0]
+        assert "this page holds pictures of 4 of these 5 images, without this one." in chosen
+        assert f"Worst {among}" in worst
+        assert "0.600" in worst
+        assert worst.endswith("No mask of this image is recorded for soft mask after half of the iterations.")
+        assert f"Best {among}" in best
+        assert "0.900" in best
+        assert [card.count("the value is that of a whole scan.") for card in result["cards"][1]] == [1, 1, 1]
         assert result["ascending"] == ["50.00", "60.00", "70.00", "80.00"] == result["descending"][::-1]
     assert desk["height"] < 11 * 900  # some ten screens
     assert phone["boxes"] > 10

@@ -182,6 +182,13 @@ def test_the_nodules_are_those_of_the_embedded_data():
     assert bench_page.written(NODULES) == {bench_page.PAGE: TEXT}
 
 
+def test_canvases_and_columns_have_names():
+    canvases = re.findall(r"<canvas[^>]*>", TEXT)
+    assert len(canvases) == 6
+    assert all("aria-label" in canvas for canvas in canvases)
+    assert not re.search(r"<th[^>]*></th>", TEXT)
+
+
 def test_the_page_is_small_and_needs_nothing_else():
     assert len(TEXT.encode()) < 1e6
     assert not re.search(r"(src|href)\s*=|url\(|@import|fetch\(|https?:", TEXT)

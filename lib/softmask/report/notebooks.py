@@ -63,6 +63,11 @@ def _html(source: Path, run: str) -> str:
     class Renderer(IPythonRenderer):
         block_math, inline_math = staticmethod(_equation("block")), staticmethod(_equation("inline"))
 
+        def heading(self, text: str, level: int, **_: object) -> str:
+            """Write a heading with an id spelt as it reads: nbconvert quotes some signs, and adds a link to itself."""
+            anchor = re.sub("<.+?>", "", text).replace(" ", "-").replace('"', "&quot;")
+            return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+
     exporter = HTMLExporter(template_name="basic", log=_LOG)
     exporter.register_filter("markdown2html", MarkdownWithMath(Renderer(escape=False)).render)
     exporter.register_preprocessor(preprocessors.CoalesceStreamsPreprocessor(), enabled=True)  # bars as they ended
@@ -72,6 +77,7 @@ def _html(source: Path, run: str) -> str:
         raise DataError(f"{source}: is no notebook ({brief(error)}); run it again") from error
     for folder in (sys.prefix, str(ROOT)):  # warnings name files: keep the location of the checkout private
         body = body.replace(f"{folder}/", "")
+    body = _named(body)
     template = TEMPLATES.get_template("notebook.html.j2")
     colours = Markup("\n".join(resources["inlining"]["css"]))
     for width in _WIDTHS:
@@ -92,6 +98,14 @@ def _equation(display: str) -> Callable[[str], str]:
         return equation.replace(f' xmlns="{NAMESPACE}"', "")  # HTML needs none
 
     return write
+
+
+def _named(body: str) -> str:
+    """Name each table, for those who hear the page, by the heading above it."""
+    parts = re.split(r'(?=<h\d id="(.+?)")', body)  # the id of a heading, then all that follows it
+    sections = zip(parts[1::2], parts[2::2], strict=True)
+    named = (part.replace("<table", f'<table aria-labelledby="{anchor}"') for anchor, part in sections)
+    return parts[0] + "".join(named)
 
 
 def _shrunk(body: str, width: int) -> str:
@@ -131,8 +145,15 @@ def drawn_by(executed: Collection[str], notebook: str, paper: str, name: str) ->
     return _link(executed, notebook, joining_cell)
 
 
-def judged_in(executed: Collection[str], notebook: str) -> tuple[str, str]:
-    """Return the cell of ``notebook`` that judges claims, in words, and its :func:`address`."""
+def judged_in(executed: Collection[str], notebook: str, claim: str) -> tuple[str, str]:
+    """Return the cell that judges ``claim``, in words, and its :func:`address`.
+
+    It is the cell of any notebook that finds the claim by some of its words, else the one of ``notebook`` that judges.
+    """
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for cell in _cells(path.stem):
+            if any(words in claim for words in re.findall(r'claims\.find\(.+?, "(.+?)"\)', cell.source)):
+                return _link(executed, path.stem, cell)
     candidates = (cell for cell in _cells(notebook) if re.search(r"\bjudge(_paper)?\(", cell.source))
     cells = sorted(candidates, key=lambda cell: "judge_paper(" not in cell.source)  # stable: the first of each kind
     return _link(executed, notebook, cells[0] if cells else None)

@@ -252,7 +252,10 @@ def _unfit(judged: verdicts.JudgedPair) -> str:
 def _links(
     entry: ClaimEntry, read: Contents, evidence: Evidence, executed: Collection[str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield words and address of a claim's links: tables and figures on the page, curves, notebook cell and code."""
+    """Yield words and address of a claim's links: tables and figures on the page, curves, notebook cell and code.
+
+    A claim without a table has the notebook of the paper's first one; curves are linked if a network was trained.
+    """
     entries = {(target.paper, target.name): target for target in [*read.figures, *read.tables]}
     targets = []
     for kind, first, more in re.findall(r"\b(table|fig)s?[ -](\d+)((?:, \d+\b(?!\.))*)", entry.claim):
@@ -261,21 +264,23 @@ def _links(
         yield _title(target.name), f"#{_anchor(target)}"
     family = entry.paper.partition("-")[0]
     figures = {figure.name: figure for figure in read.figures if figure.paper == WORKBOOK}
+    keys = dict.fromkeys((row, dataset) for judged in entry.pairs for row, dataset, _ in judged.pair.keys)
+    trainings = [evidence.trained[entry.paper, *key] for key in keys if (entry.paper, *key) in evidence.trained]
+    networks = list(dict.fromkeys(trained.network for trained in trainings if trained.network))
     for text, name in (
         ("plot of all differences", f"{entry.paper}-differences"),
-        ("training curves", f"{family}-curves"),
+        ("training curves", f"{family}-curves" if networks else ""),
     ):
         if name in figures:
             yield text, f"#{_anchor(figures[name])}"
+    targets += [table for table in read.tables if table.paper == entry.paper]
     books = [target.notebook for target in targets if isinstance(target, TableEntry) and target.notebook]
     if books:
-        text, link = notebooks.judged_in(executed, books[0])
+        text, link = notebooks.judged_in(executed, books[0], entry.claim)
         yield f"notebook {text}", link
+    for network in networks[:2]:
+        yield f"nets/{network}.py", f"../../lib/softmask/nets/{network}.py"
     if entry.pairs:
-        keys = dict.fromkeys((row, dataset) for judged in entry.pairs for row, dataset, _ in judged.pair.keys)
-        trainings = [evidence.trained[entry.paper, *key] for key in keys if (entry.paper, *key) in evidence.trained]
-        for network in list(dict.fromkeys(trained.network for trained in trainings if trained.network))[:2]:
-            yield f"nets/{network}.py", f"../../lib/softmask/nets/{network}.py"
         yield "experiments/rows.py", "../../lib/softmask/experiments/rows.py"
 
 

@@ -191,18 +191,23 @@ const Images = (() => {
     const figure = document.createElement("figure");
     const values = [view.first, view.second].filter(Boolean).map((scores, k) =>
       `${escaped(nameOf(scores.key))} ${inUnit(scores.key, view.values[k][image])}`);
-    const id = view.first.images[image], pictures = view.pictures;
-    const place = pictures ? pictures.ids.indexOf(id) : -1;
-    const layers = place < 0 ? [] : [layer(view.first.key, place, COLOURS.first, 2),
-      view.second && layer(view.second.key, place, COLOURS.second, -2)].filter(Boolean);
-    const kept = pictures && pictures.sheet && place >= 0;
-    const note = kept && !layers.length ? "<br>This short run keeps no prediction of this image." : "";
-    figure.innerHTML = `${kept ? `<canvas role="img" aria-label="${escaped(title)}: ${escaped(id)}"></canvas>`
-      : `<div class="absent">Image not shown: ${escaped(pictures && pictures.missing || "this page holds no images of these data")}.</div>`}
+    const id = view.first.images[image], pictures = view.pictures, place = view.places[image];
+    const keys = place < 0 ? [] : [view.first, view.second].filter(Boolean).map(scores => scores.key);
+    const layers = keys.map((key, k) => layer(key, place, ...(k ? [COLOURS.second, -2] : [COLOURS.first, 2])));
+    const without = keys.filter((_, k) => !layers[k]).map(nameOf).join(" and ");
+    const note = without ? `<br>No mask of this image is recorded for ${escaped(without)}.` : "";
+    figure.innerHTML = `${place >= 0 ? `<canvas role="img" aria-label="${escaped(title)}: ${escaped(id)}"></canvas>`
+      : `<div class="absent">Image not shown: ${escaped(whyAbsent(view))}.</div>`}
       <figcaption><strong>${escaped(title)}</strong><br>${values.join(", ")}<br><span class="quiet">${escaped(id)}${
         equal > 1 ? `<br>One of ${equal} images with this value.` : ""}${note}</span></figcaption>`;
-    if (kept) draw(figure.querySelector("canvas"), pictures, place, layers);
+    if (place >= 0) draw(figure.querySelector("canvas"), pictures, place, layers.filter(Boolean));
     return figure;
+  }
+
+  function whyAbsent({ pictures, places, scans }) {
+    if (!pictures || pictures.missing) return pictures ? pictures.missing : "this page holds no images of these data";
+    if (scans) return "the value is that of a whole scan";
+    return `this page holds pictures of ${places.filter(place => place >= 0).length} of these ${places.length} images, without this one`;
   }
 
   function table(view, choose) {
@@ -248,7 +253,10 @@ const Images = (() => {
     const second = Page.scores(partner(first.key, row) || "");
     const [paper, , dataset, metric] = first.key.split("|");
     const names = { metric: own.metrics[metric] || metric, dataset: own.datasets[dataset] || dataset };
-    const values = [first, second].filter(Boolean).map(perImage), view = { first, second, values, pictures: own.pictures[dataset] };
+    const values = [first, second].filter(Boolean).map(perImage), pictures = own.pictures[dataset];
+    const places = first.images.map(id => pictures && pictures.sheet ? pictures.ids.indexOf(id) : -1); // -1: no picture
+    const scans = pictures && pictures.ids.some(slice => slice.includes(`/${first.images[0]}/`)); // not single images
+    const view = { first, second, values, pictures, places, scans };
     const defined = [...first.images.keys()].filter(i => Number.isFinite(values[0][i]))
       .sort((a, b) => (bounded(metric) ? 1 : -1) * (values[0][a] - values[0][b])); // a large distance is bad
     const centre = ofMedian ? { name: "median", of: median } : { name: "mean", of: mean };
@@ -257,29 +265,30 @@ const Images = (() => {
     const patients = new Set(first.patients).size, seeds = first.values.length;
     dialog.innerHTML = `<div class="dialog-top"><h2 id="images-title">${escaped(names.metric)} of ${escaped(nameOf(first.key))} on ${escaped(names.dataset)}</h2>
       <button type="button" data-close>Close</button></div><div class="dialog-body">
-      <p>${[`${first.images.length} test images of ${patients} patients`, escaped(own.kinds[paper + "|" + dataset] || ""),
+      <p>${[`${first.images.length} ${scans ? "scans" : "test images"} of ${patients} patients`, escaped(own.kinds[paper + "|" + dataset] || ""),
         `${seeds} seed${seeds > 1 ? "s" : ""}`, undefinedOn ? `undefined for ${undefinedOn} of the images` : ""].filter(Boolean).join("; ")}.
       <span class="key-line first-line"></span>${escaped(nameOf(first.key))} ${average(first)}${printed ? ` (printed ${escaped(printed)})` : ""}
       ${second ? `<span class="key-line second-line"></span>${escaped(nameOf(second.key))} ${average(second)}` : ""}</p>
       ${others(first.key).length ? `<p><label>Compare with <select>${others(first.key).map(other =>
         `<option value="${escaped(other)}"${second && other === second.key ? " selected" : ""}>${escaped(nameOf(other))}</option>`).join("")}</select></label></p>` : ""}
       <div class="pictures"></div>
-      <p class="quiet">Values are means over seeds${unitOf(first.key) && `, in${unitOf(first.key)}`}; equal ones keep the order of the test set.${view.pictures && view.pictures.sheet
-        ? ` Outlines, of the first seed: <span class="key-line truth-line"></span>truth, and as above. Images: ${escaped(view.pictures.credit)}.` : ""}</p>
+      <p class="quiet">Values are means over seeds${unitOf(first.key) && `, in${unitOf(first.key)}`}; equal ones keep the order of the test set.${places.some(place => place >= 0)
+        ? ` Outlines, of the first seed: <span class="key-line truth-line"></span>truth, and as above. Images: ${escaped(pictures.credit)}.` : ""}</p>
       <div class="charts">${histogram(first.key, values, names, centre)}${curves(first, second)}</div></div>`;
-    const pictures = dialog.querySelector(".pictures");
+    const cards = dialog.querySelector(".pictures");
     const ends = (images, of = "") => [["Worst", 0], ["Median", (images.length - 1) >> 1], ["Best", images.length - 1]]
       .forEach(([words, place]) => {
         const equal = images.filter(i => values[0][i] === values[0][images[place]]).length;
-        pictures.append(card(words + of, images[place], view, equal));
+        cards.append(card(words + of, images[place], view, equal));
       });
-    if (defined.length) ends(defined);
-    const kept = defined.filter(i => layer(first.key, view.pictures ? view.pictures.ids.indexOf(first.images[i]) : -1, "", 0));
-    if (kept.length && kept.length < defined.length) ends(kept, ` of the ${kept.length} images with a kept prediction`);
+    const held = defined.filter(i => places[i] >= 0), kept = held.filter(i => layer(first.key, places[i]));
+    if (held.length && held.length < defined.length) ends(held, ` among the ${held.length} with pictures, of ${defined.length} images`);
+    else if (defined.length) ends(defined);
+    if (kept.length && kept.length < held.length) ends(kept, ` of the ${kept.length} images with a kept prediction`);
     const choose = image => {
-      const chosen = card("Chosen", image, view), before = pictures.querySelector("[data-chosen]");
+      const chosen = card("Chosen", image, view), before = cards.querySelector("[data-chosen]");
       chosen.dataset.chosen = "";
-      if (before) before.replaceWith(chosen); else pictures.prepend(chosen);
+      if (before) before.replaceWith(chosen); else cards.prepend(chosen);
       chosen.scrollIntoView({ block: "nearest" });
     };
     dialog.querySelector(".dialog-body").append(table(view, choose));
