@@ -184,3 +184,36 @@ def test_networks_of_larger_images_see_twice_the_datas_size_in_every_profile(pro
     else:
         assert plain.channels == ("image",)
         assert enlarged.scale == enlarged.reduction > 1
+
+
+def test_dilations_fit_the_maps_of_deeplabv3plus_and_the_fcn_sees_the_papers_size():
+    for profile, slices in (("cpu", 112), ("night", 112), ("full", 224)):
+        config = Config.from_parameters(profile, "embedded", 1)
+        deeplab, fcn = rows.spec("deeplabv3plus", "lnsm", config), rows.spec("fusion_gnet", "lidc-lung", config)
+        assert deeplab.size * deeplab.scale == 128
+        assert (fcn.size, fcn.size * fcn.scale) == (slices, 224)
+
+
+def test_in_night_the_ablations_of_a_paper_have_one_width():
+    config = Config.from_parameters("night", "real", 1)
+    widths = {key: specs[0].width for key, specs in rows.specs("dsnet-v2/table-3", config).items()}
+    assert {width for (row, _), width in widths.items() if row != "unet"} == {12}
+    widths = {key: specs[0].width for key, specs in rows.specs("dsnet-v1/table-3", config).items()}
+    assert {width for (row, _), width in widths.items() if row != "unet"} == {12}
+
+
+def test_on_isbi_2012_no_network_is_trained_with_the_dice_loss_alone():
+    config = Config.from_parameters("night", "real", 1)
+    tables = ("casgan/table-3", "dsnet-v1/table-5", "dsnet-v2/table-7")
+    specs = [spec for table in tables for runs in rows.specs(table, config).values() for spec in runs]
+    losses = {spec.losses for spec in specs if spec.dataset in SECTION_FOLDS}
+    assert losses
+    assert rows.DICE not in losses
+    assert {spec.losses for spec in specs if spec.dataset == "promise12" and spec.network == "medt"} == {rows.DICE}
+
+
+def test_casgan_trains_its_super_resolution_anew_and_dsnet_takes_that_of_ct():
+    config = Config.from_parameters("night", "real", 1)
+    for dataset, own in (("promise12", "promise12"), ("isbi2012", SECTION_FOLDS[0]), ("lidc-119", rows.CT)):
+        assert rows.spec("casgan_soft", dataset, config).sr.dataset == own
+        assert rows.spec("dsnet", dataset, config).sr.dataset == rows.CT

@@ -293,6 +293,8 @@ def test_schedule():
     assert SETTINGS.rate(8, 16) == pytest.approx(5e-3 * 0.5**0.9)
     held = Settings(epochs=5, batch_size=4, learning_rate=0.2, power=1.0, hold=3)
     assert [held.rate(step, 10) for step in (0, 5, 6, 7, 9)] == pytest.approx([0.2, 0.2, 0.2, 0.15, 0.05])
+    lowered = Settings(epochs=4, batch_size=4, learning_rate=0.2, power=1.0, warmup=2, second_rate=0.1)
+    assert [lowered.rate(step, 8) for step in (0, 3, 4, 6)] == pytest.approx([0.2, 0.125, 0.01, 0.005])
 
 
 def test_whole_slices_are_validated_together():

@@ -286,7 +286,7 @@ def spec(row: str, dataset: str, config: Config, seed: int = BASE_SEED, paper: s
     if set(BY_SR) & set(channels) and profile.name in SMALL:
         sr = spec("srgan", CT, config)
     elif set(BY_SR) & set(channels):  # CasGAN trains a new one for images other than CT; DSNet takes that of CT
-        is_anew = network in ("softgan_2020", "cenet") and dataset in (*SECTION_FOLDS, "promise12")
+        is_anew = network == "softgan_2020" and dataset in (*SECTION_FOLDS, "promise12")
         sr = spec("srgan", dataset if is_anew else CT, config, seed)
     if row_method.prior:
         prior = spec(row_method.prior, row_method.trained_on or dataset, config, seed, paper)
