@@ -281,6 +281,20 @@ def test_networks_that_predict_foreground_everywhere_are_told(fitted):
     assert "marks everything" in training.overview({UNET: runs})["at the end"].tolist()
 
 
+def test_a_network_that_was_trained_again_elsewhere_for_a_test_is_told(config, record_of):
+    places = ("unet", "unet_temperature_scaling")
+    fitted = {
+        key: [Run(spec, record_of(spec)) for spec in some] for key, some in rows_of(places, "lidc", config).items()
+    }
+    tested = (places[1], "lidc")
+    assert cell_of(training.extra_cells(fitted, ["dice"], fitted), *tested, "dice").note == ""
+    elsewhere = replace(fitted[tested][0].record.provenance, cpu="Another")
+    fitted[tested] = [changed(run, provenance=elsewhere) for run in fitted[tested]]
+    cells = training.extra_cells(fitted, ["dice"], fitted)
+    assert "trained again on another processor" in cell_of(cells, *tested, "dice").note
+    assert cell_of(cells, *UNET, "dice").note == ""
+
+
 def test_trainings_twice_as_long_are_compared_on_the_same_images(record, monkeypatch):
     """Twenty images of ten patients; a training twice as long is better by 0.01 on every one."""
 

@@ -20,7 +20,7 @@ import pandas as pd
 from softmask.analysis.doctors import rows_named
 from softmask.analysis.finished import Fitted, SpecsByKey, kind_of, note_of
 from softmask.analysis.table import numbers, of_runs, summarise, values_of
-from softmask.analysis.training import CONSENSUS, consensus_measure, scores_of, with_consensus
+from softmask.analysis.training import CONSENSUS, consensus_measure, remarks_on, scores_of, with_consensus
 from softmask.cache import cached_arrays, code_digest
 from softmask.config import Config
 from softmask.data.splits import crops, dataset_name
@@ -175,7 +175,8 @@ def cells(fitted: Fitted, against: AgainstReaders) -> list[Cell]:
     alpha_keys = [(*key, "mae_alpha") for key, runs in fitted.items() if "mae_alpha" in runs[0].record.measures]
     runs_with_readers = judged_by_readers(fitted)
     parts = [with_consensus(runs_with_readers), against.table(runs_with_readers), of_runs(fitted, alpha_keys)]
-    result = summarise(pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True))
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+    result = summarise(table, remarks=remarks_on(fitted))
     return sorted(result, key=lambda cell: NODULES.index(cell.dataset))  # the columns of a data set side by side
 
 

@@ -89,18 +89,20 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     ]
     keys = dict.fromkeys(cell_key[:2] for cell_key in cell_keys)
     consensus_keys = [(*key, CONSENSUS) for key in keys if CONSENSUS in fitted[key][0].record.measures]
-    cells = summarise(of_runs(fitted, cell_keys), remarks=_remarks(fitted), extra=False)
-    cells += summarise(of_runs(fitted, consensus_keys), remarks=_remarks(fitted))
+    cells = summarise(of_runs(fitted, cell_keys), remarks=remarks_on(fitted), extra=False)
+    cells += summarise(of_runs(fitted, consensus_keys), remarks=remarks_on(fitted))
     lidc_lines = of_runs(fitted, [cell_key for cell_key in [*cell_keys, *consensus_keys] if cell_key[1] == "lidc"])
     nodule = lidc_lines["image"].str.rpartition("/")[0] if len(lidc_lines) else lidc_lines["image"]
     largest = lidc_lines[~lidc_lines.assign(nodule=nodule).duplicated(["row", "run", "metric", "nodule"])]
-    return cells + [replace(cell, dataset=LARGEST_SLICE) for cell in summarise(largest, remarks=_remarks(dict(fitted)))]
+    return cells + [
+        replace(cell, dataset=LARGEST_SLICE) for cell in summarise(largest, remarks=remarks_on(dict(fitted)))
+    ]
 
 
 def extra_cells(places: Iterable[tuple[str, str]], metrics: Sequence[str], fitted: Fitted) -> list[Cell]:
     """Return cells of rows that the paper does not print."""
     keys = [(*key, metric) for key in places if key in fitted for metric in metrics]
-    return summarise(of_runs(fitted, keys), remarks=_remarks(fitted))
+    return summarise(of_runs(fitted, keys), remarks=remarks_on(fitted))
 
 
 def consensus_measure(dataset: str) -> str:
@@ -127,14 +129,14 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
         if not runs or row_by_spec.setdefault(all_runs[0].spec, row) != row:
             continue
         keys = [(row, dataset, metric) for metric in BEYOND if metric in runs[0].record.measures]
-        image_cells = summarise(of_runs(fitted, keys), defined=np.isfinite, remarks=_remarks(fitted))
+        image_cells = summarise(of_runs(fitted, keys), defined=np.isfinite, remarks=remarks_on(fitted))
         pooled = {"hd95_infinite": np.isinf(values_of(runs, "hd95")).sum(), "ece": finished.calibration(runs).error}
         pooled_cells = numbers(row, dataset, pooled, len(runs) * len(runs[0].record.ids), len(runs), kind_of(runs[0]))
         cells += sorted([*image_cells, *pooled_cells], key=lambda cell: order.index(cell.metric))
     return cells
 
 
-def _remarks(fitted: Fitted) -> Remarks:
+def remarks_on(fitted: Fitted) -> Remarks:
     """Return remarks on runs, undefined values, networks that predict foreground everywhere, and networks that were
     trained again for a test on another processor, because records hold no weights."""
     spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
