@@ -115,12 +115,12 @@ def strips() -> Callable[..., Sample]:
 
 @pytest.fixture
 def sections(tmp_path: Path) -> Path:
-    """A data folder with three sections of ISBI 2012."""
+    """A data folder with three sections of ISBI 2012, as small as a crop."""
     for half, value in (("image", 77), ("label", 255)):
         folder = tmp_path / "isbi2012/train" / half
         folder.mkdir(parents=True)
         for number in range(3):
-            Image.fromarray(np.full((16, 16), value, np.uint8)).save(folder / f"{number}.png")
+            Image.fromarray(np.full((128, 128), value, np.uint8)).save(folder / f"{number}.png")
     return tmp_path
 
 

@@ -17,14 +17,14 @@ def root(sections, monkeypatch):
 
 def test_check_names_damaged_files_and_missing_data(root, tmp_path_factory, capsys):
     assert cli.main(["data", "check"]) == 0
-    assert "isbi2012: 3 images read, 0 problems, 0 left out;" in capsys.readouterr().out
+    assert "isbi2012: 3 images are usable, 0 left out;" in capsys.readouterr().out
     assert cli.main(["data", "check", "promise12"]) == 1
     assert "softmask data fetch promise12" in capsys.readouterr().out
     path = root / "isbi2012/train/label/1.png"
     path.write_bytes(path.read_bytes()[:-9])
     assert cli.main(["data", "check", "isbi2012"]) == 1
     text = capsys.readouterr().out
-    assert "isbi2012: 2 images read, 1 problems" in text
+    assert "isbi2012: 2 images are usable, 1 left out;" in text
     assert f"{path}: truncated" in text
     other = tmp_path_factory.mktemp("other")
     assert cli.main(["data", "check", "isbi2012", "--data-root", str(other)]) == 1

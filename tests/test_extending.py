@@ -124,7 +124,7 @@ def test_the_guide_gives_what_it_promises(tmp_path):
 
     assert told.startswith(str(tmp_path / "lib/softmask"))
     assert re.search(rf"^own-png +real +{n} +- +PNG images of my own$", told, re.MULTILINE)
-    assert f"own-png: {n} images read, 0 problems, 0 left out" in told
+    assert f"own-png: {n} images are usable, 0 left out;" in told
     for dataset in ("lnsm", "own-png"):
         assert re.search(rf"^{dataset}-residual_unet-binary-1dice-\S+  Dice 0\.\d+ over \d+ test", told, re.MULTILINE)
     assert re.search(r"^lnsm-unet-binary-1dice\+0.1boundary-\S+  Dice [01]\.\d+ over", told, re.MULTILINE)

@@ -278,8 +278,9 @@ def _check(arguments: argparse.Namespace) -> int:
             print("lnsm: the same files as lidc")
             continue
         state = status(name, config, read=True)
-        unused = f"{len(state.problems)} problems, {len(state.left_out)} left out"
-        print(f"{name}: {state.images} images read, {unused}; {state.origin}")
+        unused = f"{len(state.problems)} left out"
+        unused += f", {len(state.left_out)} faulty as published" if state.left_out else ""
+        print(f"{name}: {state.images} images are usable, {unused}; {state.origin}")
         _print_remarks(state)
         # Missing data is an error only if the data set was named on the command line.
         if state.problems or (arguments.names and state.source == "none"):
@@ -289,7 +290,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _print_remarks(state: Status) -> None:
     remarks = [f"in {state.where}"] if state.where else []
-    remarks += [f"left out: {problem.where}: {problem.why}" for problem in state.problems]
+    remarks += [f"left out: {problem}" for problem in state.problems]
     for remark in (*remarks, *state.missing):
         print(f"{state.name}: {remark}")
 

@@ -63,6 +63,9 @@ def test_a_folder_is_a_series_from_the_feet_up(series, tmp_path):
     png(tmp_path / "other.png", np.zeros((4, 4), np.uint8))
     assert [image.path.name for image in list_slices(tmp_path)] == ["b", "0002.dcm", "0001.dcm"]
     assert [image.path.name for image in list_slices(tmp_path, (2, 0))] == ["b", "0001.dcm"]
+    (tmp_path / "below").mkdir()
+    (tmp_path / "b").rename(tmp_path / "below" / "b")
+    assert [image.path.name for image in list_slices(tmp_path, (2, 0))] == ["b", "0001.dcm"]
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd"])

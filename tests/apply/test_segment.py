@@ -123,13 +123,16 @@ def test_whole_slices_of_a_series_in_any_format(segment, shipped, ct, made, tmp_
     assert "0 segmented, " in capsys.readouterr().out
 
 
-def test_slices_of_an_oblique_volume_that_is_no_ct_are_stretched(segment, tmp_path, made):
+def test_slices_of_an_oblique_volume_are_taken_only_if_stretched(segment, tmp_path, made, capsys):
     volume = SimpleITK.GetImageFromArray(np.random.default_rng(0).integers(0, 900, (3, 40, 32)).astype(np.int16))
     volume.SetDirection((0.98, -0.199, 0, 0.199, 0.98, 0, 0, 0, 1))
     SimpleITK.WriteImage(volume, str(tmp_path / "mr.nii.gz"))
     assert segment(tmp_path / "mr.nii.gz", "--stretch", "--slice", 1, "--out", tmp_path / "out") == 0
     row = made.read_manifest(tmp_path / "out")["mr-1"]
     assert (row["rows"], row["columns"], row["row_mm"]) == ("40", "32", "")
+    capsys.readouterr()
+    assert segment(tmp_path / "mr.nii.gz", "--slice", 1, "--out", tmp_path / "ct") == 1
+    assert "mr.nii.gz: the image axes are not aligned with the patient axes" in capsys.readouterr().err
 
 
 def test_the_models_are_listed(capsys, shipped, monkeypatch, tmp_path):
@@ -203,3 +206,13 @@ def test_a_number_of_a_slice_needs_a_whole_series(segment, series, made, tmp_pat
     assert segment(folder, "--slice", 3, "--out", tmp_path / "out") != 0
     assert not list((tmp_path / "out").rglob("*.png"))
     assert str(folder) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("formats", "status"), [((), 0), (("nifti",), 1)])
+def test_a_missing_slice_is_told_once(segment, series, made, tmp_path, capsys, formats, status):
+    folder = series(tmp_path / "ct", made.hu())
+    sorted(folder.iterdir())[1].unlink()
+    assert segment(folder, "--out", tmp_path / "out", *(["--format", *formats] if formats else [])) == status
+    stderr = capsys.readouterr().err
+    assert stderr.count("slices are missing in between") == 1
+    assert ("doubtful: " in stderr) == (status == 0)

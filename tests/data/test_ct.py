@@ -73,7 +73,7 @@ def test_the_series_of_a_folder_are_listed_and_only_one_is_a_scan(chest, tmp_pat
         ({"ImagePositionPatient": [-20, -30, 107.51]}, r"ImagePositionPatient \(0020,0032\) is z = 107.51 mm as in "),
         ({"ImagePositionPatient": [-20, -30, 111.2]}, "apart; resample the series"),
         ({"ImagePositionPatient": [-20, -29, 110.0]}, "does not lie above"),
-        ({"ImageOrientationPatient": [1, 0, 0, 0, 0.966, -0.259]}, r"ImageOrientationPatient \(0020,0037\) .*tilt"),
+        ({"ImageOrientationPatient": [1, 0, 0, 0, 0.966, -0.259]}, r"\(0020,0037\) .*tilt.*; resample the series"),
         ({"GantryDetectorTilt": -12.5}, r"GantryDetectorTilt \(0018,1120\) = -12.5"),
         ({"PhotometricInterpretation": "MONOCHROME1"}, r"PhotometricInterpretation \(0028,0004\) = MONOCHROME1"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, r"PhotometricInterpretation \(0028,0004\) = PALETTE COLOR"),
@@ -167,11 +167,15 @@ def test_a_compressed_file_is_not_taken_for_its_twin(chest, tmp_path):
         read_volume(path)
 
 
-def test_what_is_no_scan(tmp_path):
+def test_what_is_no_scan(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="no such file or folder"):
         read_volume(tmp_path / "nothing")
     with pytest.raises(DataError, match="holds no CT slice"):
         read_volume(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.scandir", lambda folder: (_ for _ in ()).throw(PermissionError(13, "not yours", folder)))
+        with pytest.raises(DataError, match=f"{tmp_path}: cannot be listed .not yours.; check the folder's"):
+            read_volume(tmp_path)
     (tmp_path / "ct.mhd").write_text("NDims = 3")
     with pytest.raises(DataError, match=r"ct\.mhd: a scan is a folder"):
         read_volume(tmp_path / "ct.mhd")

@@ -112,6 +112,8 @@ def test_samples_come_in_order_and_the_unreadable_are_listed_once() -> None:
         assert [sample.patient for sample in dataset.samples()] == ["P0", "P1", "P3"]
     assert [sample.patient for sample in dataset.samples(np.array([3, 2, 0]))] == ["P3", "P0"]
     assert dataset.problems == [Problem("lidc/P2/nodule-1/slice-2", "P2.png is truncated")]
+    assert str(dataset.problems[0]) == "lidc/P2/nodule-1/slice-2: P2.png is truncated"
+    assert str(Problem("a.png", "a.png: truncated")) == "a.png: truncated", "named once"
     assert Four().problems == []
     with pytest.raises(RuntimeError, match="boom"):  # other errors are raised
         list(Four({1: RuntimeError("boom")}).samples())

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
 from softmask.config import Config
 from softmask.data import NAMES, REAL_ONLY, open_dataset, real_paths, sources, status
@@ -176,6 +177,16 @@ def test_damage_is_listed_file_by_file_only_by_reading(sections):
     looked = status("isbi2012", config(sections))
     assert looked.images == 2
     assert len(looked.problems) == 1
+
+
+def test_an_image_too_small_to_train_on_is_no_usable_one(sections):
+    for half in ("image", "label"):
+        path = sections / "isbi2012/train" / half / "1.png"
+        Image.open(path).crop((0, 0, 128, 100)).save(path)
+    state = status("isbi2012", config(sections), read=True)
+    assert state.images == 2
+    [problem] = state.problems
+    assert problem.why.startswith(f"{problem.where}: 100 x 128 pixels are fewer than the 128 x 128")
 
 
 def test_what_the_published_set_gets_wrong_is_no_problem_of_the_copy(sections, monkeypatch):

@@ -15,7 +15,7 @@ from softmask.apply.soft_lidc import export
 from softmask.config import Config
 from softmask.data import splits
 from softmask.data.sample import Problem
-from softmask.errors import ConfigError, DataError
+from softmask.errors import DataError
 from softmask.experiments import prepare
 from softmask.label import consensus, label_sample, soft_labels
 
@@ -168,16 +168,18 @@ def test_digest_is_of_images_parts_and_settings_not_of_labels(opened, spec, conf
     assert prepare.prepare(real, config).digest != base, "one test image has changed"
 
 
-def test_what_cannot_be_used_is_left_out_and_listed(opened, spec, config, discs) -> None:
+def test_what_cannot_be_used_is_left_out_and_listed(opened, spec, config, discs, caplog) -> None:
     opened.given[1] = DataError("lidc/p1/n0/s1: truncated")
     readers = np.zeros((4, 64, 64), bool)
     readers[:, 2:8, 2:8] = True  # in a corner, outside the crop
     opened.given[2] = replace(discs(2), readers=readers)
+    opened.given[3] = replace(discs(3), image=discs(3).image[:30], readers=discs(3).readers[:, :30], alpha=None)
     data = prepare.prepare(spec(), config)
-    assert len(data.train) == 2
-    assert [where for where, _ in data.left_out] == ["lidc/p1/n0/s1", "lidc/p2/n0/s2"]
-    assert "truncated" in data.left_out[0][1]
-    assert "hold no lesion" in data.left_out[1][1]
+    assert len(data.train) == 1
+    assert [where for where, _ in data.left_out] == ["lidc/p1/n0/s1", "lidc/p2/n0/s2", "lidc/p3/n0/s3"]
+    whys = ("truncated", "hold no lesion", "30 x 64 pixels are fewer than the 32 x 32")
+    assert all(expected in why for expected, (_, why) in zip(whys, data.left_out, strict=True))
+    assert "lidc: images left out: 3; the first: lidc/p1/n0/s1: truncated" in caplog.text
 
 
 def test_a_part_without_any_image_is_an_error(opened, spec, config) -> None:
@@ -187,8 +189,8 @@ def test_a_part_without_any_image_is_an_error(opened, spec, config) -> None:
     assert Problem("lidc/p8/n0/s8", "broken") in opened.problems
 
 
-def test_a_crop_larger_than_the_image_is_an_error(opened, spec, config) -> None:
-    with pytest.raises(ConfigError, match=r"p./n0/s.: 64 x 64 pixels hold no crop of 65 x 65"):
+def test_a_crop_larger_than_every_image_is_an_error(opened, spec, config) -> None:
+    with pytest.raises(DataError, match=r"train part .*; 8 left out, .*p0/n0/s0: 64 x 64 pixels are fewer than the 65"):
         prepare.prepare(spec(size=65), config)
 
 

@@ -20,6 +20,7 @@ from softmask.data.ct import (
     CtSlice,
     Series,
     by_series,
+    files_below,
     grid_of_series,
     one_series,
     pass_over,
@@ -226,7 +227,7 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
 
     Args:
         path: a PNG, TIFF or DICOM file: its single slice; a NIfTI or nrrd file: its axial slices, from the feet up; a
-            folder: the CT slices of the DICOM files in it (not in subfolders), from the feet up.
+            folder: the CT slices of the DICOM files in it and its subfolders, from the feet up.
         numbers: slices to take from a volume or folder, from 0; empty for all. A single slice is always taken.
 
     Raises:
@@ -244,17 +245,22 @@ def list_slices(path: str | Path, numbers: tuple[int, ...] = ()) -> list[Slice]:
 
 
 def _slices_of_folder(folder: Path, numbered: bool) -> list[Slice]:
-    """Return the slices of the one series in ``folder``, then the files that cannot be used. The series must be
-    complete if its slices are to be ``numbered``. Raises DataError for several series, or without any DICOM file."""
-    files = sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("._"))
-    files = [path for path in files if is_dicom(path)]
+    """Return the slices of the one series in ``folder``, then the files that cannot be used. Raises DataError for
+    several series, or without any DICOM file. A series with a missing slice, or another fault that
+    :func:`~softmask.data.ct.grid_of_series` finds, is refused if its slices are to be ``numbered``, else doubted."""
+    files = [path for path in files_below(folder) if is_dicom(path)]
     if not files:
         raise DataError(f"{folder}: holds no DICOM file; name other files one by one")
     bad_files: list[Path] = []
     series, unused_files = by_series(files, None if numbered else lambda path, _: bad_files.append(path))
     slices = one_series(folder, series) if series or not bad_files else ()
-    if numbered:
-        grid_of_series(folder, slices)  # raises DataError where a slice is missing
+    try:
+        if slices:
+            grid_of_series(folder, slices)
+    except DataError as error:
+        if numbered:
+            raise
+        warnings.warn(Doubt(str(error)), stacklevel=2)
     pass_over(unused_files)
     return [_single(path, "ct") for path in (*(ct.path for ct in slices), *bad_files)]
 

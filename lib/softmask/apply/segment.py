@@ -31,7 +31,7 @@ from softmask.config import Config
 from softmask.data.ct import read_volume
 from softmask.data.image_files import doubt_stack, doubt_units, window_hu
 from softmask.data.sample import Problem
-from softmask.data.volume_files import compressed_bytes, image_of, name_of
+from softmask.data.volume_files import axes_of, compressed_bytes, image_of, name_of, open_reader
 from softmask.errors import ConfigError, Doubt, SoftmaskError, brief
 from softmask.files import remove_parts, sha256_of, sole_writer, whole_path, write_atomic
 from softmask.measure import segmentation
@@ -138,12 +138,14 @@ def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[li
         try:
             with remarks() as texts:
                 planes = list_slices(path, tuple(arguments.slices or ()))
+                if planes[0].kind == "volume" and not settings.grey.stretch:  # MR may be oblique, CT may not
+                    axes_of(path, open_reader(path))
         except SoftmaskError as error:
             problems.append(Problem(str(path), str(error).removeprefix(f"{path}: ")))
             continue
-        for text in texts:
-            print(f"softmask: {path}: {text}", file=sys.stderr)
-        if settings.formats == ("png",):
+        if settings.formats == ("png",):  # other formats: the image is opened, and remarked upon, as a whole
+            for text in texts:
+                print(f"softmask: {path}: {text}", file=sys.stderr)
             items += [Item(plane.where, plane.stem, plane.path, planes=(plane,)) for plane in planes]
         else:
             items.append(Item(str(path), stem_of(path), path, planes=tuple(planes)))

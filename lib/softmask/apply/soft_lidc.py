@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(export(dataset, folder, arguments.jobs))
     print(f"to train on it, have it in {config.data_root / NAME}: softmask run --on {NAME} --only unet")
     for problem in dataset.problems:
-        print(f"left out: {problem.where}: {problem.why}")
+        print(f"left out: {problem}")
     return 1 if dataset.problems else 0
 
 

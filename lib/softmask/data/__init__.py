@@ -78,7 +78,7 @@ class Status:
     Attributes:
         source: ``real`` or ``embedded``; ``none`` when nothing can be opened.
         where, licence: folder or archive of real data, and its terms; None and empty for embedded data.
-        images: number of samples, or of readable samples if all were read.
+        images: number of samples, or of usable samples if all were read.
         problems, left_out: faults of this copy of the data, and faults of the published set itself, file by file.
         missing: what is missing and how to get it, for each preferred source, or for every source if none is there.
     """
@@ -108,6 +108,13 @@ def status(name: str, config: Config, *, read: bool = False) -> Status:
         return Status(name, "none", "not usable" if location else "not there", where, licence, 0, problems, (), missing)
     images = len(dataset)
     if read:
-        images = sum(1 for _ in tqdm(dataset.samples(), total=len(dataset), desc=name, unit=" images"))
+        from softmask.data.splits import CROP_PX, crops  # imports this package
+
+        images = 0
+        for sample in tqdm(dataset.samples(), total=len(dataset), desc=name, unit=" images"):
+            try:
+                images += bool(crops(name, sample, CROP_PX))
+            except (ConfigError, DataError) as error:  # too small to train on
+                dataset.add_problem(sample.id, error)
     problems, left_out = tuple(dataset.problems), tuple(dataset.left_out)
     return Status(name, dataset.source, dataset.origin, where, licence, images, problems, left_out, missing)

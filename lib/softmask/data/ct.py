@@ -6,6 +6,7 @@ reads a series with a missing slice. Therefore the slices are compared here.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from softmask.data.dicom import (
     plane_of,
     title,
 )
-from softmask.data.image_files import doubt_low
+from softmask.data.image_files import cannot_list, doubt_low
 from softmask.data.volume_files import Grid, grid_of_file, read_turned
 from softmask.data.volume_headers import LARGEST_VOLUME
 from softmask.errors import DataError, Doubt, Remark
@@ -140,7 +141,7 @@ def read_header(path: Path) -> CtSlice | None:
             why = "a coronal or sagittal slice" if is_axis_aligned else "gantry tilt, or turned in its plane?"
             raise DataError(
                 f"{path}: not an axial slice along the patient's axes ({title('ImageOrientationPatient')} = "
-                f"{orientation}: {why}); remove it, or resample the series"
+                f"{orientation}: {why}); resample the series, or remove this slice if the others are axial"
             )
         if (photometric := header.get("PhotometricInterpretation")) in ("MONOCHROME1", "PALETTE COLOR"):
             # inverted values, or indices of colours
@@ -212,8 +213,9 @@ def read_hu(ct: CtSlice) -> np.ndarray:
 
 def files_below(folder: Path) -> list[Path]:
     """Return the files in ``folder`` and its subfolders, and links to missing ones, ordered by path, except those whose
-    names begin with ``._``, which macOS creates on foreign disks."""
-    return sorted(path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith("._"))
+    names begin with ``._``, which macOS creates on foreign disks. Raises DataError for a folder that cannot be read."""
+    listing = os.walk(folder, onerror=cannot_list)
+    return sorted(Path(top, name) for top, _, names in listing for name in names if not name.startswith("._"))
 
 
 def sort_files(folder: Path) -> tuple[tuple[Series, ...], tuple[Path, ...]]:

@@ -230,7 +230,7 @@ class FileStore:
         self._process = 0
         self._checks: dict[str, tuple[int, int]] | None = None  # size and CRC-32 of an archive's members
         if path.is_dir():
-            files = (Path(folder, name) for folder, _, names in os.walk(path, onerror=_cannot_list) for name in names)
+            files = (Path(folder, name) for folder, _, names in os.walk(path, onerror=cannot_list) for name in names)
             states = [(file.relative_to(path).as_posix(), file.stat()) for file in files if file.is_file()]
             entries = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
             self.names = tuple(name for name, _, _ in entries)
@@ -286,5 +286,6 @@ class FileStore:
         return {**self.__dict__, "_archive": None}
 
 
-def _cannot_list(error: OSError) -> None:
+def cannot_list(error: OSError) -> None:
+    """Raise DataError for a folder that ``os.walk`` cannot list."""
     raise DataError(f"{error.filename}: cannot be listed ({error.strerror}); check the folder's permissions")

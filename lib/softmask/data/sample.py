@@ -98,7 +98,8 @@ class Sample:
         need(image.size > 0 and image.min() >= 0 and image.max() <= 1, "image must be finite and lie in [0, 1]")
         need(
             readers.dtype == bool and readers.ndim == 3 and readers.shape[1:] == shape,
-            f"readers must be bool masks (R, H, W) of size {shape}, not {readers.dtype} {readers.shape}",
+            f"readers must be bool masks (R, H, W) of size {shape}, not {readers.dtype} {readers.shape}; "
+            "save masks in the size of their image",
         )
         need(present.shape == readers.shape[:1] and present.dtype == bool, "present must be (R,) bool")
         has_mask = readers.any(axis=(1, 2))
@@ -124,6 +125,9 @@ class Problem:
 
     where: str
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.why.removeprefix(f'{self.where}: ')}"
 
 
 class Dataset:

@@ -37,6 +37,9 @@ SECTION_PX = 128
 """Side of a crop of ISBI 2012 in pixels: 512 nm, one or two dozen cells. Labelled membranes are about 5 pixels wide,
 and 2 to 3 pixels when the crop is resampled to 64 pixels."""
 
+CROP_PX = 64
+"""Side in pixels of a crop as networks see it; the least size of an image in data sets without a rule of their own."""
+
 FIELD_MM = 100.0
 """Side in mm of the field at the centre of a PROMISE12 slice: the largest gland with its surroundings."""
 
@@ -281,8 +284,8 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     slice. Other data sets: the ``size`` x ``size`` pixels at the centre.
 
     Raises:
-        ConfigError: when there are fewer stored pixels than ``size``; images are not enlarged.
         DataError: when the image is smaller than its crop.
+        ConfigError: when the crop has fewer stored pixels than ``size``; images are not enlarged.
     """
     shape = sample.image.shape
     window = (size, size)
@@ -293,13 +296,13 @@ def crops(dataset: str, sample: Sample, size: int) -> list[Crop]:
     elif dataset in LUNGS:
         window = shape
     height, width = (min(pair) for pair in zip(shape, window, strict=True))
-    if min(height, width) < size:
-        raise ConfigError(f"{sample.id}: {height:g} x {width:g} pixels hold no crop of {size} x {size}; lower the size")
     if (height, width) != window:
         raise DataError(
             f"{sample.id}: {shape[0]} x {shape[1]} pixels are fewer than the {window[0]:g} x {window[1]:g} "
-            "that are shown of an image"
+            "that are shown of an image; cut a larger one"
         )
+    if min(height, width) < size:
+        raise ConfigError(f"{sample.id}: {height:g} x {width:g} pixels hold no crop of {size} x {size}; lower the size")
     if dataset in CROPS:
         random = np.random.default_rng([BASE_SEED, *sample.id.encode()])
         corners = random.integers(0, np.subtract(shape, window), (CROPS[dataset], 2), endpoint=True)

@@ -96,18 +96,12 @@ def grid_of_file(path: Path) -> Grid:
         raise DataError(f"{path}: {text}; one grey volume of three dimensions is expected (of a slice, PNG)")
     refuse_large(path, size)
     spacing, origin = np.array(reader.GetSpacing()), np.array(reader.GetOrigin())
-    direction = np.array(reader.GetDirection()).reshape(3, 3)  # (world axis, image axis)
     if not (np.isfinite(spacing).all() and np.isfinite(origin).all() and (spacing > 0).all()):
         raise DataError(f"{path}: spacing {spacing.tolist()} or origin {origin.tolist()} cannot be right; {AGAIN}")
     if not _LEAST_MM <= spacing.min() <= spacing.max() <= _MOST_MM:
         sides = " x ".join(f"{side:g}" for side in spacing)
         warnings.warn(Doubt(f"{path}: its voxels are {sides} mm; check the units of the header"), stacklevel=2)
-    signs = np.rint(direction)
-    if not np.allclose(direction, signs, atol=1e-3) or not (np.abs(signs).sum(axis=0) == 1).all():
-        raise DataError(
-            f"{path}: the image axes are not aligned with the patient axes (direction "
-            f"{np.round(direction, 4).tolist()}; gantry tilt or oblique acquisition); resample it to axial slices"
-        )
+    signs = axes_of(path, reader)
     order = np.abs(signs).argmax(axis=1)  # the image axis of each world axis
     flips = signs[np.arange(3), order] < 0
     sizes, steps = np.array(size)[order], spacing[order]
@@ -115,6 +109,19 @@ def grid_of_file(path: Path) -> Grid:
     shape, spacing_mm = tuple(sizes[::-1].tolist()), tuple(steps[::-1].tolist())
     z = origin[2] + spacing_mm[0] * np.arange(shape[0])
     return Grid(shape=shape, spacing_mm=spacing_mm, z_mm=z, origin=tuple(origin), patient=name_of(path), path=path)
+
+
+def axes_of(path: Path, reader: SimpleITK.ImageFileReader) -> np.ndarray:
+    """Return the direction (world axis, image axis) that the header declares, (3, 3) or (2, 2), rounded to -1, 0 and 1.
+    Raises DataError, naming the file, if it is not aligned with the patient's axes."""
+    direction = np.reshape(reader.GetDirection(), (reader.GetDimension(), -1))
+    signs = np.rint(direction)
+    if not np.allclose(direction, signs, atol=1e-3) or not (np.abs(signs).sum(axis=0) == 1).all():
+        raise DataError(
+            f"{path}: the image axes are not aligned with the patient axes (direction "
+            f"{np.round(direction, 4).tolist()}; gantry tilt or oblique acquisition); resample it to axial slices"
+        )
+    return signs
 
 
 def open_reader(path: Path) -> SimpleITK.ImageFileReader:

@@ -7,6 +7,7 @@ cached. A run depends only on :attr:`Prepared.digest`, not on the labels' last d
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from softmask.measure.images import DOCTORS
 if TYPE_CHECKING:
     from softmask.data.sample import Dataset, Sample
     from softmask.experiments.spec import RunSpec
+
+_LOG = logging.getLogger(__name__)
 
 SOFT_LABELS = ("soft_mask", *FROM_MASK, GEODESIC, READERS_MEAN)
 PARTS = ("train", "validation", "test")
@@ -95,7 +98,7 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
     Raises:
         MissingData: if real data is not there; the message says where to get it.
         DataError: if a part has no usable image.
-        ConfigError: for an unknown data set, or images too small for a crop of ``size``.
+        ConfigError: for an unknown data set, or a ``size`` larger than the stored pixels of a crop.
     """
     from softmask.data.splits import PAPER_SIZES
 
@@ -110,7 +113,8 @@ def prepare(spec: RunSpec, config: Config) -> Prepared:
             continue
         fields = {name.removeprefix(f"{part}/"): array for name, array in arrays.items() if name.startswith(f"{part}/")}
         if not len(fields["id"]):
-            raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin})")
+            why = f"; {len(left_out)} left out, the first: {left_out[0][1]}" if left_out else ""
+            raise DataError(f"{spec.dataset}: no usable image is left for the {part} part ({dataset.origin}){why}")
         references = {}
         for name, array in fields.items():
             if name.startswith("reference/"):
@@ -221,6 +225,8 @@ def _arrays(spec: RunSpec, dataset: Dataset) -> dict[str, np.ndarray]:
         names = [name for name in names if all(name in record for record in records)]
         arrays |= {f"{part}/{name}": np.array([record[name] for record in records]) for name in names}
     problems = [(problem.where, problem.why) for problem in dataset.problems[n_problems:]]
+    if problems:
+        _LOG.warning("%s: images left out: %d; the first: %s", spec.dataset, len(problems), problems[0][1])
     arrays["left_out"] = np.array(problems, dtype=str).reshape(-1, 2)
     return arrays
 

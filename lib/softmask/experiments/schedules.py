@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from softmask.config import Profile
-from softmask.data.splits import FOLDS, LUNGS, PAPER_SIZES, SECTION_FOLDS
+from softmask.data.splits import CROP_PX, FOLDS, LUNGS, PAPER_SIZES, SECTION_FOLDS
 from softmask.errors import ConfigError, DataError
 from softmask.files import read_text, write_atomic
 from softmask.nets.registry import NETWORKS, SR_NETWORKS, entry
 from softmask.nets.srgan import SCALE
 from softmask.train.loop import Settings
 
-NODULES = {"learning_rate": 1e-3, "size": 64, "scale": 2}
+NODULES = {"learning_rate": 1e-3, "size": CROP_PX, "scale": 2}
 SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "smoke": {
         "": NODULES | {"epochs": 2, "batch_size": 8, "discriminator_width": 4, "n_train": 16},
@@ -53,7 +53,7 @@ SCHEDULES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "full": {
         # SoftGAN, section 3.3, except the start
-        "": {"epochs": 60, "batch_size": 2, "learning_rate": 2e-4, "n_train": None, "size": 64, "scale": SCALE},
+        "": {"epochs": 60, "batch_size": 2, "learning_rate": 2e-4, "n_train": None, "size": CROP_PX, "scale": SCALE},
         "start": {"warmup": 5, "ramp": 200},
         # CasGAN, section "Training details"; batch size and duration of the decay are not in the paper
         "srgan": {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2, "warmup": 10, "size": 128},
