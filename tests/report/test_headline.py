@@ -125,4 +125,14 @@ def test_the_strongest_evidence_has_the_smallest_p_value():
         difference = Difference(mean, none, none, 1.0, df, 20, 20, 0, (3, 3), False, none, none, (none, none))
         return verdicts.JudgedPair(Pair("softgan", "unet", "lidc"), Outcome(verdicts.HOLDS, difference))
 
-    assert summary._doubt(judged(3.0, 100)) < summary._doubt(judged(4.0, 3))
+    assert summary._p_value(judged(3.0, 100)) < summary._p_value(judged(4.0, 3))
+
+
+@pytest.mark.parametrize("run", headline.RUNS[:2])
+def test_the_tables_of_a_notebook_are_all_of_its_last_execution(committed_results, run):
+    """A table that a notebook no longer writes would show rows of settings that are gone."""
+    commits: dict[str, set[str]] = {}
+    for entry in contents.read(run).tables:
+        if entry.provenance:
+            commits.setdefault(entry.notebook, set()).add(entry.provenance["git_commit"])
+    assert {notebook for notebook, several in commits.items() if len(several) > 1} == set()

@@ -1,5 +1,3 @@
-import base64
-import io
 import json
 import math
 from html.parser import HTMLParser
@@ -8,7 +6,6 @@ from itertools import pairwise
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from PIL import Image
 
 from softmask import papers
 from softmask.config import ROOT, Config
@@ -16,7 +13,7 @@ from softmask.measure import verdicts as rule
 from softmask.measure.differences import Scores
 from softmask.papers import Pair
 from softmask.report import figures, page, tables, verdicts
-from softmask.report.evidence import SHOWN, WIDTH, Evidence, Pictures, Trained, embedded, sheet
+from softmask.report.evidence import Evidence, Pictures, Trained
 from softmask.report.tables import Cell, ResultTable
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -272,37 +269,6 @@ def test_a_table_too_wide_for_paper_is_shown_by_data_set(config):
         assert ("LNSM measure 7" in parsed) != wide
 
 
-def png(array):
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def opened(address):
-    head, _, data = address.partition(",")
-    assert head == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-
-
-def test_a_wide_picture_is_shrunk_and_shown_on_the_scale_of_all():
-    picture = png(np.random.default_rng(0).integers(0, 255, (300, 3 * WIDTH, 3), np.uint8))
-    address, *size = embedded(picture)
-    assert size == [round(SHOWN * 3 * WIDTH), round(SHOWN * 300)]
-    assert opened(address).shape == (100, WIDTH, 3)
-    assert len(address) < len(picture) / 2
-    assert embedded(picture)[0] == address
-
-
-def test_a_small_picture_keeps_size_and_colours_and_what_is_see_through_becomes_white():
-    array = np.zeros((40, 60, 3), np.uint8)
-    array[:, 30:] = (230, 159, 0)
-    parsed = opened(embedded(png(array))[0])
-    assert parsed.shape == array.shape
-    assert np.abs(parsed[:, 40:].astype(int) - array[:, 40:]).max() < 8
-    assert parsed[:, :20].max() < 8
-    assert opened(embedded(png(np.zeros((20, 20, 4), np.uint8)))[0]).min() > 250
-
-
 def evidence(shown=True):
     """What stands behind two rows of a table: values of four images, predictions of two, images."""
     ids = tuple(f"lnsm/p{i // 2}/n0/s{i}" for i in range(4))
@@ -349,26 +315,6 @@ def test_ids_cannot_end_the_script(config):
     assert data_of(path)["sets"][0]["images"] == list(ids)
     assert data_of(path)["scores"][0]["values"] == [[0.5, None]]
     assert "<b>&" not in path.read_text()
-
-
-def test_sheets_have_every_image_in_its_place():
-    masks = np.random.default_rng(0).random((5, 8, 8)) > 0.5
-    columns, address = sheet(masks)
-    head, _, content = address.partition(",")
-    assert (columns, head) == (3, "data:image/png;base64")
-    whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
-    assert whole.shape == (16, 24)
-    for i, mask in enumerate(masks):
-        row, column = divmod(i, columns)
-        assert (whole[8 * row : 8 * row + 8, 8 * column : 8 * column + 8] == mask).all()
-
-
-def test_a_cell_of_means_or_medians_opens_onto_its_measure():
-    scores = Scores(("a",), ("p",), np.ones((1, 1)), "real")
-    result = Evidence({("lgan", "morph", "lungs-2d", name): scores for name in ("iou", "median_iou")})
-    assert result.key("lgan", "morph", "lungs-2d", "median_iou") == "lgan|morph|lungs-2d|iou"
-    assert result.key("lgan", "morph", "lungs-2d", "mean_iou") == "lgan|morph|lungs-2d|iou"
-    assert result.key("lgan", "morph", "lungs-2d", "dice") == ""
 
 
 def test_an_axis_shows_zero_and_every_difference():

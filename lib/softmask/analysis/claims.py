@@ -96,11 +96,11 @@ def judge_paper(
 def find(paper: str, words: str) -> Claim:
     """Return the only claim of a paper that contains ``words``; raise ConfigError for none or several."""
     claims = papers.load(paper).claims
-    found = [claim for claim in claims if words in claim.words]
-    if len(found) != 1:
-        choices = "; ".join(claim.words for claim in found or claims)
-        raise ConfigError(f"{paper} has {len(found)} claims with {words!r}, not one; take words of one of: {choices}")
-    return found[0]
+    matches = [claim for claim in claims if words in claim.words]
+    if len(matches) != 1:
+        choices = "; ".join(claim.words for claim in matches or claims)
+        raise ConfigError(f"{paper} has {len(matches)} claims with {words!r}, not one; take words of one of: {choices}")
+    return matches[0]
 
 
 def reported(claim: Claim, why: str) -> Verdict:

@@ -57,8 +57,8 @@ def scores(fitted: Fitted, metrics: Iterable[str]) -> dict[Key, Scores]:
 
 def scores_of(runs: Sequence[Run], metric: str, fitted: Fitted, values: Values = values_of) -> Scores:
     """Return the scores of a row's runs; ``fitted`` has the training runs of networks that these runs only test."""
-    spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
-    records = [run.record if run.spec.learns else spec_records.get(run.spec.prior) for run in runs]
+    by_spec = _records(fitted)
+    records = [run.record if run.spec.learns else by_spec.get(run.spec.prior) for run in runs]
     good_runs = [run for run, record in zip(runs, records, strict=True) if record is None or not record.failed]
     good_records = [record for record in records if record is not None and not record.failed]
     first = runs[0].record
@@ -73,6 +73,10 @@ def scores_of(runs: Sequence[Run], metric: str, fitted: Fitted, values: Values =
         fixed=not any(run.spec.learns or run.spec.prior for run in runs),
         substitute=kind_of(runs[0]) == SUBSTITUTE,
     )
+
+
+def _records(fitted: Fitted) -> dict[RunSpec, Record]:
+    return {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
 
 
 def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] = ()) -> list[Cell]:
@@ -139,7 +143,7 @@ def beyond_cells(fitted: Fitted) -> list[Cell]:
 def remarks_on(fitted: Fitted) -> Remarks:
     """Return remarks on runs, undefined values, networks that predict foreground everywhere, and networks that were
     trained again for a test on another processor, because records hold no weights."""
-    spec_records = {run.spec: run.record for row_runs in fitted.values() for run in row_runs}
+    by_spec = _records(fitted)
 
     def remarks(row: str, dataset: str, metric: str, values: np.ndarray) -> Iterable[str]:
         name, n_undefined = display("datasets", dataset), int(np.isnan(values).sum())
@@ -150,8 +154,8 @@ def remarks_on(fitted: Fitted) -> Remarks:
         runs = succeeded(fitted[row, dataset])
         if metric == "dice" and (n_blind := sum(map(marks_everything, runs))):
             yield f"{n_blind} of {len(runs)} networks on {name} predict foreground everywhere: they have learnt nothing"
-        tests = [(run.record, spec_records[run.spec.prior]) for run in runs if run.spec.prior in spec_records]
-        if any(test.provenance.cpu != network.provenance.cpu for test, network in tests if not test.spec.learns):
+        tests = [run for run in runs if not run.spec.learns and run.spec.prior in by_spec]
+        if any(run.record.provenance.cpu != by_spec[run.spec.prior].provenance.cpu for run in tests):
             yield f"the networks tested on {name} were trained again on another processor, which is like another seed"
 
     return remarks

@@ -237,14 +237,14 @@ def _clearest(contents: Contents) -> str:
         entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding_pair]
         # claims of a multiple of the other's mean are skipped: no method may be able to reach it
         entries = [entry for entry in entries if entry.deciding_pair.pair.times == 1]
-        clearest = min(entries, key=lambda entry: _doubt(entry.deciding_pair), default=None)
-        if clearest and _doubt(clearest.deciding_pair) < 1:
+        clearest = min(entries, key=lambda entry: _p_value(entry.deciding_pair), default=None)
+        if clearest and _p_value(clearest.deciding_pair) < 1:
             parts.append(f"{heading}: {_difference(clearest.deciding_pair, clearest.unit)}")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
 
-def _doubt(judged: verdicts.JudgedPair) -> float:
+def _p_value(judged: verdicts.JudgedPair) -> float:
     """Return the one-sided p value of the difference against 0, or against the gain that it rules out; 1 where methods
     predict the same and nothing varies."""
     difference = judged.outcome.difference
