@@ -1,6 +1,7 @@
 """Errors for users: each message names the file or sample and the value, and says what to do."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -35,6 +36,11 @@ class Remark(UserWarning):
 
 class Doubt(Remark):
     """Remark that the result of a file may not be what the user wanted."""
+
+
+def doubt(text: str) -> None:
+    """Warn of a :class:`Doubt`."""
+    warnings.warn(Doubt(text), stacklevel=3)
 
 
 def unknown(kind: str, name: str, known: Iterable[str], error: type[SoftmaskError] = ConfigError) -> SoftmaskError:

@@ -30,7 +30,7 @@ from softmask.data.dicom import (
 from softmask.data.image_files import cannot_list, doubt_low
 from softmask.data.volume_files import Grid, grid_of_file, read_turned
 from softmask.data.volume_headers import LARGEST_VOLUME
-from softmask.errors import DataError, Doubt, Remark
+from softmask.errors import DataError, Remark, doubt
 from softmask.files import AGAIN
 
 AIR = -1024.0
@@ -175,8 +175,7 @@ def read_hu(ct: CtSlice) -> np.ndarray:
     if (units := dataset.get("RescaleType")) not in (None, "", "HU", "US"):
         raise DataError(f"{path}: {title('RescaleType')} = {units}, no Hounsfield units; get the images in HU")
     if units == "US":  # without the path, so that a series gives one warning
-        doubt = f"{title('RescaleType')} = US, unspecified units, which were taken for Hounsfield units"
-        warnings.warn(Doubt(doubt), stacklevel=2)
+        doubt(f"{title('RescaleType')} = US, unspecified units, which were taken for Hounsfield units")
     if "ModalityLUTSequence" in dataset:
         raise DataError(f"{path}: {title('ModalityLUTSequence')} in place of a scale; export it with RescaleSlope")
     if (bits := dataset.get("BitsStored")) and dataset.get("HighBit", bits - 1) != bits - 1:
@@ -200,7 +199,7 @@ def read_hu(ct: CtSlice) -> np.ndarray:
         least = -(2 ** (bits - 1)) if dataset.get("PixelRepresentation") else 0
         if stored.min() < least or stored.max() >= least + 2**bits:
             text = f"holds {stored.min()} to {stored.max()}, and {bits} bits, as they are declared, from {least} on"
-            warnings.warn(Doubt(f"{path}: {text}: were its pixels decoded rightly?"), stacklevel=2)
+            doubt(f"{path}: {text}: were its pixels decoded rightly?")
     values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     values[padding_of(dataset, stored)] = AIR
     values = ct.turn.turn(values)
@@ -302,14 +301,13 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
             )
     if len({ct.uid for ct in slices}) < len(slices):
         text = f"{title('SOPInstanceUID')} is the same in several slices, so that DICOM outputs cannot name them"
-        warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
+        doubt(f"{first.path.parent}: {text}")
     if lossy := [ct.path for ct in slices if ct.lossy]:
-        text = f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed"
-        warnings.warn(Doubt(text), stacklevel=2)
+        doubt(f"{lossy[0]}: {len(lossy)} of {len(slices)} slices were compressed with loss; edges may have changed")
     low, high = (extreme(ct.intercept for ct in slices) for extreme in (min, max))
     if high - low > _ONE_SCALE:
         text = f"{title('RescaleIntercept')} goes from {low:g} to {high:g} among the slices: is one scale wrong?"
-        warnings.warn(Doubt(f"{first.path.parent}: {text}"), stacklevel=2)
+        doubt(f"{first.path.parent}: {text}")
     shape = (len(slices), *first.shape)
     if np.prod(shape, dtype=float) > LARGEST_VOLUME:
         raise DataError(f"{first.path.parent}: {' x '.join(map(str, shape))} voxels are more than is read; crop it")

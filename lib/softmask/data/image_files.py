@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from softmask.errors import DataError, Doubt, brief
+from softmask.errors import DataError, brief, doubt
 from softmask.files import AGAIN, MOST_BYTES, read_bytes, sha256_of, size_of
 
 MAX_PIXELS = 64 * 1024 * 1024
@@ -49,19 +49,19 @@ def doubt_units(hu: np.ndarray) -> None:
     lies at soft tissue and blood plus 1024, where a CT has only dense bone), or divided by a thousand."""
     low, high = _TISSUE
     if np.ptp(hu) < _NARROW:
-        doubt = f"all values lie between {hu.min():.4g} and {hu.max():.4g}, which shows no air beside tissue"
-        warnings.warn(Doubt(f"{doubt}: check that they are Hounsfield units"), stacklevel=2)
+        text = f"all values lie between {hu.min():.4g} and {hu.max():.4g}, which shows no air beside tissue"
+        doubt(f"{text}: check that they are Hounsfield units")
     if np.mean((hu >= low + _ADDED) & (hu <= high + _ADDED)) >= _MUCH:
-        doubt = f"many values lie between {low + _ADDED} and {high + _ADDED}, as if {_ADDED} were added to HU"
-        warnings.warn(Doubt(f"{doubt}: check the scale of the values"), stacklevel=2)
+        text = f"many values lie between {low + _ADDED} and {high + _ADDED}, as if {_ADDED} were added to HU"
+        doubt(f"{text}: check the scale of the values")
 
 
 def doubt_low(values: np.ndarray) -> None:
     """Warn about many different values below air, as in HU that were rescaled twice; padding has one or two values."""
     low_values = values[values < _BELOW_AIR]
     if low_values.size >= _MUCH * values.size and np.unique(low_values).size > _PADDINGS:
-        doubt = f"{low_values.size / values.size:.0%} of the values lie below {_BELOW_AIR} HU, and air is -1000"
-        warnings.warn(Doubt(f"{doubt}: as if {_ADDED} were subtracted twice; check the scale"), stacklevel=2)
+        text = f"{low_values.size / values.size:.0%} of the values lie below {_BELOW_AIR} HU, and air is -1000"
+        doubt(f"{text}: as if {_ADDED} were subtracted twice; check the scale")
 
 
 def doubt_stack(hu: np.ndarray) -> None:
@@ -70,19 +70,18 @@ def doubt_stack(hu: np.ndarray) -> None:
     empty_slices = [str(z) for z, plane in enumerate(hu) if plane.min() == plane.max()]
     if empty_slices:
         listing = ", ".join(empty_slices[:5]) + (", ..." if len(empty_slices) > 5 else "")
-        warnings.warn(Doubt(f"every pixel of slices {listing} has the same value: were they lost?"), stacklevel=2)
+        doubt(f"every pixel of slices {listing} has the same value: were they lost?")
     sides = np.concatenate([hu[:, [0, -1]].ravel(), hu[:, :, [0, -1]].ravel()])
     values, counts = np.unique(sides[sides > _LUNG_AT_MOST], return_counts=True)
     share = counts.max(initial=0) / sides.size
     if share >= _MUCH:
         text = f"{share:.0%} of the pixels at the sides of the slices have {values[counts.argmax()]:g} HU"
-        warnings.warn(Doubt(f"{text}: padding? Give it that of air"), stacklevel=2)
+        doubt(f"{text}: padding? Give it that of air")
     for z, (below, above) in enumerate(pairwise(hu)):
         tissue = np.maximum(below, above) > _LUNG_AT_MOST
         jump = np.median(np.abs(above[tissue].astype(float) - below[tissue])) if tissue.any() else 0
         if jump > _JUMP and not {str(z), str(z + 1)} & {*empty_slices}:
-            doubt = f"tissue differs by {jump:.0f} HU between slices {z} and {z + 1}: is the scale of some wrong?"
-            warnings.warn(Doubt(doubt), stacklevel=2)
+            doubt(f"tissue differs by {jump:.0f} HU between slices {z} and {z + 1}: is the scale of some wrong?")
             return
 
 
@@ -153,13 +152,12 @@ def _array_of(image, name: str, signed: bool) -> np.ndarray:
     tags = getattr(image, "tag_v2", {})
     inverted = tags.get(_PHOTOMETRIC) == 0  # MinIsWhite; Pillow inverts 1 and 8 bits, but not 16
     if inverted:
-        text = f"{name}: stored with 0 as white (MinIsWhite, ImageJ's inverting LUT); 0 was made black"
-        warnings.warn(Doubt(text), stacklevel=3)
+        doubt(f"{name}: stored with 0 as white (MinIsWhite, ImageJ's inverting LUT); 0 was made black")
     if tags.get(_COMPRESSION) in _LOSSY:
-        warnings.warn(Doubt(f"{name}: was compressed with loss (JPEG); edges may have changed"), stacklevel=3)
+        doubt(f"{name}: was compressed with loss (JPEG); edges may have changed")
     if (code := image.getexif().get(_ORIENTATION, 1)) != 1:
         text = f"{name}: turned or mirrored as its orientation {code} (TIFF, EXIF) says; rows and columns count there"
-        warnings.warn(Doubt(text), stacklevel=3)
+        doubt(text)
         if not tags:  # Pillow turns a TIFF when it loads it, but not a PNG
             from PIL import ImageOps
 

@@ -7,7 +7,6 @@ its errors do not name file and tag. Therefore the frames read by pydicom are pl
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from functools import partial
 from itertools import pairwise
@@ -21,7 +20,7 @@ from softmask.data.outlines import area, area_inside, fill
 from softmask.data.structures import Choice, choose_label, choose_lungs
 from softmask.data.volume_files import ENDINGS, Grid, grid_of_file, is_volume_file, read_turned, remedy_of
 from softmask.data.volume_headers import LARGEST_VOLUME, label_names
-from softmask.errors import DataError, Doubt
+from softmask.errors import DataError, doubt
 from softmask.files import AGAIN, size_of
 
 MASKS_IN_DICOM = ("RTSTRUCT", "SEG")
@@ -74,7 +73,7 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
     gaps = [z for below, above in pairs if (mask[below] & mask[above]).any() for z in range(below + 1, above)]
     if gaps:
         slices = ", ".join(map(str, gaps[:9]))
-        _doubt(path, f"no mark in slices {slices}, between some that mark the same pixels: of another slice distance?")
+        doubt(f"{path}: no mark in slices {slices}, between some that mark the same pixels: of another slice distance?")
     return mask
 
 
@@ -93,18 +92,14 @@ def _mask(grid: Grid, path: Path, choose: Choice, *, unbroken: bool, read: bool)
     return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, choose, unbroken, read)
 
 
-def _doubt(path: str | Path, doubt: str) -> None:
-    warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
-
-
 def _doubt_places(path: Path, grid: Grid, beside: int, elsewhere: int, kind: str, unbroken: bool) -> None:
     """Warn about ``beside`` marked planes that lie on no slice, except for lungs and for a scan of one slice, and about
     ``elsewhere`` contours or frames (``kind``) that lie on other slices than the slices they name."""
     if beside and not unbroken and len(grid.z_mm) > 1:
-        _doubt(path, f"marks {beside} planes that lie on no slice of {grid.path}; they are left out")
+        doubt(f"{path}: marks {beside} planes that lie on no slice of {grid.path}; they are left out")
     if elsewhere:
         text = f"{elsewhere} {kind} lie on other slices than those they name as their source; the position counts"
-        _doubt(path, text)
+        doubt(f"{path}: {text}")
 
 
 def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.ndarray | None:
@@ -164,7 +159,7 @@ def doubt_patient(grid: Grid, patient: str, path: Path) -> None:
     """Warn if the file at ``path`` and the series name different patients; perhaps the patient was renamed in only one
     of them."""
     if grid.series_uid and patient and grid.patient not in (patient, "unnamed"):
-        _doubt(path, f"{title('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?")
+        doubt(f"{path}: {title('PatientID')} is {patient}, and {grid.patient} in {grid.path}; is it of this patient?")
 
 
 def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
@@ -229,11 +224,11 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         raise DataError(f"{path}: the contours of {roi_names} {why} of {grid.path}; get those drawn on it")
     _doubt_places(path, grid, n_beside, n_elsewhere, "contours", unbroken)
     if n_lone_points:
-        _doubt(path, f"{n_lone_points} POINTs beside the closed contours were passed over")
+        doubt(f"{path}: {n_lone_points} POINTs beside the closed contours were passed over")
     if n_open:
-        _doubt(path, f"{n_open} of its contours have one or two points, which enclose nothing; redraw them")
+        doubt(f"{path}: {n_open} of its contours have one or two points, which enclose nothing; redraw them")
     if (cut_share := 1 - kept_px / drawn_px if drawn_px else 0) > _CUT:
-        _doubt(path, f"{cut_share:.1%} of its area lies beside {grid.path} in x or y, and is cut off")
+        doubt(f"{path}: {cut_share:.1%} of its area lies beside {grid.path} in x or y, and is cut off")
     return mask
 
 
@@ -322,7 +317,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
             continue
         earlier_mark = marks.setdefault((z, frames[number][0]), mark)
         if not np.array_equal(earlier_mark, mark):
-            _doubt(path, f"two frames of a segment lie on slice {z} and differ; they are joined")
+            doubt(f"{path}: two frames of a segment lie on slice {z} and differ; they are joined")
         mask[z] |= mark
         n_elsewhere += _elsewhere(grid, z, frames[number][2])
     if not mask.any():

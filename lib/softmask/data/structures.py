@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from softmask.errors import DataError, Doubt
+from softmask.errors import DataError, doubt
 
 _LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
 _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
@@ -57,7 +56,7 @@ def choose_label(names: Mapping[int, str], path: Path, tag: str, label: str) -> 
     name_matches = [number for number, name in names.items() if label == name]
     if number_matches and name_matches not in ([], number_matches):
         text = f"number {label} was taken, and not that named {label} ({_listed(names)})"
-        warnings.warn(Doubt(f"{path}: {text}"), stacklevel=2)
+        doubt(f"{path}: {text}")
     chosen = number_matches or name_matches if label else list(names)
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"

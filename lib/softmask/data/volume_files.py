@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from softmask.data.volume_headers import check_header, check_voxels, is_nrrd, need_finite, refuse_large
-from softmask.errors import DataError, Doubt, brief
+from softmask.errors import DataError, brief, doubt
 from softmask.files import AGAIN, PART
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def grid_of_file(path: Path) -> Grid:
         raise DataError(f"{path}: spacing {spacing.tolist()} or origin {origin.tolist()} cannot be right; {AGAIN}")
     if not _LEAST_MM <= spacing.min() <= spacing.max() <= _MOST_MM:
         sides = " x ".join(f"{side:g}" for side in spacing)
-        warnings.warn(Doubt(f"{path}: its voxels are {sides} mm; check the units of the header"), stacklevel=2)
+        doubt(f"{path}: its voxels are {sides} mm; check the units of the header")
     signs = axes_of(path, reader)
     order = np.abs(signs).argmax(axis=1)  # the image axis of each world axis
     flips = signs[np.arange(3), order] < 0

@@ -10,14 +10,13 @@ import gzip
 import math
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from softmask.errors import DataError, Doubt, brief
+from softmask.errors import DataError, brief, doubt
 from softmask.files import AGAIN, size_of
 
 LARGEST_VOLUME = 1 << 29
@@ -44,8 +43,8 @@ def check_header(path: Path) -> None:
     """Raise DataError, naming the file, unless its header is readable; warn if the header leaves something open."""
     if not is_nrrd(path):
         _nifti_header(path)
-    elif doubt := _left_open(_nrrd_header(path)[0]):
-        warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=3)
+    elif missing := _left_open(_nrrd_header(path)[0]):
+        doubt(f"{path}: {missing}")
 
 
 def check_voxels(path: Path) -> None:
@@ -125,8 +124,7 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
         sform_mm, pixdim_mm = (" x ".join(f"{side:g}" for side in values) for values in (lengths, spacing))
         raise DataError(f"{path}: voxels are {sform_mm} by its sform, and {pixdim_mm} by pixdim; correct the wrong one")
     if max(codes) <= 0:
-        text = "has neither sform nor qform, so which way its axes run is not known"
-        warnings.warn(Doubt(f"{path}: {text}; check that left is left"), stacklevel=2)
+        doubt(f"{path}: has neither sform nor qform, so which way its axes run is not known; check that left is left")
     if min(codes) > 0:
         qform_axes = _rotation(quaternion[:3]) * np.array([*spacing[:2], spacing[2] * (-1 if hand < 0 else 1)])
         difference = np.reshape(sform, (3, 4)) - np.column_stack([qform_axes, quaternion[3:]])
@@ -182,7 +180,7 @@ def _check_nrrd(path: Path) -> None:
 def _doubt_more(path: Path, length: int, expected: float) -> None:
     if length > expected:
         text = f"has more than the {expected:.0f} bytes that its header declares; check its number of slices"
-        warnings.warn(Doubt(f"{path}: {text}"), stacklevel=3)
+        doubt(f"{path}: {text}")
 
 
 def _voxel_bytes(path: Path, fields: dict[str, str]) -> int:
