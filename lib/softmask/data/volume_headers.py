@@ -49,14 +49,35 @@ def check_header(path: Path) -> None:
 
 def check_voxels(path: Path) -> None:
     """Raise DataError unless the file holds as many voxels as its header declares, and in NIfTI only finite ones."""
-    (_check_nrrd if is_nrrd(path) else _check_nifti)(path)
+    if is_nrrd(path):
+        fields, start, end = _nrrd_header(path)  # the voxels are unpacked by themselves, so that they begin at 0
+        _, length = _unpacked(path, start, fields["encoding"] != "raw", end)
+        kind, real_type = "bytes of voxel data", ""
+    else:
+        start, end, real_type = _nifti_header(path)
+        _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
+        kind = "bytes"
+    if length > _LARGEST_FILE:
+        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
+    if not length >= end:
+        raise DataError(f"{path}: truncated: {length} of {end:.0f} {kind}; {AGAIN}")
+    if length > end:
+        doubt(f"{path}: has more than the {end:.0f} bytes that its header declares; check its number of slices")
+    if real_type:  # SimpleITK's reader of NIfTI replaces NaN and infinity by 0
+        with path.open("rb") as file:
+            content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
+            content.seek(int(start))
+            bytes_left = int(end - start)
+            while bytes_left and (piece := content.read(min(_CHUNK, bytes_left))):
+                need_finite(path, np.frombuffer(piece, real_type))
+                bytes_left -= len(piece)
 
 
 def label_names(path: Path) -> dict[int, str]:
     """Return label names by value of a ``.seg.nrrd`` file, without default names (``Segment_1``); {} for others."""
     if not is_nrrd(path):
         return {}
-    fields, _ = _nrrd_header(path)
+    fields, _, _ = _nrrd_header(path)
     values = {key.removesuffix("_labelvalue"): value for key, value in fields.items() if key.endswith("_labelvalue")}
     names = {int(value): fields.get(f"{key}_name", "") for key, value in values.items() if value.isdigit()}
     return {value: name for value, name in names.items() if not re.fullmatch(r"Segment_\d+", name)}
@@ -138,25 +159,6 @@ def _nifti_header(path: Path) -> tuple[float, float, str]:
     return start, end, byte_order + _NIFTI_REAL[kind] if kind in _NIFTI_REAL else ""
 
 
-def _check_nifti(path: Path) -> None:
-    """Raise DataError unless the file holds as many voxels as its header declares, and only finite ones."""
-    start, end, real_type = _nifti_header(path)
-    _, length = _unpacked(path, 0, _is_packed(path), _LARGEST_FILE)
-    if length > _LARGEST_FILE:
-        raise DataError(f"{path}: larger than the limit of {_LARGEST_FILE:,} bytes; crop the volume")
-    if not length >= end:
-        raise DataError(f"{path}: truncated: {length} of {end:.0f} bytes; {AGAIN}")
-    _doubt_more(path, length, end)
-    if real_type:  # SimpleITK's reader replaces NaN and infinity by 0
-        with path.open("rb") as file:
-            content = gzip.GzipFile(fileobj=file) if _is_packed(path) else file
-            content.seek(int(start))
-            bytes_left = int(end - start)
-            while bytes_left and (piece := content.read(min(_CHUNK, bytes_left))):
-                need_finite(path, np.frombuffer(piece, real_type))
-                bytes_left -= len(piece)
-
-
 def _rotation(quaternion: Sequence[float]) -> np.ndarray:
     """Return the rotation matrix (3, 3) of a unit quaternion, given by its last three numbers as NIfTI stores it."""
     from scipy.spatial.transform import Rotation  # slow to import
@@ -167,33 +169,9 @@ def _rotation(quaternion: Sequence[float]) -> np.ndarray:
     return Rotation.from_quat([b, c, d, scalar]).as_matrix() if any(quaternion) else np.eye(3)
 
 
-def _check_nrrd(path: Path) -> None:
-    """Raise DataError unless the file holds as many voxels as its header declares."""
-    fields, start = _nrrd_header(path)
-    expected = _voxel_bytes(path, fields) * math.prod(int(side) for side in fields["sizes"].split())
-    _, length = _unpacked(path, start, fields["encoding"] != "raw", expected)
-    if length < expected:
-        raise DataError(f"{path}: truncated: {length} of {expected} bytes of voxel data; {AGAIN}")
-    _doubt_more(path, length, expected)
-
-
-def _doubt_more(path: Path, length: int, expected: float) -> None:
-    if length > expected:
-        text = f"has more than the {expected:.0f} bytes that its header declares; check its number of slices"
-        doubt(f"{path}: {text}")
-
-
-def _voxel_bytes(path: Path, fields: dict[str, str]) -> int:
-    kind = fields.get("type", "missing")
-    size = next((size for size, parts in _NRRD_TYPES if any(part in kind for part in parts)), None)
-    if size is None:
-        raise DataError(f"{path}: type {kind!r}: whole or real numbers are expected; {AGAIN}")
-    return size
-
-
-def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
-    """Return the header's fields in lower case, and the byte offset of the voxels. Raises DataError as
-    :func:`softmask.data.volume_files.grid_of_file`."""
+def _nrrd_header(path: Path) -> tuple[dict[str, str], int, int]:
+    """Return the header's fields in lower case, and the byte offset and the (unpacked) number of bytes of the voxels.
+    Raises DataError as :func:`softmask.data.volume_files.grid_of_file`."""
     _file_size(path)
     try:
         with path.open("rb") as file:
@@ -226,8 +204,13 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         raise DataError(f"{path}: its segments overlap, in layers; export them from 3D Slicer as a binary labelmap")
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise DataError(f"{path}: sizes {fields.get('sizes', 'missing')!r}; three are expected: save one grey volume")
-    refuse_large(path, tuple(map(int, sizes)))
-    if _voxel_bytes(path, fields) > 1 and fields.get("endian") not in ("little", "big"):
+    shape = tuple(map(int, sizes))
+    refuse_large(path, shape)
+    kind = fields.get("type", "missing")
+    voxel_bytes = next((size for size, parts in _NRRD_TYPES if any(part in kind for part in parts)), None)
+    if voxel_bytes is None:
+        raise DataError(f"{path}: type {kind!r}: whole or real numbers are expected; {AGAIN}")
+    if voxel_bytes > 1 and fields.get("endian") not in ("little", "big"):
         raise DataError(f"{path}: endian {fields.get('endian', 'missing')!r}: little or big is expected; save it again")
     if "spacings" in fields and "space directions" in fields:
         raise DataError(f"{path}: has both spacings and space directions; remove one of them")
@@ -235,7 +218,7 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int]:
         if key in fields and not _has_vectors(fields[key], n_vectors):
             text = f"{key} {fields[key]!r}: {n_vectors} vectors of three numbers are expected"
             raise DataError(f"{path}: {text.replace('1 vectors', 'one vector')}; correct it")
-    return fields, min(ends)
+    return fields, min(ends), voxel_bytes * math.prod(shape)
 
 
 def _has_vectors(text: str, n_vectors: int) -> bool:
