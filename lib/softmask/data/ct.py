@@ -48,16 +48,13 @@ _GAP = 1.5  # a distance this many times the usual distance has room for a missi
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _ENHANCED = (f"{_CT}.1", f"{_CT}.2")
 """SOP classes: CT Image, and (Legacy Converted) Enhanced CT Image, which holds many slices in a file."""
-_TAGS = [
-    *("SOPClassUID", "ImageType"),
-    *("Modality", "SeriesInstanceUID", "SOPInstanceUID", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation", "LossyImageCompression"),
-    "RescaleIntercept",
-]
 _ONE_SCALE = 500.0  # HU by which the intercepts of slices may differ, where each has its own scale
 _NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
 _NEEDED += ("SeriesInstanceUID", "SOPInstanceUID")
+_TAGS = [
+    *(*_NEEDED, "SOPClassUID", "ImageType", "Modality", "PatientID", "FrameOfReferenceUID", "GantryDetectorTilt"),
+    *("SliceThickness", "BitsAllocated", "PhotometricInterpretation", "LossyImageCompression", "RescaleIntercept"),
+]
 _LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
 """Transfer syntaxes that are always lossy: JPEG Baseline and Extended, JPEG-LS Near-Lossless."""
 
@@ -316,24 +313,19 @@ def grid_of_series(folder: Path, slices: Series) -> Grid:
     usual_mm = float(distinct_steps[(len(distinct_steps) - 1) // 2]) if len(distinct_steps) else 0.0
     for number, (step, below, above) in enumerate(zip(steps.tolist(), slices[:-1], slices[1:], strict=True)):
         prefix = f"{above.path}: {title('ImagePositionPatient')} is z = {above.z_mm:g} mm"
-        equal_steps = np.abs(steps[number : number + _RUN] - step) < SAME_Z
         if step < SAME_Z:
             raise DataError(f"{prefix} as in {below.path} of the same series; remove one of them")
-        is_uneven = abs(step - usual_mm) > _UNEVEN * usual_mm + SAME_Z
-        if is_uneven and equal_steps.sum() == _RUN:
-            raise DataError(
-                f"{prefix}, {step:g} mm above {below.path} and so on, and others are {usual_mm:g} mm apart: a scan of "
-                "several slice distances; keep the slices of one of them, or resample the series"
-            )
-        if step > _GAP * usual_mm:
-            raise DataError(
-                f"{prefix}, {step:g} mm above {below.path}, and others are {usual_mm:g} mm apart: slices are missing "
-                "in between; get the series again"
-            )
-        if is_uneven:
-            raise DataError(
-                f"{prefix}, {step:g} mm above {below.path}, and others are {usual_mm:g} mm apart; resample the series"
-            )
+        is_uneven, run, remedy = abs(step - usual_mm) > _UNEVEN * usual_mm + SAME_Z, "", ""
+        if is_uneven and (np.abs(steps[number : number + _RUN] - step) < SAME_Z).sum() == _RUN:
+            run = " and so on"
+            remedy = ": a scan of several slice distances; keep the slices of one of them, or resample the series"
+        elif step > _GAP * usual_mm:
+            remedy = ": slices are missing in between; get the series again"
+        elif is_uneven:
+            remedy = "; resample the series"
+        if remedy:
+            distances = f"{step:g} mm above {below.path}{run}, and others are {usual_mm:g} mm apart"
+            raise DataError(f"{prefix}, {distances}{remedy}")
     distance = float((slices[-1].z_mm - first.z_mm) / len(steps)) if len(steps) else first.thickness_mm
     return Grid(
         shape=shape,
