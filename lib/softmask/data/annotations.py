@@ -233,13 +233,13 @@ def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
     thickness, positions = {scan[0]: scan[4] for scan in scans}, positions_of(connection)
 
     def build() -> dict[str, np.ndarray]:
-        memberships = [
-            (readings[scan][member].annotation_id, number)
+        numbers = {
+            reading.annotation_id: number
             for scan in sorted(readings)
             for number, group in enumerate(_groups(readings[scan], positions[scan], thickness[scan]))
-            for member in group
-        ]
-        return dict(zip(("annotation", "nodule"), np.array(memberships, int).reshape(-1, 2).T, strict=True))
+            for reading in group
+        }
+        return {"annotation": np.array(list(numbers), int), "nodule": np.array(list(numbers.values()), int)}
 
     clusters = cached_arrays("lidc-clusters", digest, build)
     numbers = dict(zip(clusters["annotation"].tolist(), clusters["nodule"].tolist(), strict=True))
@@ -281,8 +281,7 @@ def nodules_of_scan(
     mm, ascending.
     """
     groups = _groups(readings, positions, thickness_mm) if readings else []
-    members = [[readings[i] for i in group] for group in groups]
-    return _named(members, patient, 0, series_uid, spacing_mm, thickness_mm)
+    return _named(groups, patient, 0, series_uid, spacing_mm, thickness_mm)
 
 
 def _named(groups: list[list[Reading]], *scan) -> list[Nodule]:
@@ -292,15 +291,15 @@ def _named(groups: list[list[Reading]], *scan) -> list[Nodule]:
     ]
 
 
-def _groups(readings: list[Reading], positions: np.ndarray, thickness_mm: float) -> list[list[int]]:
-    """Return :func:`cluster` of one scan's readings, with each contour in the slice nearest to its position."""
+def _groups(readings: list[Reading], positions: np.ndarray, thickness_mm: float) -> list[list[Reading]]:
+    """Return one scan's readings, grouped by :func:`cluster`; each contour is in the slice nearest to its position."""
     voxels = []
     for reading in readings:
         indices = [int(np.abs(positions - contour.z_mm).argmin()) for contour in reading.contours]
         counts = [len(contour.points) for contour in reading.contours]
         points = np.concatenate([contour.points for contour in reading.contours])
         voxels.append(np.column_stack([points, np.repeat(indices, counts)]))
-    return cluster(voxels, thickness_mm)
+    return [[readings[i] for i in group] for group in cluster(voxels, thickness_mm)]
 
 
 def cluster(voxels: list[np.ndarray], tolerance: float) -> list[list[int]]:
