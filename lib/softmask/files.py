@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -25,9 +26,9 @@ PART = ".softmask-part"
 AGAIN = "download or copy this file again"
 
 
-def size_of(path: str | Path, remedy: str = AGAIN) -> int:
+def size_of(path: str | Path, remedy: str = AGAIN, most: float = math.inf) -> int:
     """Return the size of a regular file in bytes. Raises DataError, naming the file and the ``remedy``, for a missing
-    file, a folder, or a pipe or device, which might never end."""
+    file, a folder, a pipe or device, which might never end, or a file of more than ``most`` bytes."""
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -37,15 +38,14 @@ def size_of(path: str | Path, remedy: str = AGAIN) -> int:
     if not stat.S_ISREG(status.st_mode):
         kind = "is a folder" if stat.S_ISDIR(status.st_mode) else "is no plain file"
         raise DataError(f"{path}: cannot be read ({kind}); {remedy}")
+    if status.st_size > most:
+        raise DataError(f"{path}: has {status.st_size} bytes, larger than {most}, and is refused; {remedy}")
     return status.st_size
 
 
 def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
-    """Return the content of a regular file. Raises DataError as :func:`size_of`, and for a file of more than ``most``
-    bytes, without reading it."""
-    size = size_of(path, remedy)
-    if size > most:
-        raise DataError(f"{path}: has {size} bytes, larger than {most}, and is refused; {remedy}")
+    """Return the content of a regular file. Raises DataError as :func:`size_of`, before anything is read."""
+    size = size_of(path, remedy, most)
     try:
         with open(path, "rb") as file:
             return file.read(max(size, 1))

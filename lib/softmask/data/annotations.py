@@ -183,9 +183,7 @@ def read(path: Path) -> Annotations:
 @contextmanager
 def open_database(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the SQLite file at ``path`` for reading. Raises DataError, naming the file, also for errors in the block."""
-    size = size_of(path, _REMEDY)
-    if size > MOST_BYTES:
-        raise DataError(f"{path}: has {size} bytes, larger than {MOST_BYTES}, and is refused; {_REMEDY}")
+    size_of(path, _REMEDY, MOST_BYTES)
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
         try:

@@ -61,8 +61,7 @@ def dcmread(path: Path, **options) -> FileDataset:
     Raises:
         DataError: naming the file, for every failure of pydicom, and for more than :data:`LARGEST_FILE` bytes.
     """
-    if (size := size_of(path)) > LARGEST_FILE:
-        raise DataError(f"{path}: has {size} bytes, larger than {LARGEST_FILE}, and is refused; {AGAIN}")
+    size_of(path, most=LARGEST_FILE)
     import pydicom  # takes a third of a second, so only once there is a file
     from pydicom.filereader import read_dataset, read_preamble
 
