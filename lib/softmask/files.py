@@ -45,10 +45,14 @@ def size_of(path: str | Path, remedy: str = AGAIN, most: float = math.inf) -> in
 
 def read_bytes(path: str | Path, remedy: str = AGAIN, most: int = MOST_BYTES) -> bytes:
     """Return the content of a regular file. Raises DataError as :func:`size_of`, before anything is read."""
-    size = size_of(path, remedy, most)
+    return read_start(path, max(size_of(path, remedy, most), 1), remedy)
+
+
+def read_start(path: str | Path, n_bytes: int, remedy: str = AGAIN) -> bytes:
+    """Return the first ``n_bytes`` of a file. Raises DataError, naming the file and the ``remedy``."""
     try:
         with open(path, "rb") as file:
-            return file.read(max(size, 1))
+            return file.read(n_bytes)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({_why(error)}); {remedy}") from error
 

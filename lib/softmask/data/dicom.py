@@ -16,7 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from softmask.errors import DataError, brief
-from softmask.files import AGAIN, size_of
+from softmask.files import AGAIN, read_start, size_of
 
 if TYPE_CHECKING:
     from pydicom import Dataset, FileDataset
@@ -96,11 +96,7 @@ def is_dicom(path: Path) -> bool:
     """Return whether the file begins like DICOM, with a preamble or with the first group of a data set. Raises
     DataError if the file cannot be opened or is not a regular file."""
     size_of(path)
-    try:
-        with path.open("rb") as file:
-            start = file.read(_PREAMBLE)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
+    start = read_start(path, _PREAMBLE, "check its rights")
     return start[128:] == b"DICM" or _is_bare(start)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from softmask.errors import DataError, brief, doubt
-from softmask.files import AGAIN, size_of
+from softmask.files import AGAIN, read_start, size_of
 
 LARGEST_VOLUME = 1 << 29
 """Most voxels of a volume that is read: 2048 slices of 512 x 512, 1 GB in 16 bits."""
@@ -173,11 +173,7 @@ def _nrrd_header(path: Path) -> tuple[dict[str, str], int, int]:
     """Return the header's fields in lower case, and the byte offset and the (unpacked) number of bytes of the voxels.
     Raises DataError as :func:`softmask.data.volume_files.grid_of_file`."""
     _file_size(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(_NRRD_HEADER)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); {AGAIN}") from error
+    content = read_start(path, _NRRD_HEADER)
     ends = [content.find(blank) + len(blank) for blank in (b"\n\n", b"\n\r\n") if blank in content]
     if content.startswith(b"NRRD000") and not ends and b"data file:" in content.lower():
         raise DataError(f"{path}: keeps its voxels in another file; save it as one nrrd file")
