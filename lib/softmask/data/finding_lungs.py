@@ -100,31 +100,25 @@ class FindingLungs(Dataset):
 
     def _find_pairs(self) -> dict[tuple[str, str], tuple[str, str]]:
         """Return the names of image and mask by (patient, slice), in the order of scans."""
-        halves: dict[str, dict[tuple[str, str], str]] = {"image": {}, "mask": {}}
+        slices: dict[tuple[str, str], dict[str, str]] = {}  # names by half, image or mask
         for name in self._store.names:
-            match = _NAME.fullmatch(name)
-            if match is None:
-                if _MISNAMED.fullmatch(name):
-                    why = "its name is not like ID_0001_Z_0146.tif; rename the file"
+            if match := _NAME.fullmatch(name):
+                first_name = slices.setdefault((match["patient"], match["slice"]), {}).setdefault(match["half"], name)
+                if first_name != name:
+                    why = f"the same slice is there as {self._store.title(first_name)}; remove one of them"
                     self.add_problem(self._store.title(name), why)
-                continue
-            half_names, key = halves[match["half"]], (match["patient"], match["slice"])
-            if key in half_names:
-                title = self._store.title(half_names[key])
-                why = f"the same slice is there as {title}; remove one of them"
-                self.add_problem(self._store.title(match[0]), why)
-            else:
-                half_names[key] = match[0]
+            elif _MISNAMED.fullmatch(name):
+                self.add_problem(self._store.title(name), "its name is not like ID_0001_Z_0146.tif; rename the file")
         pairs = {}
-        for key in sorted(halves["image"].keys() | halves["mask"].keys()):
-            image, mask = halves["image"].get(key), halves["mask"].get(key)
+        for key, names in sorted(slices.items()):
             if key[0] in WRONG_MASKS:
                 self.left_out.append(Problem(f"{self.name}/{key[0]}", WRONG_MASKS[key[0]]))
-            elif image and mask:
-                pairs[key] = image, mask
+            elif len(names) == 2:
+                pairs[key] = names["image"], names["mask"]
             else:
-                other = "mask" if image else "image"
-                self.add_problem(self._store.title(image or mask), f"has no {other}; {AGAIN}, and its {other}")
+                half, name = names.popitem()
+                other = "mask" if half == "image" else "image"
+                self.add_problem(self._store.title(name), f"has no {other}; {AGAIN}, and its {other}")
         return pairs
 
 
