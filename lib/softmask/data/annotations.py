@@ -13,7 +13,7 @@ import importlib.util
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -185,15 +185,12 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
     """Open the SQLite file at ``path`` for reading. Raises DataError, naming the file, also for errors in the block."""
     size_of(path, _REMEDY, MOST_BYTES)
     try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)
-        try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             # tables only, because a view could return rows without end
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables >= {"scans", "zvals", "annotations", "contours"}:
                 raise sqlite3.DatabaseError(f"its tables are {', '.join(map(str, sorted(tables, key=str))) or 'none'}")
             yield connection
-        finally:
-            connection.close()
     # the last five: rows that belong to no scan, or are not numbers
     except (sqlite3.Error, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: the annotation database cannot be read ({brief(error)}); {_REMEDY}") from error
