@@ -8,7 +8,6 @@ its errors do not name file and tag. Therefore the frames read by pydicom are pl
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from softmask.data.ct import LARGEST
 from softmask.data.dicom import Plane, dcmread, decoding, is_dicom, modality_of, numbers_of, pixels_of, plane_of, title
 from softmask.data.outlines import area, area_inside, fill
-from softmask.data.structures import Choice, choose_label, choose_lungs
+from softmask.data.structures import choose
 from softmask.data.volume_files import ENDINGS, Grid, grid_of_file, is_volume_file, read_turned, remedy_of
 from softmask.data.volume_headers import LARGEST_VOLUME, label_names
 from softmask.errors import DataError, doubt
@@ -51,7 +50,7 @@ def lung_mask(grid: Grid, path: str | Path, *, read: bool = True) -> np.ndarray 
             (:class:`~softmask.data.structures.NoLung`) or only one, leaves slices out, or has another frame of
             reference or another grid than the scan.
     """
-    return _mask(grid, Path(path), choose_lungs, unbroken=True, read=read)
+    return _mask(grid, Path(path), None, read)
 
 
 def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
@@ -68,7 +67,7 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
         DataError: naming the file, and for DICOM the tag, when ``label`` does not name exactly one of the structures,
             when the mask is empty, or as :func:`lung_mask`.
     """
-    mask = _mask(grid, Path(path), partial(choose_label, label=label), unbroken=False, read=True)
+    mask = _mask(grid, Path(path), label, read=True)
     pairs = pairwise(np.flatnonzero(mask.any(axis=(1, 2))).tolist())
     gaps = [z for below, above in pairs if (mask[below] & mask[above]).any() for z in range(below + 1, above)]
     if gaps:
@@ -77,10 +76,11 @@ def lesion_mask(grid: Grid, path: str | Path, label: str = "") -> np.ndarray:
     return mask
 
 
-def _mask(grid: Grid, path: Path, choose: Choice, *, unbroken: bool, read: bool) -> np.ndarray | None:
+def _mask(grid: Grid, path: Path, label: str | None, read: bool) -> np.ndarray | None:
+    """Return :func:`lesion_mask`, or :func:`lung_mask` where ``label`` is None."""
     size_of(path, "check the name")
     if is_volume_file(path):
-        return _volume_mask(grid, path, choose, read=read)
+        return _volume_mask(grid, path, label, read)
     if not is_dicom(path):
         raise DataError(
             f"{path}: is of an unknown kind; DICOM RTSTRUCT or SEG, or a file {', '.join(ENDINGS)} was expected"
@@ -89,20 +89,20 @@ def _mask(grid: Grid, path: Path, choose: Choice, *, unbroken: bool, read: bool)
     modality = modality_of(path)
     if modality not in MASKS_IN_DICOM:
         raise DataError(f"{path}: {title('Modality')} = {modality}; RTSTRUCT or SEG was expected")
-    return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(path, grid, choose, unbroken, read)
+    return (_rtstruct_mask if modality == "RTSTRUCT" else _seg_mask)(grid, path, label, read)
 
 
-def _doubt_places(path: Path, grid: Grid, beside: int, elsewhere: int, kind: str, unbroken: bool) -> None:
+def _doubt_places(grid: Grid, path: Path, beside: int, elsewhere: int, kind: str, label: str | None) -> None:
     """Warn about ``beside`` marked planes that lie on no slice, except for lungs and for a scan of one slice, and about
     ``elsewhere`` contours or frames (``kind``) that lie on other slices than the slices they name."""
-    if beside and not unbroken and len(grid.z_mm) > 1:
+    if beside and label is not None and len(grid.z_mm) > 1:
         doubt(f"{path}: marks {beside} planes that lie on no slice of {grid.path}; they are left out")
     if elsewhere:
         text = f"{elsewhere} {kind} lie on other slices than those they name as their source; the position counts"
         doubt(f"{path}: {text}")
 
 
-def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.ndarray | None:
+def _volume_mask(grid: Grid, path: Path, label: str | None, read: bool) -> np.ndarray | None:
     """Return the voxels of the chosen labels: (D, H, W) bool; None unless ``read``, after a check of the header. A
     file that covers only a part of the scan's voxels, as 3D Slicer saves segments, is padded."""
     mask_grid = grid_of_file(path)
@@ -130,7 +130,7 @@ def _volume_mask(grid: Grid, path: Path, choose: Choice, *, read: bool) -> np.nd
     if not labels:
         raise DataError(f"{path}: every voxel has label 0; get the mask of this scan")
     names = label_names(path)
-    chosen_labels = choose({label: names.get(label, "") for label in labels}, path, "its voxels")
+    chosen_labels = choose({value: names.get(value, "") for value in labels}, path, "its voxels", label)
     mask = np.zeros(grid.shape, bool)
     mask[tuple(map(slice, start, stop))] = np.isin(values, chosen_labels)
     return mask
@@ -170,14 +170,14 @@ def _need_frame(grid: Grid, frame: str, path: Path, tag: str) -> None:
         )
 
 
-def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
+def _rtstruct_mask(grid: Grid, path: Path, label: str | None, read: bool) -> np.ndarray | None:
     dataset = dcmread(path, **({} if read else {"specific_tags": ["StructureSetROISequence", "PatientID"]}))
     contours: dict[int, list[tuple[str, np.ndarray, list[str]]]] = {}
     with decoding(path, "the structures cannot be read"):
         structures = dataset.get("StructureSetROISequence") or ()
         names = {int(item.ROINumber): str(item.get("ROIName") or "") for item in structures}
         frames = {int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "") for item in structures}
-    chosen_rois = choose(names, path, title("ROIName"))
+    chosen_rois = choose(names, path, title("ROIName"), label)
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     for number in chosen_rois:
         _need_frame(grid, frames[number], path, f"{title('ReferencedFrameOfReferenceUID')} of {names[number]}")
@@ -214,7 +214,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
                 n_open += len(points) < 3
                 n_elsewhere += _elsewhere(grid, slice_number, images)
                 drawn_px, kept_px = drawn_px + area(points), kept_px + area_inside(points, grid.shape[1:])
-        if unbroken:
+        if label is None:
             _need_unbroken(grid, planes_by_slice, path, f"{title('ContourData')} of {name}")
         for slice_number, planes in planes_by_slice.items():
             mask[slice_number] |= _joined(planes)
@@ -222,7 +222,7 @@ def _rtstruct_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read:
         roi_names = ", ".join(names[number] for number in chosen_rois)
         why = "enclose no pixel" if not n_beside else "lie between the slices or beyond them, and enclose no pixel"
         raise DataError(f"{path}: the contours of {roi_names} {why} of {grid.path}; get those drawn on it")
-    _doubt_places(path, grid, n_beside, n_elsewhere, "contours", unbroken)
+    _doubt_places(grid, path, n_beside, n_elsewhere, "contours", label)
     if n_lone_points:
         doubt(f"{path}: {n_lone_points} POINTs beside the closed contours were passed over")
     if n_open:
@@ -261,7 +261,7 @@ def _in_pixels(path: Path, name: str, kind: str, values: np.ndarray, grid: Grid)
     return float(points[0, 2]), (points[:, 1::-1] - grid.origin[1::-1]) / grid.spacing_mm[1:]
 
 
-def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool) -> np.ndarray | None:
+def _seg_mask(grid: Grid, path: Path, label: str | None, read: bool) -> np.ndarray | None:
     """Return (D, H, W) bool: the frames of the chosen segments on their slices."""
     dataset = dcmread(path, stop_before_pixels=not read)
     with decoding(path, "damaged, or a frame's place is missing"):
@@ -281,7 +281,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         raise DataError(f"{path}: {title('NumberOfFrames')} = {n_frames}, but {len(frames)} are placed; {AGAIN}")
     if kind == "LABELMAP":
         segments.pop(0, None)  # the background, where it is described
-    chosen_segments = choose(segments, path, title("SegmentLabel"))
+    chosen_segments = choose(segments, path, title("SegmentLabel"), label)
     doubt_patient(grid, str(dataset.get("PatientID") or ""), path)
     _need_frame(grid, frame_of_reference, path, title("FrameOfReferenceUID"))
     tolerance = _SAME_VOXEL * min(grid.spacing_mm[1:])
@@ -299,7 +299,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
             if not np.allclose(values, expected, rtol=0, atol=atol):
                 raise DataError(f"{path}: {title(tag)} = {list(values)}, not {list(expected)}; resample the mask")
         placements[number] = slice_at(grid, plane.z_mm), plane
-    if unbroken:
+    if label is None:
         marked_slices = {z for z, _ in placements.values() if z is not None}
         _need_unbroken(grid, marked_slices, path, f"{title('SegmentLabel')} of lungs")
     if not read:
@@ -326,7 +326,7 @@ def _seg_mask(path: Path, grid: Grid, choose: Choice, unbroken: bool, read: bool
         if not n_beside and len(placements) == len(frames):
             raise DataError(f"{path}: marks no pixel; get one that is not empty")
         raise DataError(f"{path}: nothing of it lies on a slice of {grid.path}; get the SEG that was drawn on it")
-    _doubt_places(path, grid, n_beside, n_elsewhere, "frames", unbroken)
+    _doubt_places(grid, path, n_beside, n_elsewhere, "frames", label)
     return mask
 
 

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from softmask.errors import DataError, doubt
 
 _LEFT, _RIGHT, _BOTH = "l|lt|left", "r|rt|right", "both|bilateral|total|tot|whole|all|combined|sum"
 _NAME = re.compile(rf"({_LEFT}|{_RIGHT}|{_BOTH})?lungs?({_LEFT}|{_RIGHT}|{_BOTH})?")
-
-
 _MANY = 40  # in a mask without names, more values than this are more organs than anyone labels by hand
 
 
 class NoLung(DataError):
     """A file whose structures or segments are not lungs."""
-
-
-Choice = Callable[[Mapping[int, str], Path, str], list[int]]
-"""Function that returns the numbers of the chosen structures, from the names by number, the file and the names' tag."""
 
 
 def side_of(name: str) -> str | None:
@@ -38,7 +32,7 @@ def _listed(names: Mapping[int, str]) -> str:
     return ", ".join(f"{number} {name}".strip() for number, name in names.items()) or "it names nothing"
 
 
-def choose_lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
+def _lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
     """Return the numbers of the structures whose names mean a lung; all numbers if no structure has a name."""
     if names and not any(names.values()):
         return list(names)
@@ -50,13 +44,15 @@ def choose_lungs(names: Mapping[int, str], path: Path, tag: str) -> list[int]:
     return list(sides)
 
 
-def choose_label(names: Mapping[int, str], path: Path, tag: str, label: str) -> list[int]:
-    """Return the number of the structure with the number, else the name ``label``; without a label, of the only one."""
+def choose(names: Mapping[int, str], path: Path, tag: str, label: str | None) -> list[int]:
+    """Return the numbers of the structures to use, from their ``names`` by number, which ``tag`` of the file gives: the
+    one with the number, else the name, ``label``; the only one for an empty ``label``; the lungs if it is None."""
+    if label is None:
+        return _lungs(names, path, tag)
     number_matches = [number for number in names if label in (f"{number}", f"{number}.0")]
     name_matches = [number for number, name in names.items() if label == name]
     if number_matches and name_matches not in ([], number_matches):
-        text = f"number {label} was taken, and not that named {label} ({_listed(names)})"
-        doubt(f"{path}: {text}")
+        doubt(f"{path}: number {label} was taken, and not that named {label} ({_listed(names)})")
     chosen = number_matches or name_matches if label else list(names)
     if len(chosen) != 1:
         why = f"{len(chosen)} of the {len(names)} structures of {tag} are meant"
