@@ -19,7 +19,7 @@ from phantoms.chest_canvas import HABITS, Canvas, Field, Person, enlarge, smooth
 from phantoms.chest_lung import density, fill
 from phantoms.chest_shape import LEFT, RIGHT, bulge, diaphragm, fit, hemithorax, mediastinum
 from phantoms.nodule import BED_HU, CAVITY_HU, MARGIN_MM, TEXTURE_HU, mean_rating
-from softmask.data.annotations import Nodule, database_path, load, open_database, positions_of
+from softmask.data.annotations import Nodule, load
 from softmask.data.image_files import window_hu
 from softmask.data.kinds import FRAME, PLEURAL_PLACE, kind_of_nodule, place_of_nodule
 from softmask.data.sample import Sample
@@ -87,9 +87,8 @@ def choose(name: str) -> dict[str, Scan]:
     Patients are used if their first annotated scan has evenly spaced slices of 1 to 3 mm over a whole chest, in the
     order of a hash of their names. ``qin-lung`` has patients with a nodule of at least :data:`TUMOUR_MM`.
     """
-    with open_database(database_path()) as connection:
-        positions = positions_of(connection)
     annotations = load()
+    positions = annotations.positions_mm
     first = {nodule.patient: nodule for nodule in reversed(annotations.nodules)}
     scans = {
         patient: (positions[nodule.scan_id], tuple(annotations.of_series(nodule.series_uid)))

