@@ -182,7 +182,7 @@ def _export(dataset: Dataset, staging: Path, key: str, jobs: int | None) -> str:
     for record in map_samples(partial(write_slice, staging), dataset, missing, title=NAME, jobs=jobs):
         records[record["row"]["name"]] = record
     if not records:
-        raise dataset.none_usable(dataset.name, "no slice of it has a soft mask")
+        raise dataset.none_usable("no slice of it has a soft mask", dataset.name)
 
     merged = dict(zip(names, dataset.index["merged"].astype(int).tolist(), strict=True))
     for name, record in records.items():

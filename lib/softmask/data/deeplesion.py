@@ -64,7 +64,7 @@ class DeepLesion(Dataset):
         )
         if self.index.empty:
             message = f"of its {counts['rows']} lesions none is a usable lung lesion with its image in {images}"
-            raise self.none_usable(table_path, message)
+            raise self.none_usable(message, table_path)
         self._axes = np.stack(self.index.pop("axes").to_list())
 
     def read(self, i: int) -> Sample:

@@ -65,7 +65,6 @@ class FindingLungs(Dataset):
         pairs = self._find_pairs()
         if not pairs:
             raise self.none_usable(
-                path,
                 "no slice has an image and a mask; expected 2d_images/ID_0001_Z_0146.tif with "
                 "2d_masks/ID_0001_Z_0146.tif; `softmask data fetch lungs` gets them",
             )

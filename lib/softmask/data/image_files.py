@@ -101,9 +101,9 @@ def read_grey(source: str | Path | bytes, name: str | None = None, *, signed: bo
         DataError: naming the file, when it is missing, truncated, damaged, too large, not PNG or TIFF, not grey, or
             has more than one page.
     """
+    name = name or ("image" if isinstance(source, bytes) else str(source))
     pages = read_grey_stack(source, name, signed=signed)
     if len(pages) != 1:
-        name = name or (source if isinstance(source, str | Path) else "image")
         raise DataError(f"{name}: holds {len(pages)} images where one was expected; save it as one image")
     return pages[0]
 

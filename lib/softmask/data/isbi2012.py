@@ -54,7 +54,6 @@ class Isbi2012(Dataset):
                 self.add_problem(self.path, why)
         if not self._sections:
             raise self.none_usable(
-                self.path,
                 "no section has an image and a label; expected train/image/<i>.png with train/label/<i>.png, or "
                 "train-volume.tif with train-labels.tif; `softmask data fetch isbi2012` gets them",
             )

@@ -75,7 +75,6 @@ class LidcSlices(Dataset):
         rows = np.flatnonzero(is_correct & (content["readers"] > 0))
         if not len(rows):
             raise self.none_usable(
-                self._files.path,
                 "no usable slice; expected images/slice-<k>.png with mask-0 to mask-3 beside images, as "
                 "`softmask data fetch lidc` gets them",
             )

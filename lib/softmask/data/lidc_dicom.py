@@ -70,7 +70,6 @@ class LidcDicom(Dataset):
                 rows.append((key, present.sum(), *attributes))
         if not rows:
             raise self.none_usable(
-                self.path,
                 "no slice that a LIDC reader marked; expected the CT series of LIDC-IDRI as *.dcm, and for other "
                 "series their LIDC XML",
             )

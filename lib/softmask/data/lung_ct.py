@@ -74,8 +74,7 @@ class LungCt(Dataset):
         scans = self._find_scans()
         if not scans:
             raise self.none_usable(
-                self.path,
-                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file",
+                "no usable scan; expected a folder for each, with a CT series in DICOM or one .nrrd or .nii.gz file"
             )
         self._last: tuple[Scan, np.ndarray, np.ndarray] | None = None
         self._places = [(scan, z) for scan in scans for z in range(scan.grid.shape[0])]

@@ -63,9 +63,7 @@ class Promise12(Dataset):
             except DataError as error:
                 self.add_problem(f"{self.name}/{case}", error)
         if not rows:
-            raise self.none_usable(
-                self.path, "no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw"
-            )
+            raise self.none_usable("no usable case; expected CaseNN.mhd and .raw with CaseNN_segmentation.mhd and .raw")
         self.index = pd.DataFrame(rows, columns=["patient", "nodule", "slice", "n_readers", "area"])
         has_test_cases = self.index["patient"].str.startswith(TEST).any()
         self.origin = f"PROMISE12 training {'and test ' if has_test_cases else ''}cases (promise12)"

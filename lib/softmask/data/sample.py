@@ -210,8 +210,9 @@ class Dataset:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def none_usable(self, path: object, expected: str) -> DataError:
-        """Return the error of a data set without usable samples, with ``path``, ``expected`` and the first problem."""
+    def none_usable(self, expected: str, where: object = None) -> DataError:
+        """Return the error of a data set without usable samples: ``where`` (default: its path), what was ``expected``,
+        and the first problem."""
         problems = self.problems + self.left_out
         first_problem = f". First of {len(problems)} problems: {problems[0].why}" if problems else ""
-        return DataError(f"{path}: {expected}{first_problem}")
+        return DataError(f"{where or self.path}: {expected}{first_problem}")
