@@ -14,16 +14,16 @@ from softmask.papers import Pair
 from softmask.papers.claims import parse
 
 CELLS = {
-    ("unet", "lnsm", "dice"): (87.88, "percent"),
-    ("softgan", "lnsm", "dice"): (91.63, "percent"),
-    ("medt", "lnsm", "dice"): (91.4, "percent"),
-    ("cenet", "lnsm", "dice"): (math.nan, "percent"),
-    ("unet", "lnsm", "mean_hausdorff"): (6.1, "pixels"),
-    ("softgan", "lnsm", "mean_hausdorff"): (5.6, "pixels"),
-    ("casgan", "lidc", "dice_with_consensus50"): (0.863, "fraction"),
-    ("doctor1", "lidc", "dice_with_consensus50"): (0.775, "fraction"),
-    ("svm", "lidc", "acc_soft"): (0.83, "fraction"),
-    ("svm", "lidc", "acc_binary"): (0.72, "fraction"),
+    ("unet", "lnsm", "dice"): 87.88,
+    ("softgan", "lnsm", "dice"): 91.63,
+    ("medt", "lnsm", "dice"): 91.4,
+    ("cenet", "lnsm", "dice"): math.nan,
+    ("unet", "lnsm", "mean_hausdorff"): 6.1,
+    ("softgan", "lnsm", "mean_hausdorff"): 5.6,
+    ("casgan", "lidc", "dice_with_consensus50"): 86.3,
+    ("doctor1", "lidc", "dice_with_consensus50"): 77.5,
+    ("svm", "lidc", "acc_soft"): 83,
+    ("svm", "lidc", "acc_binary"): 72,
 }
 
 

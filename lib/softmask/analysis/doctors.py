@@ -26,8 +26,9 @@ from softmask.measure import segmentation
 from softmask.measure.images import DOCTORS
 from softmask.measure.segmentation import dice_of_pairs
 from softmask.papers import display
+from softmask.papers.printed import SCALES
 from softmask.parallel import progress
-from softmask.report.result import SCALES, Cell
+from softmask.report.result import Cell
 
 CONSENSUS = "consensus50"
 RATERS = (*DOCTORS, CONSENSUS)

@@ -47,8 +47,8 @@ _PRINTED_AS = {
 }
 """Printed names of measures, where they differ."""
 
-Cells = Mapping[tuple[str, str, str], tuple[float, str]]
-"""Printed mean and unit by (row, data set, metric)."""
+Cells = Mapping[tuple[str, str, str], float]
+"""Printed mean by (row, data set, metric); shares in percent."""
 
 
 @cache
@@ -164,7 +164,7 @@ def _claim(
         raise ValueError(f"needs a direction: higher or lower, which {unit} are good ones")
     _check_known("direction", direction or "higher", ("higher", "lower"))
     lower = direction == "lower"
-    all_pairs = tuple(pair for line in pairs for pair in _pairs(cells, unit, lower, **line))
+    all_pairs = tuple(pair for line in pairs for pair in _pairs(cells, lower, **line))
     if judged != bool(all_pairs):
         raise ValueError("needs pairs, or judged: false and none")
     if len({(pair.better, pair.worse, pair.dataset, pair.metric, pair.times) for pair in all_pairs}) < len(all_pairs):
@@ -174,7 +174,6 @@ def _claim(
 
 def _pairs(
     cells: Cells,
-    unit: str,
     lower: bool,
     *,
     dataset: str,
@@ -205,8 +204,8 @@ def _pairs(
         return
     for worse, delta in over.items():
         pair = Pair(better, worse, dataset, metric, kind, float(delta), float(times))
-        printed_means = [_printed(name, pair, unit, cells) for name in (better, worse)]
-        gain = round((printed_means[0] - pair.times * printed_means[1]) * (-1 if lower else 1), 6)
+        means = [cells.get(printed_key(name, pair), math.nan) for name in (better, worse)]
+        gain = round((means[0] - pair.times * means[1]) * (-1 if lower else 1), 6)
         pair = replace(pair, printed=gain + 0.0)  # no -0
         expected = round(min(max(0.0, gain), LARGEST_DELTA), 3)
         if kind == BETTER and not math.isnan(gain) and delta != expected:
@@ -222,12 +221,6 @@ def printed_key(row: str, pair: Pair) -> tuple[str, str, str]:
     if metric.startswith("acc_") and row.endswith("_roi"):  # radiomics prints a row for each classifier
         row, metric = metric.removeprefix("acc_"), f"acc_{row.removesuffix('_roi')}"
     return row, dataset, metric
-
-
-def _printed(row: str, pair: Pair, unit: str, cells: Cells) -> float:
-    """Return the printed mean of a row in the claim's unit; NaN where it is missing."""
-    value, printed_unit = cells.get(printed_key(row, pair), (math.nan, ""))
-    return value * (100 if unit == "points" and printed_unit == "fraction" else 1)
 
 
 def _check_known(name: str, value: str, known: Container[str]) -> None:

@@ -22,6 +22,8 @@ from softmask.papers.claims import Claim
 NAMES = ("casgan", "softgan", "dsnet-v1", "dsnet-v2", "lgan")
 
 VALUES, MATRIX, DESCRIPTION = "values", "symmetric-matrix", "description"
+SCALES = {"percent": 100.0, "fraction": 1.0}
+"""Factor from a share in [0, 1] to the unit; a value in any other unit is kept as it is."""
 
 
 class Printed(float):
@@ -149,8 +151,8 @@ def parse(content: Mapping[str, Any]) -> Paper:
             tables[key] = _table(name, key, table, content["units"])
         location = name
         cells = [cell for table in tables.values() for cell in table.cells()]
-        printed_means = {(cell.row, cell.dataset, cell.metric): (cell.mean, cell.unit) for cell in cells}
-        parsed_claims = claims.parse(name, content["claims"], printed_means)
+        in_percent = {(c.row, c.dataset, c.metric): c.mean * (100 if c.unit == "fraction" else 1) for c in cells}
+        parsed_claims = claims.parse(name, content["claims"], in_percent)
         epochs = content.get("settings", {}).get("epochs")
         return Paper(name, content["citation"], tables, dict(content["figures"]), parsed_claims, epochs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -27,11 +27,11 @@ from softmask.files import write_atomic
 from softmask.measure import verdicts as rule
 from softmask.measure.statistics import LEVEL
 from softmask.papers.audit import gains
-from softmask.papers.printed import VALUES
+from softmask.papers.printed import SCALES, VALUES
 from softmask.report import contents, notebooks, provenance, result, summary, tables, verdicts
 from softmask.report.contents import ClaimEntry, Contents, FigureEntry, TableEntry
 from softmask.report.evidence import Evidence, embedded, packed
-from softmask.report.result import NOT_A_RESULT, SCALES, WORKBOOK, Grid, JoinedCell, grids
+from softmask.report.result import NOT_A_RESULT, WORKBOOK, Grid, JoinedCell, grids
 
 _WIDEST = 14  # most columns of numbers on a sheet of paper
 _CLASSES = {

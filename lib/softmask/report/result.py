@@ -13,15 +13,12 @@ import numpy as np
 from softmask import papers
 from softmask.data.sample import SUBSTITUTE
 from softmask.errors import ConfigError
-from softmask.papers.printed import MATRIX, VALUES, PrintedCell
+from softmask.papers.printed import MATRIX, SCALES, VALUES, PrintedCell
 
 WORKBOOK = "workbook"
 """Name in place of a paper for tables and figures that no paper prints."""
 PRINTED = "printed"
 """Source of a cell that is computed from printed numbers only."""
-SCALES = {"percent": 100.0, "fraction": 1.0}
-"""Factor from a share in [0, 1] to the unit; a value in any other unit is kept as it is."""
-
 _PAIR = "dice_with_"
 """Prefix of the metrics of a symmetric matrix, before the row of the partner."""
 

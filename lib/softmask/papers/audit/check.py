@@ -15,14 +15,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from softmask.papers.claims import display
-from softmask.papers.printed import VALUES, Paper, PrintedCell, decimals
+from softmask.papers.printed import SCALES, VALUES, Paper, PrintedCell, decimals
 
 MUST_HOLD, TO_EXPLAIN = "must hold", "to explain"
 """``must hold``: true for all numbers that were measured as the papers define them; ``to explain``: numbers may violate
 the rule for a reason that the paper does not give."""
-
-SCALES = {"percent": 100.0, "fraction": 1.0}
-"""Factor from a share in [0, 1] to each unit."""
 
 POINTS = "points"
 

@@ -37,10 +37,10 @@ from scipy.special import stdtrit
 from softmask import papers
 from softmask.measure.statistics import LEVEL
 from softmask.measure.verdicts import BETTER
-from softmask.papers.audit.check import SCALES, Papers, other_unit, rows
+from softmask.papers.audit.check import Papers, other_unit, rows
 from softmask.papers.audit.tables import stated
 from softmask.papers.claims import Claim, Pair, printed_key
-from softmask.papers.printed import PrintedCell
+from softmask.papers.printed import SCALES, PrintedCell
 
 DICE_SPREAD = 1.24
 """Coefficient from a least squares fit to 171 mean Dice of networks on real test images and their standard deviations,

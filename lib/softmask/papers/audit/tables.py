@@ -15,7 +15,6 @@ from softmask.measure.verdicts import BETTER
 from softmask.papers.audit.check import (
     MUST_HOLD,
     POINTS,
-    SCALES,
     TO_EXPLAIN,
     Finding,
     Papers,
@@ -27,7 +26,7 @@ from softmask.papers.audit.check import (
     share,
 )
 from softmask.papers.claims import display
-from softmask.papers.printed import MATRIX, PrintedCell, PrintedTable, decimals
+from softmask.papers.printed import MATRIX, SCALES, PrintedCell, PrintedTable, decimals
 
 SAME: Mapping[tuple[str, str], str] = {
     ("softgan", "gan_loss"): "softgan",
