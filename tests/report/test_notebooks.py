@@ -152,7 +152,7 @@ def test_equations_are_mathml_and_a_broken_one_stays_as_typed(config):
 def test_no_equation_of_the_notebooks_has_a_command_that_is_not_understood(path):
     cells = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
     equations = [a or b for a, b in re.findall(r"\$\$(.+?)\$\$|\$(.+?)\$", "\n\n".join(cells))]
-    assert [latex for latex in equations if "\\" in notebooks._equation("inline")(latex)] == []
+    assert [latex for latex in equations if "\\" in notebooks._mathml(latex, "inline")] == []
 
 
 def test_a_notebook_is_written_again_where_it_is_newer_and_html_alone_is_enough(config):

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,6 @@ LARGEST = 2_000_000
 _LOG = logging.getLogger(__name__)
 _LOG.setLevel(logging.ERROR)  # some pictures of notebooks have no alternative text
 _WIDTHS = (1280, 960, 640, 320)
-NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 _ANYTHING = ".+/.+"
 TEMPLATES = Environment(
     loader=PackageLoader("softmask.report", "page"),
@@ -61,7 +60,11 @@ def _html(source: Path, run: str) -> str:
     from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
     class Renderer(IPythonRenderer):
-        block_math, inline_math = staticmethod(_equation("block")), staticmethod(_equation("inline"))
+        def block_math(self, latex: str) -> str:
+            return _mathml(latex, "block")
+
+        def inline_math(self, latex: str) -> str:
+            return _mathml(latex, "inline")
 
         def heading(self, text: str, level: int, **_: object) -> str:
             """Write a heading with an id spelt as it reads: nbconvert quotes some signs, and adds a link to itself."""
@@ -87,17 +90,13 @@ def _html(source: Path, run: str) -> str:
     return page
 
 
-def _equation(display: str) -> Callable[[str], str]:
-    """Return a function that writes LaTeX as MathML, which browsers draw without a script."""
-
-    def write(latex: str) -> str:
-        try:
-            equation = convert(re.sub(r"\\tag\{(.+?)\}", r"\\qquad (\1)", latex), display=display)
-        except Exception:  # an incomplete equation is shown as it was typed, and does not stop the report
-            return escape(latex)
-        return equation.replace(f' xmlns="{NAMESPACE}"', "")  # HTML needs none
-
-    return write
+def _mathml(latex: str, display: str) -> str:
+    """Return LaTeX as MathML, which browsers draw without a script."""
+    try:
+        equation = convert(re.sub(r"\\tag\{(.+?)\}", r"\\qquad (\1)", latex), display=display)
+    except Exception:  # an incomplete equation is shown as it was typed, and does not stop the report
+        return escape(latex)
+    return equation.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")  # HTML needs none
 
 
 def _named(body: str) -> str:
@@ -109,10 +108,8 @@ def _named(body: str) -> str:
 
 
 def _shrunk(body: str, width: int) -> str:
-    def shrink_picture(match: re.Match) -> str:
-        return embedded(base64.b64decode(match[1]), width)[0]
-
-    return re.sub(r"data:image/png;base64,([\w+/=\s]+)", shrink_picture, body)
+    png = re.compile(r"data:image/png;base64,([\w+/=\s]+)")
+    return png.sub(lambda match: embedded(base64.b64decode(match[1]), width)[0], body)
 
 
 def address(executed: Collection[str], notebook: str) -> str:
