@@ -11,6 +11,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from itertools import chain
@@ -57,15 +58,12 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
     read = contents.read(config.run)
     builder = os.environ.get(tables.NOTEBOOK_VARIABLE, "")
     books = [notebook for notebook in read.notebooks if notebook["name"] != builder]  # without the builder of this page
-    other_runs = {}
-    for run in contents.other_run_names(config.run):
-        try:
+    other_names, other_runs = contents.other_run_names(config.run), {}
+    for run in other_names:
+        with suppress(DataError):  # another run must not make this page fail
             other_runs[run] = contents.read(run)
-        except DataError:  # another run must not make this page fail
-            other_runs[run] = None
-    readable_runs = {run: other for run, other in other_runs.items() if other}
     executed = notebooks.as_html(config, builder)
-    claims = {name: list(_claims(read, readable_runs, evidence, executed, name)) for name in papers.NAMES}
+    claims = {name: list(_claims(read, other_runs, evidence, executed, name)) for name in papers.NAMES}
     sections = [_section(read, name, claims.get(name, [])) for name in (*papers.NAMES, WORKBOOK)]
     entries = [*read.tables, *read.figures]
     ways = [difference_of(cell)[1] for entry in read.tables for cell in entry.cells if cell.printed]
@@ -90,7 +88,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "counted": [verdict for verdict, count in total.claims.items() if count or verdict in usual_verdicts],
         "total": total,
         "differences": Counter(ways),
-        "runs": [_run_link(run, other) for run, other in other_runs.items()],
+        "runs": [_run_link(run, other_runs.get(run)) for run in other_names],
         "level": f"{100 * LEVEL:g}",
         "least_patients": rule.LEAST_PATIENTS,
         "alpha": f"{rule.ALPHA:g}",
@@ -206,8 +204,8 @@ def _claims(
 ) -> Iterator[dict[str, Any]]:
     """Yield a paper's claims, each with the deciding comparison, its verdicts in other runs, and links."""
     non_verdicts = (contents.NOT_RUN, contents.DAMAGED)
-    claims = {claim.words: claim for claim in papers.load(paper).claims}
-    for number, entry in enumerate((e for e in read.claims if e.paper == paper), start=1):
+    entries = (entry for entry in read.claims if entry.paper == paper)
+    for number, (entry, claim) in enumerate(zip(entries, papers.load(paper).claims, strict=True), start=1):
         other_entries = [
             (name, other)
             for name, run_contents in others.items()
@@ -217,9 +215,8 @@ def _claims(
         yield {
             "id": f"claim-{paper}-{number}",
             "words": contents.claim_words(entry.claim),
-            "printed": claims[entry.claim],
+            "printed": claim,
             "entry": entry,
-            "deciding": entry.deciding_pair,
             "axis": Axis.of((entry.deciding_pair,) if entry.deciding_pair else ()),
             "wide": Axis.of(entry.pairs),
             "others": other_entries,
