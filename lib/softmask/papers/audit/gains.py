@@ -134,14 +134,12 @@ def printed_gains(loaded: Papers) -> list[Gain]:
 
 
 def _gain(paper: str, claim: Claim, pair: Pair, cells: Sequence[PrintedCell]) -> Gain:
-    to_claim = [claim.scale / SCALES[cell.unit] if cell.unit in SCALES else 1.0 for cell in cells]  # units
-    factors = (to_claim[0], to_claim[1] * pair.times)
-    sourced_spreads = [_spread(cell) for cell in cells]
-    source = "" if any(math.isnan(spread) for spread, _ in sourced_spreads) else PRINTED
-    if source and DERIVED in [origin for _, origin in sourced_spreads]:
-        source = DERIVED
+    factors = [claim.scale / SCALES[cell.unit] if cell.unit in SCALES else 1.0 for cell in cells]  # to the claim's unit
+    factors[1] *= pair.times
+    spreads, sources = zip(*map(_spread, cells), strict=True)
+    source = "" if any(map(math.isnan, spreads)) else DERIVED if DERIVED in sources else PRINTED
     means = tuple(cell.mean * factor for cell, factor in zip(cells, factors, strict=True))
-    spreads = tuple(spread * factor for (spread, _), factor in zip(sourced_spreads, factors, strict=True))
+    spreads = tuple(spread * factor for spread, factor in zip(spreads, factors, strict=True))
     return Gain(paper, claim, pair, means, spreads, source, images_behind(paper, pair, cells[0].metric))
 
 
