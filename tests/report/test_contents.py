@@ -152,7 +152,7 @@ def test_rows_sources_and_claims_are_counted(config):
     lgan = [replace(cell, source="embedded") for cell in cells("lgan", "table-1")]
     tables.write(ResultTable("lgan", "table-1", "", "", lgan), config, {})
     claim = papers.load("lgan").claims[0].words
-    verdicts.write("lgan", [verdicts.Verdict(claim, verdicts.HOLDS)], config)
+    verdicts.write("lgan", [verdicts.Verdict(claim, "holds")], config)
     content = contents.read(config.run)
     first, other, whole = (
         contents.state(content, ["softgan"]),

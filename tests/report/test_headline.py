@@ -8,8 +8,8 @@ import yaml
 from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError
+from softmask.measure import verdicts as rule
 from softmask.measure.differences import Difference
-from softmask.measure.verdicts import Outcome
 from softmask.papers import display
 from softmask.papers.claims import Pair
 from softmask.report import contents, headline, metadata, summary, verdicts
@@ -58,7 +58,7 @@ def test_an_undertrained_mean_is_marked():
 
 def test_the_committed_runs_mark_every_row_that_a_claim_calls_undertrained():
     read = contents.read("night-real")
-    entries = [entry for entry in read.claims if entry.verdict == verdicts.UNDERTRAINED]
+    entries = [entry for entry in read.claims if entry.verdict == rule.UNDERTRAINED]
     rows = {row for _, row, _ in summary.undertrained_rows(read)}
     assert all(any(display("rows", row) in entry.why for row in rows) for entry in entries)
 
@@ -123,7 +123,7 @@ def test_the_strongest_evidence_has_the_smallest_p_value():
     def judged(mean, df):
         none = float("nan")
         difference = Difference(mean, none, none, 1.0, df, 20, 20, 0, (3, 3), False, none, none, (none, none))
-        return verdicts.JudgedPair(Pair("softgan", "unet", "lidc"), Outcome(verdicts.HOLDS, difference))
+        return verdicts.JudgedPair(Pair("softgan", "unet", "lidc"), rule.Outcome(rule.HOLDS, difference))
 
     assert summary._p_value(judged(3.0, 100)) < summary._p_value(judged(4.0, 3))
 

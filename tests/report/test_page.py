@@ -240,12 +240,12 @@ def test_notes_and_the_cell_that_drew_a_figure(config, monkeypatch):
 
 def test_other_runs_and_their_verdicts_stand_on_the_page(config):
     claim = papers.load("softgan").claims[3].words
-    verdicts.write("softgan", [verdicts.Verdict(claim, verdicts.FAILS, "1 comparison")], config)
+    verdicts.write("softgan", [verdicts.Verdict(claim, rule.FAILS, "1 comparison")], config)
     seeds = Config.from_parameters("cpu", "real", 3)
     cells = [Cell("unet", "lnsm", "dice", 0.5, 0.1, 9, 3, "real")]
     for other in (seeds, Config.from_parameters("smoke", "embedded")):
         tables.write(ResultTable("softgan", "table-1", "", "", cells), other, {})
-        verdicts.write("softgan", [verdicts.Verdict(claim, verdicts.HOLDS, "1 comparison")], other)
+        verdicts.write("softgan", [verdicts.Verdict(claim, rule.HOLDS, "1 comparison")], other)
     parsed = look(page.build(config))
     assert "../cpu-real-3seeds/tables/" in parsed.addresses
     line = "soft mask > every other label, on LNSM and LIDC (table 4) 1 comparison."
@@ -319,7 +319,7 @@ def test_ids_cannot_end_the_script(config):
 
 def test_an_axis_shows_zero_and_every_difference():
     pair = Pair("softgan", "unet", "lidc", printed=5)
-    axis = page.Axis.of((verdicts.JudgedPair(pair, verdicts.Outcome("not run yet")),))
+    axis = page.Axis.of((verdicts.JudgedPair(pair, rule.Outcome("not run yet")),))
     assert (axis.low, axis.high) == (0, 5)
     assert (axis(0), axis(5)) == (8, axis.width - 8)
     assert page.Axis.of(())(0) == 8
@@ -336,11 +336,11 @@ def test_ticks_are_round_and_on_the_axis():
 def test_the_network_that_keeps_a_comparison_from_being_judged_is_named():
     pair = papers.load("softgan").claims[0].pairs[0]
     trainings = (rule.Training(3, 0, 0, 0.0061), rule.Training(3, 2, 0, 0.0))
-    judged = verdicts.JudgedPair(pair, verdicts.Outcome(rule.FAILED_TRAINING, trainings=trainings))
+    judged = verdicts.JudgedPair(pair, rule.Outcome(rule.FAILED_TRAINING, trainings=trainings))
     names = [papers.display("rows", row) for row in (pair.better, pair.worse)]
     assert page._unfit(judged) == f"{names[0]}: still rising by 0.0061; {names[1]}: 2 of 3 seeds failed"
     few = (rule.Training(1, 0, 0, float("inf")), rule.Training(1, 0, 0, 0.0))
-    judged = verdicts.JudgedPair(pair, verdicts.Outcome(rule.UNDERTRAINED, trainings=few))
+    judged = verdicts.JudgedPair(pair, rule.Outcome(rule.UNDERTRAINED, trainings=few))
     assert page._unfit(judged) == f"{names[0]}: fewer than five epochs"
 
 
@@ -355,10 +355,10 @@ def test_claims_link_to_tables_notebook_cell_and_code(config, monkeypatch):
     monkeypatch.setenv("SOFTMASK_NOTEBOOK", "05_softgan")
     fill(config)
     claim = papers.load("softgan").claims[0]
-    verdicts.write("softgan", [verdicts.Verdict(claim.words, verdicts.NOT_FINISHED, "x", (
-        verdicts.JudgedPair(claim.pairs[0], verdicts.Outcome("not run yet")),), 0)], config)  # fmt: skip
+    verdicts.write("softgan", [verdicts.Verdict(claim.words, rule.NOT_FINISHED, "x", (
+        verdicts.JudgedPair(claim.pairs[0], rule.Outcome("not run yet")),), 0)], config)  # fmt: skip
     half = papers.load("casgan").claims[9]  # no table has it, and nothing is trained for it
-    judged = (verdicts.JudgedPair(half.pairs[0], verdicts.Outcome(rule.HOLDS)),)
+    judged = (verdicts.JudgedPair(half.pairs[0], rule.Outcome(rule.HOLDS)),)
     verdicts.write("casgan", [verdicts.Verdict(half.words, rule.HOLDS, "x", judged, 0)], config)
     fig = plt.figure(figsize=(1, 1))
     for family in ("casgan", "softgan"):

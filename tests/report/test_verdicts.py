@@ -12,7 +12,7 @@ from softmask import papers
 from softmask.analysis.claims import judge
 from softmask.errors import DataError
 from softmask.measure.differences import Scores
-from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, UNDERTRAINED
+from softmask.measure.verdicts import FAILS, HOLDS, NOT_FINISHED, REPORTED, UNDERTRAINED
 from softmask.papers import Claim, Pair
 from softmask.report import contents, page, tables, verdicts
 
@@ -237,7 +237,7 @@ def test_the_detectable_difference_is_that_of_the_hardest_pair():
 def test_what_is_reported_has_no_pairs_and_keeps_its_words(config):
     claim = papers.load("softgan").claims[-1]
     assert not claim.judged
-    reported = verdicts.Verdict(claim.words, verdicts.REPORTED, "5 ms")
+    reported = verdicts.Verdict(claim.words, REPORTED, "5 ms")
     path = verdicts.write("softgan", [reported], config)
     assert verdicts.read(path) == {claim.words: vars(reported) | {"by_readers": ""}}
     assert "reported, not judged" in page.build(config).read_text()

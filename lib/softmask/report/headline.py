@@ -13,7 +13,8 @@ from softmask import papers
 from softmask.config import ROOT
 from softmask.errors import ConfigError, SoftmaskError
 from softmask.files import read_text, write_atomic
-from softmask.report import contents, summary, verdicts
+from softmask.measure import verdicts as rule
+from softmask.report import contents, summary
 from softmask.report.contents import Contents, State
 from softmask.report.evidence import Evidence
 from softmask.report.result import NOTHING_PRINTED
@@ -22,11 +23,11 @@ from softmask.report.tables import markdown_table
 RUNS = ("night-real", "cpu-embedded", "cpu-real-3seeds", "cpu-embedded-3seeds")
 """Runs whose results are committed."""
 _VERDICTS = {
-    "hold": (verdicts.HOLDS,),
-    "fail": (verdicts.FAILS,),
-    "inconclusive": (verdicts.INCONCLUSIVE,),
-    "not judged": (verdicts.UNDERTRAINED, verdicts.FAILED_TRAINING, verdicts.OUT_OF_REACH, verdicts.REPORTED),
-    "not run or not finished": (verdicts.NOT_FINISHED, verdicts.NOT_RUN),
+    "hold": (rule.HOLDS,),
+    "fail": (rule.FAILS,),
+    "inconclusive": (rule.INCONCLUSIVE,),
+    "not judged": (rule.UNDERTRAINED, rule.FAILED_TRAINING, rule.OUT_OF_REACH, rule.REPORTED),
+    "not run or not finished": (rule.NOT_FINISHED, rule.NOT_RUN),
 }
 """Columns of the tables of claims, and the verdicts counted in each."""
 BEGIN = "<!-- headline, written by python -m softmask.report.headline -->"

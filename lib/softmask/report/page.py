@@ -36,9 +36,9 @@ from softmask.report.result import NOT_A_RESULT, WORKBOOK, Grid, JoinedCell, gri
 
 _WIDEST = 14  # most columns of numbers on a sheet of paper
 _CLASSES = {
-    "filled": (contents.FILLED, contents.DRAWN, verdicts.HOLDS),
-    "partly": (contents.PARTLY, contents.PARTLY_DRAWN, verdicts.INCONCLUSIVE),
-    "damaged": (contents.DAMAGED, verdicts.FAILS, rule.CONTRADICTED, rule.NO_GAIN),
+    "filled": (contents.FILLED, contents.DRAWN, rule.HOLDS),
+    "partly": (contents.PARTLY, contents.PARTLY_DRAWN, rule.INCONCLUSIVE),
+    "damaged": (contents.DAMAGED, rule.FAILS, rule.CONTRADICTED, rule.NO_GAIN),
 }
 """CSS class of a status or verdict on the page; the class of any other is ``none``."""
 _SCRIPTS = ("verdicts.js", "page.js", "images.js")
@@ -96,7 +96,7 @@ def _context(config: Config, evidence: Evidence) -> dict[str, Any]:
         "gains": gains.sentence(gains.run()),
         "seen": next((entry for entry in read.tables if entry.name == "could-be-seen"), None),
         "class_of": {status: name for name, statuses in _CLASSES.items() for status in statuses}.get,
-        "not_run": [entry for entry in entries if entry.status == contents.NOT_RUN],
+        "not_run": [entry for entry in entries if entry.status == rule.NOT_RUN],
         "damaged": [entry for entry in entries if entry.status == contents.DAMAGED],
         "notebooks": books,
         "unfinished": [notebook for notebook in books if notebook["status"] != "ok"],
@@ -203,7 +203,7 @@ def _claims(
     read: Contents, others: Mapping[str, Contents], evidence: Evidence, executed: Collection[str], paper: str
 ) -> Iterator[dict[str, Any]]:
     """Yield a paper's claims, each with the deciding comparison, its verdicts in other runs, and links."""
-    non_verdicts = (contents.NOT_RUN, contents.DAMAGED)
+    non_verdicts = (rule.NOT_RUN, contents.DAMAGED)
     entries = (entry for entry in read.claims if entry.paper == paper)
     for number, (entry, claim) in enumerate(zip(entries, papers.load(paper).claims, strict=True), start=1):
         other_entries = [

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from softmask import papers
 from softmask.data.sample import WORDS
+from softmask.measure import verdicts as rule
 from softmask.papers import display
-from softmask.report import verdicts
 from softmask.report.contents import DAMAGED, ClaimEntry, Contents, State, TableEntry
 from softmask.report.evidence import Evidence, RowKey, Trained
 from softmask.report.result import WORKBOOK, number
+from softmask.report.verdicts import JudgedPair
 
 PROPOSED: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "casgan": ("casgan_soft", ("table-1",), "dice"),
@@ -26,12 +27,12 @@ UNDERTRAINED_MARK = "†"
 _FEW = "few epochs"
 _OPEN = {
     _FEW: "not judged: a network was trained for fewer than five epochs",
-    verdicts.UNDERTRAINED: "not judged: a network was still improving",
-    verdicts.FAILED_TRAINING: "not judged: most training runs of a network failed",
-    verdicts.OUT_OF_REACH: "not judged: no method could reach the claimed multiple",
-    verdicts.NOT_FINISHED: "not finished",
-    verdicts.REPORTED: "reported and not judged (times on another device)",
-    verdicts.NOT_RUN: "not run yet",
+    rule.UNDERTRAINED: "not judged: a network was still improving",
+    rule.FAILED_TRAINING: "not judged: most training runs of a network failed",
+    rule.OUT_OF_REACH: "not judged: no method could reach the claimed multiple",
+    rule.NOT_FINISHED: "not finished",
+    rule.REPORTED: "reported and not judged (times on another device)",
+    rule.NOT_RUN: "not run yet",
     DAMAGED: "damaged",
 }
 """Reason for which a claim has no verdict."""
@@ -92,7 +93,7 @@ def undertrained_rows(contents: Contents) -> set[RowKey]:
         for entry in contents.claims
         for judged in entry.pairs
         for row, training in zip((judged.pair.better, judged.pair.worse), judged.outcome.trainings, strict=False)
-        if training.obstacle == verdicts.UNDERTRAINED
+        if training.obstacle == rule.UNDERTRAINED
     }
 
 
@@ -194,21 +195,21 @@ def data(contents: Contents, evidence: Evidence) -> list[tuple[str, str]]:
 def sentences(contents: Contents, state: State, compared: Sequence[Comparison]) -> list[str]:
     """Return the results in three sentences: the verdicts, the main numbers, and the clearest differences."""
     n_few = sum(map(_has_too_few_epochs, contents.claims))
-    claims = {**state.claims, verdicts.UNDERTRAINED: state.claims[verdicts.UNDERTRAINED] - n_few, _FEW: n_few}
+    claims = {**state.claims, rule.UNDERTRAINED: state.claims[rule.UNDERTRAINED] - n_few, _FEW: n_few}
     return [_verdicts(claims), _numbers(compared), _clearest(contents)]
 
 
 def _has_too_few_epochs(entry: ClaimEntry) -> bool:
     """Return whether a paper's claim counts as undertrained because a network had too few epochs to judge its curve."""
-    if not entry.quote or entry.verdict != verdicts.UNDERTRAINED or not entry.deciding_pair:
+    if not entry.quote or entry.verdict != rule.UNDERTRAINED or not entry.deciding_pair:
         return False
     return any(math.isinf(training.gain) for training in entry.deciding_pair.outcome.trainings)
 
 
 def _verdicts(claims: Mapping[str, int]) -> str:
-    counts = [(claims[verdicts.HOLDS], "hold"), (claims[verdicts.FAILS], "fail")]
+    counts = [(claims[rule.HOLDS], "hold"), (claims[rule.FAILS], "fail")]
     text = ", ".join(f"{n} {verb}{'s' if n == 1 else ''}" for n, verb in counts)
-    n_unclear = claims[verdicts.INCONCLUSIVE]
+    n_unclear = claims[rule.INCONCLUSIVE]
     decided = f"{text} and {n_unclear} {'is' if n_unclear == 1 else 'are'} inconclusive"
     undecided = [f"{claims[verdict]} {why}" for verdict, why in _OPEN.items() if claims[verdict]]
     return f"Of the papers' {sum(claims.values())} claims, {'; '.join([decided, *undecided])}."
@@ -232,7 +233,7 @@ def _numbers(compared: Sequence[Comparison]) -> str:
 
 def _clearest(contents: Contents) -> str:
     parts = []
-    sides = {verdicts.FAILS: "strongest evidence against a claim", verdicts.HOLDS: "strongest evidence for a claim"}
+    sides = {rule.FAILS: "strongest evidence against a claim", rule.HOLDS: "strongest evidence for a claim"}
     for verdict, heading in sides.items():
         entries = [entry for entry in contents.claims if entry.verdict == verdict and entry.deciding_pair]
         # claims of a multiple of the other's mean are skipped: no method may be able to reach it
@@ -244,22 +245,22 @@ def _clearest(contents: Contents) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else "No claim is decided."
 
 
-def _p_value(judged: verdicts.JudgedPair) -> float:
+def _p_value(judged: JudgedPair) -> float:
     """Return the one-sided p value of the difference against 0, or against the gain that it rules out; 1 where methods
     predict the same and nothing varies."""
     difference = judged.outcome.difference
     if not difference or not difference.error > 0:
         return 1.0
-    bound = judged.pair.delta if judged.outcome.verdict == verdicts.NO_GAIN else 0
+    bound = judged.pair.delta if judged.outcome.verdict == rule.NO_GAIN else 0
     return min(difference.p_below(bound), difference.p_above(bound))
 
 
-def _difference(judged: verdicts.JudgedPair, unit: str) -> str:
+def _difference(judged: JudgedPair, unit: str) -> str:
     pair, difference = judged.pair, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({judged.outcome.data})"
     text = f"{pair} on {where}, {signed(difference.mean)} {unit} "
     text += f"({signed(difference.low)} to {signed(difference.high)}"
-    if judged.outcome.verdict == verdicts.NO_GAIN:
+    if judged.outcome.verdict == rule.NO_GAIN:
         text += f", which rules out {pair.delta:g}"
     text += "" if math.isnan(pair.printed) else f"; printed {signed(pair.printed)}"
     return text + (f", more than the {judged.outcome.room:.2f} possible here)" if judged.unreachable else ")")

@@ -20,22 +20,8 @@ from softmask.config import Config
 from softmask.data.sample import WORDS
 from softmask.errors import DataError
 from softmask.files import read_json, write_atomic
+from softmask.measure import verdicts as rule
 from softmask.measure.differences import Difference, Scores, detectable
-from softmask.measure.verdicts import (
-    CONTRADICTED,
-    FAILED_TRAINING,
-    FAILS,
-    HOLDS,
-    INCONCLUSIVE,
-    LEAST_PATIENTS,
-    NO_GAIN,
-    NOT_FINISHED,
-    NOT_RUN,
-    OUT_OF_REACH,
-    REPORTED,
-    UNDERTRAINED,
-    Outcome,
-)
 from softmask.papers import Pair, display
 from softmask.papers.claims import UNITS
 from softmask.report.result import NOTHING_PRINTED, WORKBOOK, Cell, Key, ResultTable
@@ -44,31 +30,34 @@ from softmask.report.tables import AGAIN, about_run, to_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-VERDICTS = (HOLDS, FAILS, INCONCLUSIVE, UNDERTRAINED, FAILED_TRAINING, OUT_OF_REACH, NOT_FINISHED, REPORTED, NOT_RUN)
+VERDICTS = (
+    *(rule.HOLDS, rule.FAILS, rule.INCONCLUSIVE, rule.UNDERTRAINED, rule.FAILED_TRAINING, rule.OUT_OF_REACH),
+    *(rule.NOT_FINISHED, rule.REPORTED, rule.NOT_RUN),
+)
 """Verdicts on a claim, in the order in which they are counted."""
 POINTS = UNITS["points"]
 SEEDS = (3, 5, 8)
 """Numbers of seeds for which :func:`detectable_frame` gives the smallest detectable difference."""
 
 _COUNTED = {
-    HOLDS: "hold",
-    CONTRADICTED: "contradicted",
-    NO_GAIN: "with the gain ruled out",
-    INCONCLUSIVE: "inconclusive",
-    UNDERTRAINED: "undertrained",
-    FAILED_TRAINING: "with failed training",
-    OUT_OF_REACH: "out of reach",
-    NOT_RUN: "not run yet",
+    rule.HOLDS: "hold",
+    rule.CONTRADICTED: "contradicted",
+    rule.NO_GAIN: "with the gain ruled out",
+    rule.INCONCLUSIVE: "inconclusive",
+    rule.UNDERTRAINED: "undertrained",
+    rule.FAILED_TRAINING: "with failed training",
+    rule.OUT_OF_REACH: "out of reach",
+    rule.NOT_RUN: "not run yet",
 }
 
 _STYLES = {
-    HOLDS: {"marker": "o", "markerfacecolor": "#0072B2", "color": "#0072B2"},
-    CONTRADICTED: {"marker": "X", "markerfacecolor": "#D55E00", "color": "#D55E00"},
-    NO_GAIN: {"marker": "v", "markerfacecolor": "#D55E00", "color": "#D55E00"},
-    INCONCLUSIVE: {"marker": "o", "markerfacecolor": "white", "color": "black"},
-    UNDERTRAINED: {"marker": "s", "markerfacecolor": "white", "color": "0.6"},
-    FAILED_TRAINING: {"marker": "s", "markerfacecolor": "0.6", "color": "0.6"},
-    OUT_OF_REACH: {"marker": "D", "markerfacecolor": "white", "color": "0.6"},
+    rule.HOLDS: {"marker": "o", "markerfacecolor": "#0072B2", "color": "#0072B2"},
+    rule.CONTRADICTED: {"marker": "X", "markerfacecolor": "#D55E00", "color": "#D55E00"},
+    rule.NO_GAIN: {"marker": "v", "markerfacecolor": "#D55E00", "color": "#D55E00"},
+    rule.INCONCLUSIVE: {"marker": "o", "markerfacecolor": "white", "color": "black"},
+    rule.UNDERTRAINED: {"marker": "s", "markerfacecolor": "white", "color": "0.6"},
+    rule.FAILED_TRAINING: {"marker": "s", "markerfacecolor": "0.6", "color": "0.6"},
+    rule.OUT_OF_REACH: {"marker": "D", "markerfacecolor": "white", "color": "0.6"},
 }
 """Marker of a pair in a figure, by its verdict."""
 
@@ -78,7 +67,7 @@ class JudgedPair:
     """Pair of a claim, with its verdict."""
 
     pair: Pair
-    outcome: Outcome
+    outcome: rule.Outcome
 
     @property
     def inside(self) -> str:
@@ -129,7 +118,7 @@ def sentence(verdict: str, pairs: Sequence[JudgedPair], deciding: int | None, un
         counts = Counter(judged.outcome.verdict for judged in pairs)
         verdict_counts = [f"{counts[verdict]} {label}" for verdict, label in _COUNTED.items() if counts[verdict]]
         parts.append(f"Of {len(pairs)} comparisons {', '.join(verdict_counts)}")
-    if verdict == FAILED_TRAINING:  # the deciding pair says so
+    if verdict == rule.FAILED_TRAINING:  # the deciding pair says so
         return ". ".join(parts)
     for judged in pairs:
         for row, training in judged.trainings:
@@ -143,29 +132,29 @@ def sentence(verdict: str, pairs: Sequence[JudgedPair], deciding: int | None, un
 def _decided(judged: JudgedPair, unit: str) -> str:
     pair, outcome, difference = judged.pair, judged.outcome, judged.outcome.difference
     where = f"{display('datasets', pair.dataset)} ({outcome.data})"
-    if outcome.verdict in (FAILED_TRAINING, UNDERTRAINED):
+    if outcome.verdict in (rule.FAILED_TRAINING, rule.UNDERTRAINED):
         row, training = next(pair for pair in judged.trainings if pair[1].obstacle == outcome.verdict)
-        if outcome.verdict == FAILED_TRAINING:
+        if outcome.verdict == rule.FAILED_TRAINING:
             return f"{row} on {where}: {training.failed} of {training.begun} training runs failed"
         if math.isinf(training.gain):
             return f"{row} on {where} was undertrained (too few epochs)"
         return f"{row} on {where} was undertrained (validation Dice {training.gain:+.2g} in the last fifth of training)"
     if difference is None:
         return f"{pair} on {where}: undefined on every image"
-    if outcome.verdict == OUT_OF_REACH:
+    if outcome.verdict == rule.OUT_OF_REACH:
         return f"{pair} on {where}: the multiple is more than the largest possible value; no method could reach it"
     text = f"{pair} on {where}: a gain of {difference.mean:.2f} {unit}"
-    if difference.patients < LEAST_PATIENTS:
+    if difference.patients < rule.LEAST_PATIENTS:
         return f"{text}, on {difference.patients} patients, too few to decide"
     text += f" ({difference.low:.2f} to {difference.high:.2f}; {difference.patients} patients)"
-    if outcome.verdict == NO_GAIN:
+    if outcome.verdict == rule.NO_GAIN:
         text += f", which rules out {pair.delta:g}"
     if not math.isnan(pair.printed):
         includes = "includes" if judged.inside == "yes" else "does not include"
         text += f"; the interval {includes} the published difference of {pair.printed:.2f}"
         text += f", more than the {outcome.room:.2f} that are possible here" if judged.unreachable else ""
     size = detectable(difference, min(difference.seeds)) if min(difference.seeds) > 1 else math.nan
-    if outcome.verdict == INCONCLUSIVE and math.isfinite(size):
+    if outcome.verdict == rule.INCONCLUSIVE and math.isfinite(size):
         text += f"; {size:.2f} would be detected"
     text += "; one seed: the variance between seeds is unknown" if difference.one_seed else ""
     epochs_by_row = {row: training.epochs for row, training in judged.trainings if training.epochs}
@@ -319,7 +308,7 @@ def read(path: Path) -> dict[str, dict[str, Any]]:
             if claim.deciding is not None and not 0 <= claim.deciding < len(claim.pairs):
                 raise LookupError(f"deciding: {claim.deciding} is the place of no pair")
         for claim in by_part["by_readers"]:
-            if claim.verdict != NOT_RUN and claim.claim in verdicts:
+            if claim.verdict != rule.NOT_RUN and claim.claim in verdicts:
                 verdicts[claim.claim]["by_readers"] = claim.verdict + (f" ({claim.why})" if claim.why else "")
         return verdicts
     except (LookupError, TypeError, RecursionError, DataError) as error:
