@@ -275,7 +275,7 @@ def test_what_texts_state(monkeypatch):
 def test_decimals_are_those_that_were_printed():
     assert check.printed_range(Printed("87.20")) == pytest.approx((87.195, 87.21))
     assert check.printed_range(87.2) == pytest.approx((87.15, 87.3))
-    [sen] = [c.mean for c in papers.load("softgan").table("table-1").cells() if (c.row, c.metric) == ("cfcnn", "sen")]
+    [sen] = [c.mean for c in papers.load("softgan").table("table-1").cells if (c.row, c.metric) == ("cfcnn", "sen")]
     assert check.as_printed(sen) == check.as_printed(Printed("87.20")) == "87.20"
 
 

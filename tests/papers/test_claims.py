@@ -158,7 +158,7 @@ def of(paper, words):
     ],
 )
 def test_the_best_row_is_compared_with_every_other_row_of_its_tables(paper, words, tables, best, metrics):
-    cells = [cell for name in tables for cell in papers.load(paper).table(name).cells() if cell.row != best]
+    cells = [cell for name in tables for cell in papers.load(paper).table(name).cells if cell.row != best]
     expected = {(cell.row, cell.dataset, metric) for cell in cells for metric in metrics}
     pairs = of(paper, words).pairs
     assert {(pair.worse, pair.dataset, pair.metric) for pair in pairs} == expected

@@ -57,25 +57,25 @@ def test_there_are_26_tables_and_38_figures():
 )  # fmt: skip
 def test_every_layout_gives_its_cells(address, mean, std, unit):
     paper, table, *key = address
-    [cell] = [c for c in papers.load(paper).table(table).cells() if [c.row, c.dataset, c.metric] == key]
+    [cell] = [c for c in papers.load(paper).table(table).cells if [c.row, c.dataset, c.metric] == key]
     expected = [math.nan if value is None else value for value in (mean, std)]
     assert [cell.mean, cell.std] == pytest.approx(expected, nan_ok=True)
     assert cell.unit == unit
 
 
 def test_descriptions_are_text_and_a_diagonal_that_is_not_printed_is_no_cell():
-    cells = papers.load("lgan").table("table-1").cells()
+    cells = papers.load("lgan").table("table-1").cells
     assert [(bool(c.text), math.isnan(c.mean), c.unit, c.metric) for c in cells] == [
         (True, True, "text", "description")
     ] * 5
-    assert len(papers.load("dsnet-v1").table("table-4").cells()) == 30
-    assert len(papers.load("casgan").table("table-2").cells()) == 36
+    assert len(papers.load("dsnet-v1").table("table-4").cells) == 30
+    assert len(papers.load("casgan").table("table-2").cells) == 36
 
 
 @pytest.mark.parametrize("name", papers.NAMES)
 def test_no_cell_stands_twice_and_numbers_fit_their_unit(name):
     for table in papers.load(name).tables.values():
-        frame = pd.DataFrame(table.cells())
+        frame = pd.DataFrame(table.cells)
         assert not frame.duplicated(["row", "dataset", "metric"]).any()
         for unit, high in (("fraction", 1), ("percent", 100)):
             means = frame[frame.unit == unit]["mean"].dropna()
@@ -86,7 +86,7 @@ def test_no_cell_stands_twice_and_numbers_fit_their_unit(name):
 def test_matrices_are_symmetric_and_the_same_doctors_stand_in_three_papers():
     frames = []
     for name, table in (("casgan", "table-2"), ("dsnet-v1", "table-4"), ("dsnet-v2", "table-6")):
-        cells = {(c.row, c.metric.removeprefix("dice_with_")): c.mean for c in papers.load(name).table(table).cells()}
+        cells = {(c.row, c.metric.removeprefix("dice_with_")): c.mean for c in papers.load(name).table(table).cells}
         assert all(cells[b, a] == mean for (a, b), mean in cells.items())
         frames.append({pair: mean for pair, mean in cells.items() if all("doctor" in part for part in pair)})
     assert frames[1] == frames[2]

@@ -12,7 +12,7 @@ from softmask.report.tables import Cell, ResultTable
 
 
 def cells(paper, table, n=None):
-    printed = papers.load(paper).table(table).cells()[:n]
+    printed = papers.load(paper).table(table).cells[:n]
     return [Cell(c.row, c.dataset, c.metric, 0.5, 0.1, 9, 1, "real", "words") for c in printed]
 
 

@@ -93,12 +93,12 @@ def test_every_printed_table_can_be_written_read_and_shown(config, paper):
         result = ResultTable(paper, name, "", "", [])
         frame = tables.read(tables.write(result, config, {}))
         keys = frame[["row", "dataset", "metric"]].itertuples(index=False, name=None)
-        assert list(keys) == [(cell.row, cell.dataset, cell.metric) for cell in printed.cells()]
-        np.testing.assert_allclose(frame.paper_mean, [cell.mean for cell in printed.cells()])
+        assert list(keys) == [(cell.row, cell.dataset, cell.metric) for cell in printed.cells]
+        np.testing.assert_allclose(frame.paper_mean, [cell.mean for cell in printed.cells])
         assert frame[["ours_mean", "n_images"]].isna().all(axis=None)
         assert "not finished" in tables.show(result).frame.to_string()
         text = (config.results / "tables" / paper / f"{name}.md").read_text()
-        assert text.count("not finished") >= len(printed.cells())
+        assert text.count("not finished") >= len(printed.cells)
 
 
 def test_the_outcome_stands_below_the_table_in_a_notebook_and_in_markdown(config):

@@ -191,7 +191,7 @@ def reference_cells(agreed: Agreement, dataset: str, source: str) -> list[Cell]:
 
 def printed_matrix(paper: str, table: str) -> np.ndarray:
     """Return the printed Dice (5, 5) between :data:`RATERS`, in [0, 1]; NaN where none is printed."""
-    cells = papers.load(paper).table(table).cells()
+    cells = papers.load(paper).table(table).cells
     printed = {(cell.row, cell.metric): cell.mean / SCALES[cell.unit] for cell in cells}
     return np.array([[printed.get((row, f"dice_with_{column}"), np.nan) for column in RATERS] for row in RATERS])
 

@@ -71,7 +71,7 @@ def _scores(paper: str, fitted: Fitted, config: Config) -> dict[Key, Scores]:
         stored_scores = verdicts.read_values(config.results / "claims" / f"{paper}.json")
     if paper == "lgan":
         return lungs.scores(fitted) | stored_scores
-    printed_metrics = [cell.metric for table in papers.load(paper).tables.values() for cell in table.cells()]
+    printed_metrics = [cell.metric for table in papers.load(paper).tables.values() for cell in table.cells]
     scores = training.scores(fitted, dict.fromkeys([*claims.metrics(paper), *printed_metrics]))
     if paper in BESIDE_DOCTORS:
         scores |= cascade.doctors(fitted, BESIDE_DOCTORS[paper])

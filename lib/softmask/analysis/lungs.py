@@ -91,7 +91,7 @@ def table_cells(table: str, fitted: Fitted) -> list[Cell]:
     """Return the cells of a printed table of LGAN whose row has a finished run.
 
     Tables 2 and 3, which compare slices, are also given on :data:`REAL`."""
-    printed_cells = papers.load("lgan").table(table).cells()
+    printed_cells = papers.load("lgan").table(table).cells
     keys = [(cell.row, cell.dataset, cell.metric) for cell in printed_cells if (cell.row, cell.dataset) in fitted]
     slice_cells = [cell for cell in printed_cells if not cell.metric.endswith(DICE3D) and (cell.row, REAL) in fitted]
     return _cells(keys, fitted, extra=False) + _cells([(cell.row, REAL, cell.metric) for cell in slice_cells], fitted)

@@ -48,7 +48,7 @@ INPUTS = {
 def description_cells(source: str) -> list[Cell]:
     """Return table 1: the input of each critic, and its number of parameters at full width."""
     cells = []
-    for cell in papers.load("lgan").table("table-1").cells():
+    for cell in papers.load("lgan").table("table-1").cells:
         name = cell.row.removeprefix("lgan_")
         parameters = n_parameters(CRITICS[name](Critic.FULL_WIDTH))
         description = f"{INPUTS[name]}; {parameters:,} parameters"

@@ -168,7 +168,7 @@ def intervals_by_key(tests: Iterable[CrossValidation]) -> dict[Key, dict[str, fl
 def printed_areas() -> dict[Key, float]:
     """Return the AUC printed in table 5, by (data set, features, classifier)."""
     features = {"auc_binary": "binary_roi", "auc_soft": "soft_roi"}
-    printed = papers.load("casgan").table("table-5").cells()
+    printed = papers.load("casgan").table("table-5").cells
     return {(cell.dataset, features[cell.metric], cell.row): cell.mean for cell in printed if cell.metric in features}
 
 

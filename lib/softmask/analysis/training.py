@@ -85,7 +85,7 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     Dice with the readers' consensus follows where the consensus is not the truth, and LIDC over the largest slice of
     each nodule (its first test image), because the papers do not say which slices they used.
     """
-    printed_cells = papers.load(paper).table(table).cells()
+    printed_cells = papers.load(paper).table(table).cells
     cell_keys = [
         (cell.row, cell.dataset, cell.metric)
         for cell in printed_cells

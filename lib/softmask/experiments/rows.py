@@ -238,7 +238,7 @@ def specs(table: str, config: Config) -> dict[tuple[str, str], list[RunSpec]]:
     if table not in TABLES:
         raise unknown("table with training runs", table, TABLES)
     paper, _, name = table.partition("/")
-    keys = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells())
+    keys = dict.fromkeys((cell.row, cell.dataset) for cell in papers.load(paper).table(name).cells)
     known_keys = [(row, dataset) for row, dataset in keys if name_of(row, paper) in METHODS]
     return {key: runs for row, name in known_keys for key, runs in rows_of([row], name, config, paper).items()}
 

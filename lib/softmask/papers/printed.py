@@ -64,7 +64,11 @@ class PrintedCell(NamedTuple):
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """One printed table, with title and note in this project's words, and its rows in print order."""
+    """One printed table, with title and note in this project's words.
+
+    ``rows`` and ``cells`` are in print order, row by row; ``pandas.DataFrame(table.cells)`` is the long table. A matrix
+    gives both of its triangles, and its diagonal where it is printed.
+    """
 
     paper: str
     name: str
@@ -72,19 +76,12 @@ class PrintedTable:
     kind: str
     note: str
     rows: tuple[str, ...]
-    _cells: tuple[PrintedCell, ...]
-
-    def cells(self) -> tuple[PrintedCell, ...]:
-        """Return all cells in print order, row by row; ``pandas.DataFrame(table.cells())`` is the long table.
-
-        A matrix gives both of its triangles, and its diagonal where it is printed.
-        """
-        return self._cells
+    cells: tuple[PrintedCell, ...]
 
     def decimals_of(self, metric: str) -> tuple[int, int] | None:
         """Return the most decimals of the means and of the spreads for ``metric`` (in a matrix: of all cells). Without
         spreads, the second number is that of the means; None where nothing is printed."""
-        cells = [cell for cell in self._cells if self.kind == MATRIX or cell.metric == metric]
+        cells = [cell for cell in self.cells if self.kind == MATRIX or cell.metric == metric]
         means = [decimals(cell.mean) for cell in cells if not math.isnan(cell.mean)]
         spreads = [decimals(cell.std) for cell in cells if not math.isnan(cell.std)]
         return (max(means), max(spreads or means)) if means else None
@@ -150,7 +147,7 @@ def parse(content: Mapping[str, Any]) -> Paper:
             location = f"{name}/{key}"
             tables[key] = _table(name, key, table, content["units"])
         location = name
-        cells = [cell for table in tables.values() for cell in table.cells()]
+        cells = [cell for table in tables.values() for cell in table.cells]
         in_percent = {(c.row, c.dataset, c.metric): c.mean * (100 if c.unit == "fraction" else 1) for c in cells}
         parsed_claims = claims.parse(name, content["claims"], in_percent)
         epochs = content.get("settings", {}).get("epochs")

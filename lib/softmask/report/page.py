@@ -329,7 +329,7 @@ def _constants(evidence: Evidence) -> dict[str, Any]:
         "notFinished": rule.NOT_FINISHED,
     }
     keys = list(evidence.scores)
-    cells = [(name, cell) for name in papers.NAMES for t in papers.load(name).tables.values() for cell in t.cells()]
+    cells = [(name, cell) for name in papers.NAMES for t in papers.load(name).tables.values() for cell in t.cells]
     units = {f"{name}|{cell.metric.removeprefix('mean_')}": cell.unit for name, cell in cells}
     return {
         "rule": {"level": LEVEL, "leastPatients": rule.LEAST_PATIENTS, "rising": rule.RISING, "words": words},

@@ -156,7 +156,7 @@ def join(result: ResultTable) -> list[JoinedCell]:
     """
     check_name(result.table)
     where, table = f"{result.paper}/{result.table}", result.printed_table
-    printed: dict[Key, PrintedCell] = {(c.row, c.dataset, c.metric): c for c in table.cells()} if table else {}
+    printed: dict[Key, PrintedCell] = {(c.row, c.dataset, c.metric): c for c in table.cells} if table else {}
     ours: dict[Key, Cell] = {}
     for cell in result.rows:
         if cell.key in ours:

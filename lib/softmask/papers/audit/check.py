@@ -149,7 +149,7 @@ def rows(papers: Papers) -> list[Row]:
     cells: dict[tuple[str, str, str, str], dict[str, PrintedCell]] = {}
     for paper in papers.values():
         for table in paper.tables.values():
-            for cell in table.cells() if table.kind == VALUES else ():
+            for cell in table.cells if table.kind == VALUES else ():
                 cells.setdefault((paper.name, table.name, cell.row, cell.dataset), {})[cell.metric] = cell
     return [Row(*key, by_metric, papers[key[0]].tables[key[1]].note) for key, by_metric in cells.items()]
 

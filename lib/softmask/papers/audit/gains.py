@@ -121,7 +121,7 @@ def printed_gains(loaded: Papers) -> list[Gain]:
         cells = {}
         for table in paper.tables.values():
             wrong_unit = other_unit(printed_rows, paper.name, table.name)  # spreads are not in the unit of the means
-            for cell in table.cells():
+            for cell in table.cells:
                 cells[cell.row, cell.dataset, cell.metric] = cell._replace(std=math.nan) if wrong_unit else cell
         claimed_pairs = [(claim, pair) for claim in paper.claims if claim.quote for pair in claim.pairs]
         for claim, pair in claimed_pairs:

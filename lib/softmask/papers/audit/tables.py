@@ -49,7 +49,7 @@ OWN = ("soft_mask_loss", "kats_dilation", "gros_interpolation", "no_soft_label",
 def _matrices(papers: Papers) -> list[tuple[PrintedTable, dict[tuple[str, str], PrintedCell]]]:
     """Return every symmetric matrix, with its cells by pairs of raters; the last rater is the network."""
     tables = [table for paper in papers.values() for table in paper.tables.values() if table.kind == MATRIX]
-    return [(table, {(c.row, c.metric.removeprefix("dice_with_")): c for c in table.cells()}) for table in tables]
+    return [(table, {(c.row, c.metric.removeprefix("dice_with_")): c for c in table.cells}) for table in tables]
 
 
 @check("triangles of raters", MUST_HOLD)
@@ -240,7 +240,7 @@ def sizes_of_data_sets(papers: Papers) -> Iterator[Finding]:
 def stated_gains(papers: Papers) -> Iterator[Finding]:
     """what the text says a network leads by is what its table gives, as a difference or as a ratio"""
     for item in stated()["gains"]:
-        printed = {(c.row, c.dataset, c.metric): c for c in papers[item["paper"]].table(item["table"]).cells()}
+        printed = {(c.row, c.dataset, c.metric): c for c in papers[item["paper"]].table(item["table"]).cells}
         better, worse = (printed[item[role], item["dataset"], item["metric"]] for role in ("row", "over"))
         high, low = (printed_range(cell.mean, SCALES[cell.unit] / 100) for cell in (better, worse))
         names = " over ".join(display("rows", item[role]) for role in ("row", "over"))
@@ -261,7 +261,7 @@ def counted_nodules(papers: Papers) -> Iterator[Finding]:
     """an accuracy over n nodules is k / n with a whole k"""  # Brown and Heathers 2017
     for item in stated()["counted"]:
         n = item["of"]
-        for cell in papers[item["paper"]].table(item["table"]).cells():
+        for cell in papers[item["paper"]].table(item["table"]).cells:
             if cell.dataset != item["dataset"] or cell.metric not in item["metrics"]:
                 continue
             low, high = printed_range(cell.mean, SCALES[cell.unit])
