@@ -162,8 +162,8 @@ def test_a_spread_of_dice_that_no_images_have():
 
 def test_without_spreads_dice_is_the_harmonic_mean():
     [row] = check.rows(one_table({"unet": [[80.0, 0.0], [83.21, 0.001], [91.43, 0.001]]}, ["dice", "sen", "ppv"]))
-    moments = spreads._moments(row, with_dice=False)
-    least, most = (spreads._optimum(moments, "dice", sign) for sign in (1, -1))
+    moments = spreads._moments(row)
+    least, most = (spreads._optimum(moments, sign) for sign in (1, -1))
     assert least <= 2 * 0.8321 * 0.9143 / (0.8321 + 0.9143) <= most
     assert most - least < 0.001
 

@@ -42,8 +42,8 @@ def mean_dice(row: Row) -> Finding:
     """Dice lies between the smallest and the largest mean of any images with these means and spreads of SEN and PPV, if
     ± is over images: where both vary little, it is near their harmonic mean. Rows that no images have whatever the
     spreads (above) are not asked again"""
-    moments, dice = _moments(row, with_dice=False), row.mean("dice")
-    low, high = (_optimum(moments, "dice", sign) for sign in (1, -1))
+    dice = row.mean("dice")
+    low, high = (_optimum(_moments(row), sign) for sign in (1, -1))
     violation = float(np.max([low - dice.high, dice.low - high]))  # NaN: no shares have these means and spreads
     sen, ppv = row.words("sen", spread=True), row.words("ppv", spread=True)
     statement = (
@@ -60,8 +60,8 @@ def _means_fit(row: Row, every: Sequence[Row]) -> Iterator[Row]:
 def spread_of_dice(row: Row) -> Finding:
     """it lies between the smallest and the largest of any images with these means, and these spreads of SEN and PPV, if
     ± is over images. Rows whose means do not fit are not asked again"""
-    moments, dice, spread = _moments(row, with_dice=True), row.mean("dice"), row.spread("dice")
-    square_min, square_max = (_optimum(moments, "dice squared", sign) for sign in (1, -1))
+    dice, spread = row.mean("dice"), row.spread("dice")
+    square_min, square_max = (_optimum(_moments(row), sign, dice) for sign in (1, -1))
     # a printed spread divides by n - 1, so it is larger than these by a factor of up to sqrt(n / (n - 1))
     low = np.sqrt(np.maximum(0.0, square_min - dice.high**2))
     high = np.sqrt(np.maximum(0.0, square_max - dice.low**2) * IMAGES / (IMAGES - 1))
@@ -73,15 +73,14 @@ def spread_of_dice(row: Row) -> Finding:
     return Finding((), statement, 100 * violation, POINTS, _EXPLANATION)
 
 
-def _moments(row: Row, with_dice: bool) -> tuple[Range | None, ...]:
-    """Return ranges of the means of SEN, SEN^2, PPV, PPV^2, and Dice (None unless ``with_dice``)."""
+def _moments(row: Row) -> tuple[Range, ...]:
+    """Return ranges of the means of SEN, SEN^2, PPV and PPV^2."""
 
     def squared(metric: str) -> Range:
         mean, spread = row.mean(metric), row.spread(metric)
         return Range(mean.low**2 + spread.low**2 * (IMAGES - 1) / IMAGES, mean.high**2 + spread.high**2)
 
-    dice = row.mean("dice") if with_dice else None
-    return row.mean("sen"), squared("sen"), row.mean("ppv"), squared("ppv"), dice
+    return row.mean("sen"), squared("sen"), row.mean("ppv"), squared("ppv")
 
 
 class _Grid(NamedTuple):
@@ -127,12 +126,13 @@ def _harmonic(s: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _optimum(moments: tuple[Range | None, ...], goal: str, sign: int) -> float:
-    """Return the smallest (``sign`` 1) or largest (-1) mean of ``dice`` or ``dice squared``; NaN if no images fit."""
+def _optimum(moments: tuple[Range, ...], sign: int, dice: Range | None = None) -> float:
+    """Return the smallest (``sign`` 1) or largest (-1) mean of D for these ``moments``, or of D^2 if ``dice`` gives the
+    mean of D; NaN if no images fit."""
     from scipy.optimize import linprog  # slow import (a second), not needed to read printed numbers
 
     grid = _grid()
-    sen, sen_squared, ppv, ppv_squared, dice = moments
+    sen, sen_squared, ppv, ppv_squared = moments
     rows, bounds = [], []  # conditions sum w row <= bound; last column: images with an empty prediction
 
     def require(low: np.ndarray, high: np.ndarray, allowed: Range) -> None:
@@ -149,9 +149,10 @@ def _optimum(moments: tuple[Range | None, ...], goal: str, sign: int) -> float:
     require(grid.sen**2 - grid.of_sen_squared, grid.sen**2, sen_squared)
     require_found(grid.ppv, grid.ppv, ppv)
     require_found(grid.ppv**2 - grid.of_ppv_squared, grid.ppv**2, ppv_squared)
+    values, error = grid.dice, grid.of_dice
     if dice is not None:
-        require(grid.dice - grid.of_dice, grid.dice + grid.of_dice, dice)
-    values, error = (grid.dice, grid.of_dice) if goal == "dice" else (grid.dice**2, grid.of_dice_squared)
+        require(values - error, values + error, dice)
+        values, error = grid.dice**2, grid.of_dice_squared
     cost = np.append(sign * values - error, 0.0)
     equality = {"A_eq": np.ones((1, len(cost))), "b_eq": [1.0]}
     solution = linprog(cost, np.array(rows), bounds, **equality, bounds=(0, None), method="highs-ds")
