@@ -5,8 +5,8 @@ They are in the notebook's metadata, under ``softmask``::
     {"title": "Soft masks", "regenerates": ["casgan/fig-2"], "needs": ["01_data"],
      "seconds": {"smoke": 20, "cpu": 60}, "after": "*"}
 
-``needs`` names notebooks that must not have failed; ``"after": "*"`` runs a notebook (the report) after all others,
-even if these failed.
+``needs`` names notebooks that must not have failed; ``seconds`` is the expected time by profile; ``"after": "*"`` runs
+a notebook (the report) after all others, even if these failed.
 """
 
 from __future__ import annotations
@@ -31,16 +31,9 @@ class NotebookError(SoftmaskError):
 
 @dataclass(frozen=True)
 class Notebook:
-    """Declarations of one notebook.
+    """Declarations of one notebook, in its file ``path``, and the sources of its code cells.
 
-    Attributes:
-        path: the ``.ipynb`` file; ``name`` is its stem, such as ``02_soft_masks``, which begins with its ``number``.
-        goal: the paragraph that begins with ``**Goal.**`` in the first cell, without those words; empty without one.
-        regenerates: the tables and figures it writes, as ``paper/table-or-figure``.
-        needs: names of notebooks that must not have failed.
-        seconds: expected time by profile name.
-        last: whether it runs after all others.
-        code: the sources of its code cells, in order.
+    ``goal`` is the paragraph that begins with ``**Goal.**`` in the first cell, without those words; empty without one.
     """
 
     path: Path
