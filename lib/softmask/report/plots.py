@@ -156,11 +156,8 @@ def gan_health(by_dataset: Mapping[str, Sequence[Curves]]) -> Figure:
         entries["guessing"] = top.axhline(0.5, color="0.5", linestyle=":")
         top.set(ylim=(-0.03, 1.03))
         losses = [name for name in seeds[0] if name.startswith("loss_")]
-        terms = np.zeros((len(seeds), len(losses), len(positions)))
-        for i, seed in enumerate(seeds):
-            for j, loss in enumerate(losses):
-                terms[i, j, -len(seed[loss]) :] = seed[loss]
-        shares = terms.mean(axis=0)  # (losses, epochs)
+        terms = [[np.pad(seed[loss], (len(positions) - len(seed[loss]), 0)) for loss in losses] for seed in seeds]
+        shares = np.mean(terms, axis=0)  # (losses, epochs)
         colors = [COLORS[i] for i in (0, 1, 6, 2)]
         areas = bottom.stackplot(positions, shares / shares.sum(axis=0), colors=colors, edgecolor="white")
         bottom.set(xlabel="step", ylim=(0, 1))
