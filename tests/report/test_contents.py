@@ -161,8 +161,8 @@ def test_rows_sources_and_claims_are_counted(config):
     )
     assert first.tables == {"partly filled": 1, "not run yet": 3}
     assert (first.rows_measured, first.sources["substitute"]) == (2, 7)
-    assert first.on_real_data == f"7 of {first.cells} (7 on a substitute)"
-    assert other.on_real_data == f"0 of {other.cells}"
+    assert first.counts["cells on real data"] == f"7 of {first.cells} (7 on a substitute)"
+    assert other.counts["cells on real data"] == f"0 of {other.cells}"
     assert {name: count for name, count in other.claims.items() if count} == {"holds": 1, "not run yet": 8}
     assert tuple(other.claims) == (*verdicts.VERDICTS, "damaged")
     assert (whole.tables.total(), whole.figures.total()) == (26, 38)

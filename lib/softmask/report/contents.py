@@ -243,20 +243,16 @@ class State(NamedTuple):
     sources: Counter[str]
 
     @property
-    def on_real_data(self) -> str:
-        """Number of cells on real data, such as ``107 of 122``, and how many of them on a substitute."""
-        n_substitute = self.sources[SUBSTITUTE]
-        text = f"{self.sources['real'] + n_substitute} of {self.cells}"
-        return f"{text} ({n_substitute} on a substitute)" if n_substitute else text
-
-    @property
     def counts(self) -> dict[str, str]:
-        """Numbers, such as ``4 of 5``, of filled tables, drawn figures, measured rows, and cells on real data."""
+        """Numbers, such as ``4 of 5``, of filled tables, drawn figures, measured rows, and cells on real data (with the
+        number of those on a substitute)."""
+        n_substitute = self.sources[SUBSTITUTE]
+        substitute = f" ({n_substitute} on a substitute)" if n_substitute else ""
         return {
             "tables filled": f"{self.tables[FILLED]} of {self.tables.total()}",
             "figures drawn": f"{self.figures[DRAWN]} of {self.figures.total()}",
             "rows measured": f"{self.rows_measured} of {self.rows}",
-            "cells on real data": self.on_real_data,
+            "cells on real data": f"{self.sources['real'] + n_substitute} of {self.cells}{substitute}",
         }
 
 
