@@ -254,39 +254,35 @@ def read_records(config: Config, dataset: str) -> list[Record]:
     return [record for record in dataset_records if "dice" in record.measures]
 
 
-def _values(records: Sequence[Record], metric: str) -> np.ndarray:
-    return np.concatenate([np.array(record.measures[metric], float) for record in records])  # (networks x N,)
-
-
 def lesion_choices(records: Sequence[Record]) -> list[Choice]:
     """Return the choices in testing networks on nodules, from records on one data set."""
     if not records:
         return []
     choices: list[Choice] = []
-    first, patients = records[0], [group for record in records for group in record.groups]
-    dataset = first.spec.dataset
+    first, images = records[0], pd.concat([record.frame() for record in records], ignore_index=True)
+    dataset, patients = first.spec.dataset, images["group"]
     source = data_kind(dataset, first.spec.source, first.provenance.origin)
     scope = f"{dataset}, {len(records)} networks"
 
-    def add(where: str, choice: str, instead: str, measure: str, a: np.ndarray, b: np.ndarray, weights=None) -> None:
+    def add(where: str, choice: str, instead: str, measure: str, a: pd.Series, b: pd.Series, weights=None) -> None:
         choices.append(compared((where, choice, instead, f"{measure} ({scope})"), a, b, patients, source, weights))
 
-    dice, ppv, hd, hd95 = (_values(records, name) for name in ("dice", "ppv", "hausdorff", "hd95"))
+    dice, ppv, hd = images["dice"], images["ppv"], images["hausdorff"]
     finite = np.isfinite(hd)
-    finite_hd, finite_hd95 = np.where(finite, hd, np.nan), np.where(finite, hd95, np.nan)
-    hd_with_diagonal = np.where(finite, hd, math.hypot(first.spec.size, first.spec.size))
-    image_weights = 1 / pd.Series(patients).groupby(patients).transform("size").to_numpy()
+    finite_hd, finite_hd95 = hd.where(finite), images["hd95"].where(finite)
+    hd_with_diagonal = hd.where(finite, math.hypot(first.spec.size, first.spec.size))
+    image_weights = 1 / patients.groupby(patients).transform("size").to_numpy()
     on_empty, found_mean = "where nothing was found", "mean in pixels, where something was found"
     hd_texts = ("left out and counted", "the image's diagonal", "mean in pixels")
-    add(f"Dice {on_empty}", "0", "left out", "mean Dice", dice, np.where(np.isnan(ppv), np.nan, dice))
-    add(f"PPV {on_empty}", "left out", "0", "mean PPV", ppv, np.nan_to_num(ppv))
+    add(f"Dice {on_empty}", "0", "left out", "mean Dice", dice, dice.where(ppv.notna()))
+    add(f"PPV {on_empty}", "left out", "0", "mean PPV", ppv, ppv.fillna(0))
     add("Hausdorff distance", "largest distance, both ways", "its 95th percentile", found_mean, finite_hd, finite_hd95)
     add(f"Hausdorff distance {on_empty}", *hd_texts, finite_hd, hd_with_diagonal)
     over_patients = "over patients, of each the mean of its images"
     add("mean of Dice", "over images", over_patients, "mean Dice", dice, dice, image_weights)
     if all("dice_consensus" in record.measures for record in records):
         texts = ("the label from the RECIST mark", "the readers' 50 % consensus", "mean Dice")
-        add(f"truth of {dataset}'s test images", *texts, dice, _values(records, "dice_consensus"))
+        add(f"truth of {dataset}'s test images", *texts, dice, images["dice_consensus"])
     trained = [record for record in records if record.curves.get("validation_dice")]
     if trained:
         measure = f"validation Dice, which selects the epoch, mean over networks ({scope})"
@@ -301,11 +297,11 @@ def lung_choices(records: Sequence[Record]) -> list[Choice]:
     """Return the choice whether slices without lung count in LGAN's means, from records on one data set."""
     if not records:
         return []
-    patients = [group for record in records for group in record.groups]
-    iou, holds_lung = _values(records, "iou"), _values(records, "pixels_true") > 0
+    images = pd.concat([record.frame() for record in records])
+    iou, holds_lung = images["iou"], images["pixels_true"] > 0
     measure = f"mean IoU of slices ({records[0].spec.dataset}, {len(records)} networks)"
     texts = ("slices without lung", "left out of the mean", "counted: 1 where none is found, else 0", measure)
-    return [compared(texts, np.where(holds_lung, iou, np.nan), iou, patients, records[0].spec.source)]
+    return [compared(texts, iou.where(holds_lung), iou, images["group"], records[0].spec.source)]
 
 
 def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
