@@ -306,19 +306,18 @@ def lung_choices(records: Sequence[Record]) -> list[Choice]:
 
 def kept_lines(sample: Sample, records: Sequence[Record]) -> list[dict]:
     """Return, for each network, Dice at each threshold and the error of each head; raise LabelError without readers."""
-    truth = consensus.fifty_percent(sample.masks)
-    alpha = soft_mask(sample.image, readers=sample.masks).alpha
-    lines = []
+    spec, lines = records[0].spec, []  # all networks see the same pixels
+    [crop] = crops(spec.dataset, sample, spec.size)
+    truth = crop.of(consensus.fifty_percent(sample.masks), spec.size)
+    alpha = crop.of(soft_mask(sample.image, readers=sample.masks).alpha, spec.size)
+    band = soft.edge_band(alpha)
     for record in records:
-        [crop] = crops(record.spec.dataset, sample, record.spec.size)
-        top, left = int(crop.top), int(crop.left)
-        window = slice(top, top + int(crop.height)), slice(left, left + int(crop.width))
-        probabilities, band = record.predictions[sample.id] / 255, soft.edge_band(alpha[window])
+        probabilities = record.predictions[sample.id] / 255
         line: dict = {"patient": sample.patient, "network": record.spec.name, "learnt": uses_tanh(record.spec.losses)}
         for threshold in (0.5, 0.3, 0.7, 0.9):
-            line[f"{threshold:g}"] = float(segmentation.dice(probabilities >= threshold, truth[window]))
+            line[f"{threshold:g}"] = float(segmentation.dice(probabilities >= threshold, truth))
         heads = {"sigmoid": probabilities, "tanh": soft.soft_head(probabilities)}
-        lines.append(line | {name: float(soft.mae(values, alpha[window], band)) for name, values in heads.items()})
+        lines.append(line | {name: float(soft.mae(values, alpha, band)) for name, values in heads.items()})
     return lines
 
 
