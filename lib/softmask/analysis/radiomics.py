@@ -209,21 +209,15 @@ def features_of(lesions: Sequence[Lesion], bins: BinCount | BinWidth) -> tuple[d
         "dilated_roi": [lesion.dilated for lesion in lesions],
         "band_roi": [lesion.regions.band for lesion in lesions],
     }
-    n = len(lesions)
-    features, reasons = radiomics.extract(
-        [lesion.values for lesion in lesions] * len(masks),
-        [mask for region in masks.values() for mask in region],
-        bins,
-    )
-    tables = {}
-    for i, region in enumerate(masks):
-        rows = features.reindex(range(n * i, n * (i + 1)))
-        tables[region] = rows.set_axis(range(n))
+    n, values = len(lesions), [lesion.values for lesion in lesions]
+    tables: dict[str, pd.DataFrame] = {}
     missing: dict[int, str] = {}
-    for position, reason in sorted(reasons.items()):
-        region = list(masks)[position // n]
-        if region in WHOLE:
-            missing.setdefault(position % n, f"{display('rows', region)}: {reason}")
+    for region, region_masks in masks.items():
+        features, reasons = radiomics.extract(values, region_masks, bins)
+        tables[region] = features.reindex(range(n))
+        for i, reason in reasons.items():
+            if region in WHOLE:
+                missing.setdefault(i, f"{display('rows', region)}: {reason}")
     first_order_columns = [column for column in tables["binary_roi"] if column.startswith("firstorder_")]
     weighted_features = {}
     for i, lesion in enumerate(lesions):
