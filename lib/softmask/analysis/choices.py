@@ -157,14 +157,11 @@ def label_lines(sample: Sample) -> list[dict]:
     consensus_others = consensus.leave_one_out(sample.masks)[0]
     edge_band = None if sample.alpha is None else soft.edge_band(sample.alpha)
 
-    def cut(label: np.ndarray, at: float = 0.5) -> float:
-        return float(segmentation.dice(label >= at, consensus_others))
+    def dice(label: np.ndarray) -> float:
+        return float(segmentation.dice(label >= 0.5, consensus_others))
 
     def error(label: np.ndarray) -> float:
-        return cut(label) if edge_band is None else float(soft.mae(label, sample.alpha, edge_band))
-
-    def band_alpha(share: float) -> np.ndarray:
-        return closed_form_alpha(image, trimap.from_mask(mask, max(1, round(share * trimap.radius_of(mask)))))
+        return float(soft.mae(label, sample.alpha, edge_band))
 
     alpha = closed_form_alpha(image, trimap.from_mask(mask))
     rough = recist.grabcut_mask(image, axes)
@@ -173,22 +170,27 @@ def label_lines(sample: Sample) -> list[dict]:
     stretched_image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
     stretched_alpha = closed_form_alpha(stretched_image, trimap.from_mask(mask))
     grey_text, band_text = "as the data set has them", f"{trimap.BAND:g} of the mask's radius"
-    comparisons = [  # where, choice, instead, label with the choice, label with the alternative
-        *(("trimap from a mask", band_text, f"{share:g} of it", alpha, band_alpha(share)) for share in (0.1, 0.2, 0.3)),
-        ("Kats, radius of the band", "1 pixel", "2 pixels", dilated, soft_labels.kats_dilation(mask, radius=2)),
-        ("Kats, probability of the band", "0.3", "0.5", dilated, soft_labels.kats_dilation(mask, probability=0.5)),
-        ("Gros, factor", "2", "4", resampled, soft_labels.gros_interpolation(mask, 4)),
-        ("grey levels", grey_text, "stretched from minimum to maximum", alpha, stretched_alpha),
+    own = dice if edge_band is None else error  # measure of soft labels
+    lines = []  # where, choice, instead, measure, label with the choice, label with the alternative
+    for share in (0.1, 0.2, 0.3):
+        other_alpha = closed_form_alpha(image, trimap.from_mask(mask, max(1, round(share * trimap.radius_of(mask)))))
+        lines.append(("trimap from a mask", band_text, f"{share:g} of it", own, alpha, other_alpha))
+    for at in (128 / 255, 0.3, 0.7, 0.9):
+        lines.append(("where a soft mask is cut", "0.5", f"{at:.3g}", dice, marked_alpha, marked_alpha >= at))
+    lines += [
+        ("Kats, radius of the band", "1 pixel", "2 pixels", own, dilated, soft_labels.kats_dilation(mask, radius=2)),
+        ("Kats, probability of the band", "0.3", "0.5", own, dilated, soft_labels.kats_dilation(mask, probability=0.5)),
+        ("Gros, factor", "2", "4", own, resampled, soft_labels.gros_interpolation(mask, 4)),
+        ("grey levels", grey_text, "stretched from minimum to maximum", own, alpha, stretched_alpha),
+        ("GrabCut", "5 iterations", "1 iteration", dice, rough, recist.grabcut_mask(image, axes, 1)),
     ]
-    dice = "Dice with the consensus of the other readers"
-    measure = dice if edge_band is None else "mean absolute error of alpha in the edge band"
-    lines = [(*texts, measure, error(a), error(b)) for *texts, a, b in comparisons]
-    cuts = (128 / 255, 0.3, 0.7, 0.9)
-    chosen = cut(marked_alpha)
-    lines[3:3] = [("where a soft mask is cut", "0.5", f"{at:.3g}", dice, chosen, cut(marked_alpha, at)) for at in cuts]
-    lines.append(("GrabCut", "5 iterations", "1 iteration", dice, cut(rough), cut(recist.grabcut_mask(image, axes, 1))))
+    words = {
+        dice: "Dice with the consensus of the other readers",
+        error: "mean absolute error of alpha in the edge band",
+    }
+    records = [(*texts, words[measure], measure(a), measure(b)) for *texts, measure, a, b in lines]
     names = ("where", "choice", "instead", "measure", "a", "b")
-    return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, line, strict=True)) for line in lines]
+    return [{"sample": sample.id, "patient": sample.patient} | dict(zip(names, r, strict=True)) for r in records]
 
 
 def label_choices(lines: pd.DataFrame, source: str) -> list[Choice]:
