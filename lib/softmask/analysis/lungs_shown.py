@@ -159,18 +159,16 @@ def spread_places(runs: Sequence[Run], count: int) -> list[int]:
 def hardest_places(runs: Sequence[Run], count: int) -> list[int]:
     """Return the indices of ``count`` slices, of different scans where possible: the slice with the lowest mean IoU in
     each part of the lungs, from the lowest to the highest part."""
+    record = runs[0].record
     iou = np.mean([run.record.measures["iou"] for run in runs], axis=0)
-    lung_pixels, scans = np.array(runs[0].record.measures["pixels_true"]), np.array(runs[0].record.groups)
-    holds_lung = lung_pixels > 0.05 * lung_pixels.max()
-    part = np.full(len(lung_pixels), -1)  # number of the part, by the order of the scan's slices with lung
-    for scan in dict.fromkeys(scans[holds_lung]):
-        scan_indices = np.flatnonzero(holds_lung & (scans == scan))
-        part[scan_indices] = np.arange(len(scan_indices)) * count // len(scan_indices)
+    slices = pd.DataFrame({"iou": iou, "scan": record.groups, "lung": record.measures["pixels_true"]})
+    slices = slices[slices["lung"] > 0.05 * slices["lung"].max()]
+    iou_by_scan = slices.groupby("scan", sort=False)["iou"]
+    part = iou_by_scan.cumcount() * count // iou_by_scan.transform("size")  # by the order of the scan's slices
     indices: list[int] = []
-    for number in range(count):
-        candidates = (part == number) & ~np.isin(scans, scans[indices])
-        if (candidates := candidates if candidates.any() else part == number).any():
-            indices.append(int(np.argmin(np.where(candidates, iou, np.inf))))
+    for _, candidates in slices.groupby(part):
+        new_scans = candidates[~candidates["scan"].isin(slices.loc[indices, "scan"])]
+        indices.append(int((candidates if new_scans.empty else new_scans)["iou"].idxmin()))
     return indices
 
 
