@@ -64,9 +64,8 @@ def of_runs(fitted: Fitted, keys: Iterable[Key], values: Values = values_of) -> 
 
 def of_records(records: pd.DataFrame, by: str, metrics: Sequence[str], *, dataset: str, source: str) -> pd.DataFrame:
     """Return the long table of records of images; the column ``by`` names the row."""
-    order = {name: i for i, name in enumerate(dict.fromkeys(records[by]))}
-    table = records[[by, *metrics]].melt(by, var_name="metric")
-    table = table.sort_values(by, key=lambda column: column.map(order), kind="stable").rename(columns={by: "row"})
+    table = records[[by, *metrics]].rename(columns={by: "row"}).melt("row", var_name="metric")
+    table = table.sort_values("row", key=lambda rows: pd.factorize(rows)[0], kind="stable")  # in order of appearance
     return table.assign(dataset=dataset, source=source, run="", failed=False)
 
 

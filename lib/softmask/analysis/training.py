@@ -96,8 +96,8 @@ def table_cells(paper: str, table: str, fitted: Fitted, besides: Sequence[str] =
     cells = summarise(of_runs(fitted, cell_keys), remarks=remarks_on(fitted), extra=False)
     cells += summarise(of_runs(fitted, consensus_keys), remarks=remarks_on(fitted))
     lidc_lines = of_runs(fitted, [cell_key for cell_key in [*cell_keys, *consensus_keys] if cell_key[1] == "lidc"])
-    nodule = lidc_lines["image"].str.rpartition("/")[0] if len(lidc_lines) else lidc_lines["image"]
-    largest = lidc_lines[~lidc_lines.assign(nodule=nodule).duplicated(["row", "run", "metric", "nodule"])]
+    nodules = lidc_lines.assign(nodule=lidc_lines["image"].str.rsplit("/", n=1).str[0])
+    largest = lidc_lines[~nodules.duplicated(["row", "run", "metric", "nodule"])]
     return cells + [
         replace(cell, dataset=LARGEST_SLICE) for cell in summarise(largest, remarks=remarks_on(dict(fitted)))
     ]
