@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, product
+from itertools import product
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -117,26 +117,26 @@ class AgainstReaders:
 
     def reliability(self, runs: Sequence[Run]) -> Calibration:
         """Return the calibration against the readers' votes, over all kept images of all ``runs`` together."""
-        _, predictions, readers = zip(*map(self._pairs, runs), strict=True)
-        return measures.reliability(chain(*predictions), chain(*readers))
+        pairs = [pair for run in runs for pair in self._pairs(run).values()]
+        return measures.reliability(*zip(*pairs, strict=True))
 
     def _measured(self, run: Run) -> pd.DataFrame:
         """Return a table with a line for each test image and a column for each measure."""
         if run.spec in self._measures:
             return self._measures[run.spec]
-        names, *pairs = self._pairs(run)
+        pairs = self._pairs(run)
 
         def build() -> dict[str, list[float]]:
-            lines = map_items(lambda pair: measures.against_readers(*pair), list(zip(*pairs, strict=True)))
+            lines = map_items(lambda pair: measures.against_readers(*pair), list(pairs.values()))
             return pd.DataFrame(lines).to_dict("list")
 
-        content = [array.tobytes() for array in chain(*pairs)]
-        values = cached_arrays("against-readers", sha256_of(code_digest("measure"), *names, *content), build)
-        self._measures[run.spec] = pd.DataFrame(values, index=names).reindex(list(run.record.ids))
+        content = [array.tobytes() for arrays in zip(*pairs.values(), strict=True) for array in arrays]
+        values = cached_arrays("against-readers", sha256_of(code_digest("measure"), *pairs, *content), build)
+        self._measures[run.spec] = pd.DataFrame(values, index=list(pairs)).reindex(list(run.record.ids))
         return self._measures[run.spec]
 
-    def _pairs(self, run: Run) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
-        """Return names, soft masks (S, S) and readers' masks (R, S, S) of the images with a prediction and readers."""
+    def _pairs(self, run: Run) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return soft mask (S, S) and readers' masks (R, S, S) of the images with a prediction and readers, by name."""
         from softmask.data import open_dataset
 
         spec, soft_masks = run.spec, recorded_soft_masks(run.record)
@@ -147,10 +147,10 @@ class AgainstReaders:
                 sample = dataset[row]
                 [crop] = crops(spec.dataset, sample, spec.size)
                 reader_masks[sample.id] = np.array([crop.of(mask, spec.size) for mask in sample.masks], bool)
-        names = [name for name in soft_masks if len(reader_masks[name])]
-        if not names:
+        pairs = {name: (mask, reader_masks[name]) for name, mask in soft_masks.items() if len(reader_masks[name])}
+        if not pairs:
             raise DataError(f"{spec.name}: no reader marked an image whose prediction its record keeps")
-        return names, [soft_masks[name] for name in names], [reader_masks[name] for name in names]
+        return pairs
 
 
 def judged_by_readers(fitted: Fitted) -> Fitted:
