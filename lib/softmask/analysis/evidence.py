@@ -37,22 +37,23 @@ def collect(config: Config) -> Evidence:
     recorded = replace(config, recorded=True)
     fitted = finished.fit_tables({paper: _wanted(paper, recorded) for paper in papers.NAMES}, recorded)
     scores: dict[tuple[str, str, str, str], Scores] = {}
-    all_runs: dict[RowKey, list[Run]] = {}
+    trained: dict[RowKey, Trained] = {}
+    masks: dict[RowKey, dict[str, np.ndarray]] = {}
+    pictures: dict[str, Pictures] = {}
     for paper, rows in fitted.items():
-        scores |= {(paper, *score_key): value for score_key, value in _scores(paper, rows, config).items()}
-        all_runs |= {(paper, *key): runs for key, runs in rows.items() if not runs[0].spec.upscales}
-    first_runs = {key: runs[0] for key, runs in ((p, finished.succeeded(runs)) for p, runs in all_runs.items()) if runs}
-    run_by_dataset: dict[str, Run] = {}
-    for (_, _, dataset), run in first_runs.items():
-        run_by_dataset.setdefault(dataset, run)
-    runs = {run.spec: run for rows in fitted.values() for run in finished.distinct(rows)}
-    return Evidence(
-        scores,
-        {key: _trained(runs) for key, runs in all_runs.items()},
-        {key: _masks(run) for key, run in first_runs.items()},
-        {dataset: _pictures(run, config) for dataset, run in run_by_dataset.items()},
-        sum(run.record.provenance.seconds for run in runs.values()),
-    )
+        scores |= {(paper, *key): value for key, value in _scores(paper, rows, config).items()}
+        for (row, dataset), runs in rows.items():
+            if runs[0].spec.upscales:
+                continue
+            trained[paper, row, dataset] = _trained(runs)
+            for run in finished.succeeded(runs)[:1]:
+                threshold, predictions = 255 * run.record.threshold, run.record.predictions
+                masks[paper, row, dataset] = {name: image >= threshold for name, image in predictions.items()}
+                if dataset not in pictures:
+                    pictures[dataset] = _pictures(run, config)
+    all_runs = {run.spec: run for rows in fitted.values() for run in finished.distinct(rows)}
+    seconds = sum(run.record.provenance.seconds for run in all_runs.values())
+    return Evidence(scores, trained, masks, pictures, seconds)
 
 
 def _wanted(paper: str, config: Config) -> SpecsByKey:
@@ -95,12 +96,6 @@ def _trained(runs: list[Run]) -> Trained:
         kind=data_words(spec.dataset, spec.source, record.provenance.origin),
         patients=len(set(record.groups)),
     )
-
-
-def _masks(run: Run) -> dict[str, np.ndarray]:
-    """Return the kept predictions of a run's test images, binarised as in testing."""
-    threshold = 255 * run.record.threshold
-    return {name: image >= threshold for name, image in run.record.predictions.items()}
 
 
 def _pictures(run: Run, config: Config) -> Pictures:
