@@ -142,12 +142,11 @@ def slices(
     for row, run in runs.items():
         trained_run = run.needs[0] if run.spec.prior is not None and not run.spec.learns else run
         masks[row] = enlarge(soft_masks(trained_run, test.images[indices])[:, 0], size) >= 0.5
-    stored = zip(*(test.references[name][indices, 0] for name in ("native_image", "native", "nodules")), strict=True)
-    slices = []
-    for i, (seen, (image, lungs, nodules)) in enumerate(zip(test.images[indices, 0], stored, strict=True)):
-        predicted_masks = {row: mask[i] for row, mask in masks.items()}
-        slices.append(Slice(seen, image.astype(float) / 255, lungs > 0, nodules > 0, predicted_masks))
-    return slices
+    images, lungs, nodules = (test.references[name][indices, 0] for name in ("native_image", "native", "nodules"))
+    return [
+        Slice(seen, images[i] / 255, lungs[i] > 0, nodules[i] > 0, {row: mask[i] for row, mask in masks.items()})
+        for i, seen in enumerate(test.images[indices, 0])
+    ]
 
 
 def spread_places(runs: Sequence[Run], count: int) -> list[int]:
