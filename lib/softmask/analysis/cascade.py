@@ -186,12 +186,8 @@ def attention(run: Run, images: np.ndarray) -> np.ndarray:
     """Return the first CBAM block's spatial attention weights (N, S, S) for ``images`` (N, 1, S, S)."""
     network = run.network()
     weights: list[torch.Tensor] = []
-
-    def keep(module: nn.Module, given: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        weights.append(module.weights(given[0]))
-
-    block = (network.backbone if isinstance(network, OnEnlarged) else network).first
-    hook = block.spatial_attention.register_forward_hook(keep)
+    module = (network.backbone if isinstance(network, OnEnlarged) else network).first.spatial_attention
+    hook = module.register_forward_hook(lambda module, given, output: weights.append(module.weights(given[0])))
     try:
         wrapped_network = with_channels(run.spec, network, run.needs)
         evaluate(wrapped_network, wrapped_network, channels(run.spec, images, run.needs), batch_size=16)
