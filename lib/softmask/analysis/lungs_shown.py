@@ -65,6 +65,14 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
     indices = np.argsort(-part.masks.sum(axis=(1, 2, 3)))[:4]
     device = pick()
     batch = Batch(*(torch.tensor(array[indices], device=device) for array in (part.images, part.masks, part.masks)))
+
+    def state(objective: Segmentation) -> tuple[float, float]:
+        critic = objective.adversary.module
+        with torch.no_grad():
+            fake = torch.sigmoid(objective.modules["network"](batch.images))
+            gap = -critic(batch.images, batch.masks, fake).mean()
+            return float(gap), float(critic.score(batch.images, fake, batch.masks).mean())
+
     lines = {}
     for name in CRITICS:
         adversarial = f"wasserstein_{name}"
@@ -73,22 +81,14 @@ def sign_frame(part: Part, config: Config) -> pd.DataFrame:
             network = build(spec.network, spec.width).to(device)
         width = spec.settings.discriminator_width
         objective = Segmentation(network, losses, device, FASTEST, width=width, seed=BASE_SEED)
-
-        def state(objective: Segmentation = objective) -> tuple[float, float]:
-            critic = objective.adversary.module
-            with torch.no_grad():
-                fake = torch.sigmoid(objective.modules["network"](batch.images))
-                gap = -critic(batch.images, batch.masks, fake).mean()
-                return float(gap), float(critic.score(batch.images, fake, batch.masks).mean())
-
-        gap_before, _ = state()
+        gap_before, _ = state(objective)
         outputs = network.training_outputs(batch.images)
         mask = objective.adversary.mask(outputs[0])
         objective.adversary.update(batch, mask.detach())
-        gap_after, score_before = state()
+        gap_after, score_before = state(objective)
         objective.adversary.backward(batch, mask, outputs, weighted(outputs, batch, objective.pixel), [adversarial])
         objective.optimisers["network"].step()
-        _, score_after = state()
+        _, score_after = state(objective)
         lines[display("rows", f"lgan_{name}")] = {
             "gap": gap_before,
             "after the critic's step": gap_after,
