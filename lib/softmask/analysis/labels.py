@@ -6,7 +6,6 @@ matting by itself (other algorithms, other settings, and time), and the Dice of 
 
 from __future__ import annotations
 
-import statistics
 import timeit
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -249,7 +248,7 @@ def time_labelling(samples: Sequence[Sample], size: int = 256, repeats: int = 5)
             best = {name: 1000 * min(timeit.repeat(call, number=1, repeat=repeats)) for name, call in calls.items()}
             times.append(best | {"unknown_pixels": n_unknown})
         cv2.setNumThreads(threads)
-    medians = {name: statistics.median(line[name] for line in times) for name in times[0]}
+    medians = pd.DataFrame(times).median().to_dict()
     totals = {"total": "trimap", "recist_total": "recist_trimap"}
     return medians | {name: medians[first] + medians["matting"] for name, first in totals.items()}
 
