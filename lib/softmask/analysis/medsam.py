@@ -207,13 +207,13 @@ def measure(network: nn.Module, sample: Sample, size: int) -> list[dict]:
     return lines
 
 
-def milliseconds(spec: RunSpec, repeats: int = 20) -> float:
-    """Return the median time of a run's network for one image, with fresh weights."""
+def milliseconds(spec: RunSpec) -> float:
+    """Return the median of 20 times of a run's network for one image, with fresh weights."""
     network = build(spec.network, spec.width, spec.inputs, spec.reduction).eval()
     image = torch.rand(1, spec.inputs, spec.size, spec.size)
     with torch.inference_mode():
         network(image)
-        seconds = timeit.repeat(lambda: network(image), number=1, repeat=repeats, timer=process_time)
+        seconds = timeit.repeat(lambda: network(image), number=1, repeat=20, timer=process_time)
     return significant(1000 * float(np.median(seconds)))
 
 
