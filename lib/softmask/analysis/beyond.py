@@ -281,18 +281,17 @@ def conclusions(judged: Sequence[JudgedPair], fitted: Fitted) -> list[str]:
     for question, rows in QUESTIONS.items():
         details = []
         counts: Counter[str] = Counter()
-        for network in NETWORKS:
+        for network, dataset in product(NETWORKS, NODULES):
             names = {_row(row, network) for row in rows}
-            for dataset in NODULES:
-                where = f"{display('datasets', dataset)} with the {display('rows', network)}"
-                if entries := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
-                    by_metric = ([each for each in entries if each.pair.metric == metric] for metric in LOWER_IS_BETTER)
-                    rivals = [min(group, key=lambda each: each.outcome.difference.mean) for group in by_metric if group]
-                    text = "; ".join(map(_words, rivals))
-                    details.append(f"On {where} ({entries[0].outcome.data}), the soft mask against {question}: {text}.")
-                    counts.update(map(shown, entries))
-                elif {(row, dataset) for row in names} & fitted.wanted.keys():
-                    unfinished_comparisons.append(f"{question} on {where}")
+            where = f"{display('datasets', dataset)} with the {display('rows', network)}"
+            if entries := [each for each in judged if each.pair.worse in names and each.pair.dataset == dataset]:
+                by_metric = ([each for each in entries if each.pair.metric == metric] for metric in LOWER_IS_BETTER)
+                rivals = [min(group, key=lambda each: each.outcome.difference.mean) for group in by_metric if group]
+                text = "; ".join(map(_words, rivals))
+                details.append(f"On {where} ({entries[0].outcome.data}), the soft mask against {question}: {text}.")
+                counts.update(map(shown, entries))
+            elif {(row, dataset) for row in names} & fitted.wanted.keys():
+                unfinished_comparisons.append(f"{question} on {where}")
         if details:
             n_unjudged = counts.total() - sum(counts[outcome] for outcome in (BETTER, WORSE, OPEN))
             sentences.append(
