@@ -50,14 +50,13 @@ class Truth:
 
 def quality(fitted: Fitted) -> dict[tuple[str, str], Scores]:
     """Return the measures of test images that were reduced and upscaled, by row and measure."""
-    queries = {}
-    for first, *_ in list(fitted.values())[:1]:
-        queries = {(name, metric): ([first], f"{metric}_{name}") for name, metric in product(INTERPOLATIONS, METRICS)}
-    queries |= {(row, metric): (runs, metric) for (row, _), runs in fitted.items() for metric in METRICS}
-    return {
-        key: Scores(runs[0].record.ids, runs[0].record.groups, values_of(runs, name), kind_of(runs[0]))
-        for key, (runs, name) in queries.items()
-    }
+    rows = [(row, runs, "") for (row, _), runs in fitted.items()]
+    interpolated = [(method, runs[:1], f"_{method}") for method in INTERPOLATIONS for _, runs, _ in rows[:1]]
+    scores = {}
+    for (row, runs, suffix), metric in product([*interpolated, *rows], METRICS):
+        record, values = runs[0].record, values_of(runs, f"{metric}{suffix}")
+        scores[row, metric] = Scores(record.ids, record.groups, values, kind_of(runs[0]))
+    return scores
 
 
 def examples(fitted: Fitted, config: Config, n: int) -> list[Example]:
