@@ -117,7 +117,7 @@ def test_a_slice_of_another_size_is_left_out(opened, smoke, tiny, monkeypatch) -
 def test_a_run_is_measured_as_stored(opened, smoke, tiny, tmp_path) -> None:
     first = spec(tiny)
     data = prepare.prepare(first, smoke)
-    record = kinds.Segment(first, data).run(tmp_path, None)
+    record = kinds.train_and_test(first, data, (), tmp_path)
     assert {len(values) for values in record.measures.values()} == {len(data.test)}
     assert set(record.measures) == {
         *("iou", "dice", "hausdorff", "pixels_true", "pixels_found", "pixels_common"),
@@ -146,7 +146,7 @@ def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     monkeypatch.setattr(kinds, "classical", lambda name: type("One", (Dark,), {"NATIVE": native})())
     first = spec(tiny, network="morph", width=0, losses=())
     data = prepare.prepare(first, smoke)
-    record = kinds.Classical(first, data).run(tmp_path, None)
+    record = kinds.train_and_test(first, data, (), tmp_path)
     iou = record.measures["iou"]
     assert (min(iou) == 1) == native
     assert np.median(iou) > 0.7
@@ -154,7 +154,7 @@ def test_a_classical_segmentor_sees_the_stored_slices_where_it_wants_them(
     assert record.calibration.error < 0.05
 
 
-def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, tiny) -> None:
+def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, tiny, tmp_path) -> None:
     whole = spec(tiny)
     first = spec(tiny, dataset="lung-ct", source="real", network="unchanged", width=0, losses=(), prior=whole)
     dataset = Chests(scans=1, slices=9)
@@ -165,7 +165,7 @@ def test_scans_that_no_network_is_trained_on_are_tested_on(monkeypatch, smoke, t
     from softmask.nets import build
 
     prior = SimpleNamespace(spec=whole, needs=(), network=lambda: build("lgan_generator", 2), key="k", failed=False)
-    assert len(kinds.Evaluate(first, data, [prior]).run(None, None).measures["iou"]) == 9
+    assert len(kinds.train_and_test(first, data, [prior], tmp_path).measures["iou"]) == 9
 
 
 def test_rows_of_lgans_tables() -> None:

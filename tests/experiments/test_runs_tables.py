@@ -7,7 +7,7 @@ from softmask.config import BASE_SEED, PROFILES, Config
 from softmask.data.splits import SECTION_FOLDS
 from softmask.errors import ConfigError
 from softmask.experiments import rows
-from softmask.experiments.kinds import Evaluate, kind_of
+from softmask.experiments.kinds import evaluate, kind_of
 from softmask.experiments.schedules import schedule
 
 
@@ -81,7 +81,7 @@ def test_beside_doctors_a_network_is_tested_as_its_papers_table_trains_it(config
     tested = rows.rows_of(["dsnet"], "lidc-500", config, "dsnet-v2")["dsnet", "lidc-500"][0]
     assert tested.network == "unchanged"
     assert tested.prior == rows.specs("dsnet-v2/table-1", config)["dsnet", "lnsm"][0]
-    assert kind_of(tested) is Evaluate
+    assert kind_of(tested) is evaluate
 
 
 @pytest.mark.parametrize("prefix", ["", "unet_"])
@@ -108,7 +108,7 @@ def test_a_temperature_is_an_evaluation_of_the_binary_row(config, network, binar
     row = "temperature_scaling" if network == "improved_backbone" else "unet_temperature_scaling"
     scaled = rows.spec(row, "lnsm", config)
     assert scaled.prior == rows.spec(binary, "lnsm", config, paper="softgan")
-    assert kind_of(scaled) is Evaluate
+    assert kind_of(scaled) is evaluate
     assert not scaled.learns
     assert row in rows.labels_compared(network, "lnsm")
     assert scaled.name == f"lnsm-unchanged-temperature-after_{network}_binary-2020"

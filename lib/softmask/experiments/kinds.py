@@ -1,9 +1,9 @@
-"""Kinds of runs: a class for each kind, which trains and tests a network and returns the record of the run."""
+"""Kinds of runs: a function for each kind, which trains and tests a network, and the record of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,139 +48,123 @@ READER_MEASURES = (
 
 _UNTRAINED = Outcome({}, 0, 0.0)
 
-
-@dataclass(frozen=True, eq=False)
-class Kind:
-    """Base class of the kinds of runs. ``needs``: the finished runs of ``spec.needs``; ``provenance_fields``:
-    description of machine and code at the start (:func:`softmask.experiments.store.surroundings`)."""
-
-    spec: RunSpec
-    data: Prepared
-    needs: Sequence[Run] = ()
-    provenance_fields: Mapping[str, Any] = field(default_factory=surroundings)
-
-    @property
-    def keeps(self) -> int | None:
-        """Number of test images whose predictions the record keeps; None for all."""
-        return PROFILES[self.spec.profile].keeps
-
-    def run(self, folder: Path, progress: Progress | None) -> Record:
-        """Train, fit or only test, and measure on the test images. Training continues from a checkpoint in ``folder``,
-        where the weights are also saved. Returns the record."""
-        raise NotImplementedError
-
-    def record(self, folder: Path, network: nn.Module | None, outcome: Outcome, **fields: Any) -> Record:
-        """Return the record of the training (``network`` is None if nothing was trained) with the ``fields`` about the
-        test images, and save the weights in ``folder``."""
-        spec, data = self.spec, self.data
-        origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
-        provenance = Provenance(
-            data=data.digest,
-            numerics=NUMERICS,
-            features=spec.features,
-            origin="; ".join(origins),
-            weights=save_weights(folder, network) if network else None,
-            seconds=round(outcome.seconds, 1),
-            needs=tuple(need.key for need in self.needs),
-            **self.provenance_fields,
-        )
-        return Record(
-            spec=spec,
-            ids=data.test.ids,
-            groups=data.test.groups,
-            curves=outcome.curves,
-            best_epoch=outcome.best_epoch,
-            n_parameters=n_parameters(network) if network else 0,
-            provenance=provenance,
-            **fields,
-        )
+Tested = tuple[nn.Module | None, Outcome, dict[str, Any]]
+"""Trained network (None if nothing was trained), its training, and the record's fields about the test images."""
 
 
-class Segment(Kind):
-    """Training of a segmentation network. A run that fails (:class:`softmask.train.loop.Start`) is restarted once with
-    the seed increased by :data:`ANOTHER_SEED`; the curves of the failed attempt are kept in the record."""
-
-    def run(self, folder: Path, progress: Progress | None) -> Record:
-        spec, test = self.spec, self.data.test
-        fed_data = feed(spec, self.data, self.needs)
-        failures: list[Curves] = []
-        seconds = 0.0
-        for seed, attempt_folder in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
-            model = fresh(spec, self.needs, seed)
-            arguments = (spec.losses, spec.label, fed_data, spec.settings, seed, attempt_folder)
-            outcome = train(model, *arguments, name=spec.name, upright=spec.of_lungs, progress=progress)
-            seconds += outcome.seconds
-            if not outcome.failed:
-                break
-            failures.append(outcome.curves)
-        threshold = THRESHOLD
-        if spec.label == SOFTENED and not outcome.failed:
-            alphas = read(spec, predict(model, fed_data.validation.images))[1]
-            threshold = best_threshold(alphas, self.data.validation.masks[:, 0], spec.name)
-        del fed_data  # frees the memory of its channels
-        probabilities, alphas = read(spec, network_outputs(spec, model, test.images, self.needs))
-        fields = measured(test, probabilities, alphas, threshold, self.keeps)
-        failed = outcome.failed or any(need.failed for need in self.needs if need.spec == spec.prior)
-        fields |= {"failed": failed, "failures": tuple(failures)}
-        network = model.network if spec.on_the_fly else model  # only the segmentor's weights are saved
-        return self.record(folder, network, replace(outcome, seconds=seconds), **fields)
-
-
-class SuperResolve(Kind):
-    """Training of a super-resolution network. Test images are degraded, upscaled and compared with the originals."""
-
-    def run(self, folder: Path, progress: Progress | None) -> Record:
-        spec, test = self.spec, self.data.test
-        with seeded(spec.seed):
-            network = build(spec.network, spec.width)
-        outcome = train_super_resolution(
-            network, spec.losses, self.data, spec.settings, spec.seed, folder, name=spec.name, progress=progress
-        )
-        images, masks = test.images[:, 0], test.masks[:, 0] > 0
-        low = degrade(torch.from_numpy(test.images)).numpy()  # (N, 1, S/4, S/4)
-        upscaled = upscale(network, low)[:, 0]  # (N, S, S)
-        measures = measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks)
-        predictions = kept(test, upscaled, SHOWN)
-        fields = {"measures": measures, "calibration": None, "predictions": predictions}
-        return self.record(folder, network, outcome, **fields)
+def train_and_test(
+    spec: RunSpec, data: Prepared, needs: Sequence[Run], folder: Path, progress: Progress | None = None
+) -> Record:
+    """Train, fit or only test a run that builds on the finished runs ``needs``, and measure it on the test images.
+    Training continues from a checkpoint in ``folder``, where the weights are also saved. Returns the record."""
+    machine_and_code = surroundings()  # at the start: the checkout may change while the run is trained
+    network, outcome, fields = kind_of(spec)(spec, data, needs, folder, progress)
+    origins = [data.origin, *(Perceptual(name).origin for name, _ in spec.losses if name in LAYERS)]
+    provenance = Provenance(
+        data=data.digest,
+        numerics=NUMERICS,
+        features=spec.features,
+        origin="; ".join(origins),
+        weights=save_weights(folder, network) if network else None,
+        seconds=round(outcome.seconds, 1),
+        needs=tuple(need.key for need in needs),
+        **machine_and_code,
+    )
+    return Record(
+        spec=spec,
+        ids=data.test.ids,
+        groups=data.test.groups,
+        curves=outcome.curves,
+        best_epoch=outcome.best_epoch,
+        n_parameters=n_parameters(network) if network else 0,
+        provenance=provenance,
+        **fields,
+    )
 
 
-class Evaluate(Kind):
-    """Test of another run's network on other data, with a comparison with readers if they marked it; or after
-    temperature scaling, with the temperature as the curve ``temperature``."""
-
-    __test__ = False  # pytest must not collect it
-
-    def run(self, folder: Path, progress: Progress | None) -> Record:
-        [prior], test, outcome = self.needs, self.data.test, _UNTRAINED
-        probabilities, alphas = predict_masks(prior, test.images)
-        if self.spec.label == TEMPERATURE:
-            validation = self.data.validation
-            temperature = best_temperature(predict_masks(prior, validation.images)[0], validation.masks[:, 0])
-            probabilities = alphas = tempered(probabilities, temperature)
-            outcome = replace(outcome, curves={"temperature": [temperature]})
-        fields = measured(test, probabilities, alphas, THRESHOLD, self.keeps) | {"failed": prior.failed}
-        if set(DOCTORS) <= set(test.references):
-            fields["measures"] |= beside_readers(probabilities >= THRESHOLD, test)
-            fields["predictions"] = kept(test, probabilities, self.keeps and KEPT)
-        return self.record(folder, None, outcome, **fields)
+def kind_of(spec: RunSpec) -> Callable[[RunSpec, Prepared, Sequence[Run], Path, Progress | None], Tested]:
+    """Return the function that trains and tests a run of this kind."""
+    if spec.network == UNCHANGED:
+        return evaluate
+    if not spec.learns:
+        return fit_classical
+    return super_resolve if spec.upscales else segment
 
 
-class Classical(Kind):
-    """Fit of a classical segmentor, which may start from the soft masks of another run's network."""
+def segment(spec: RunSpec, data: Prepared, needs: Sequence[Run], folder: Path, progress: Progress | None) -> Tested:
+    """Train a segmentation network. A run that fails (:class:`softmask.train.loop.Start`) is restarted once with the
+    seed increased by :data:`ANOTHER_SEED`; the curves of the failed attempt are kept in the record."""
+    fed_data = feed(spec, data, needs)
+    failures: list[Curves] = []
+    seconds = 0.0
+    for seed, attempt_folder in ((spec.seed, folder), (spec.seed + ANOTHER_SEED, folder / AGAIN)):
+        model = fresh(spec, needs, seed)
+        arguments = (spec.losses, spec.label, fed_data, spec.settings, seed, attempt_folder)
+        outcome = train(model, *arguments, name=spec.name, upright=spec.of_lungs, progress=progress)
+        seconds += outcome.seconds
+        if not outcome.failed:
+            break
+        failures.append(outcome.curves)
+    threshold = THRESHOLD
+    if spec.label == SOFTENED and not outcome.failed:
+        alphas = read(spec, predict(model, fed_data.validation.images))[1]
+        threshold = best_threshold(alphas, data.validation.masks[:, 0], spec.name)
+    del fed_data  # frees the memory of its channels
+    probabilities, alphas = read(spec, network_outputs(spec, model, data.test.images, needs))
+    fields = measured(data.test, probabilities, alphas, threshold, PROFILES[spec.profile].keeps)
+    failed = outcome.failed or any(need.failed for need in needs if need.spec == spec.prior)
+    fields |= {"failed": failed, "failures": tuple(failures)}
+    network = model.network if spec.on_the_fly else model  # only the segmentor's weights are saved
+    return network, replace(outcome, seconds=seconds), fields
 
-    def run(self, folder: Path, progress: Progress | None) -> Record:
-        test, segmentor = self.data.test, classical(self.spec.network)
-        if segmentor.LEARNS:
-            segmentor.fit(self.data.train.images, self.data.train.masks)
-        start_masks = soft_masks(self.needs[0], test.images) if self.needs else None
-        images = test.images
-        if segmentor.NATIVE and "native_image" in test.references:  # as the scanner stored them
-            images = test.references["native_image"] / np.float32(255)
-        masks = segmentor.predict(images, start_masks)[:, 0]
-        fields = measured(test, masks, masks, THRESHOLD, self.keeps)
-        fields |= {"failed": any(need.failed for need in self.needs)}
-        return self.record(folder, None, _UNTRAINED, **fields)
+
+def super_resolve(
+    spec: RunSpec, data: Prepared, needs: Sequence[Run], folder: Path, progress: Progress | None
+) -> Tested:
+    """Train a super-resolution network. Test images are degraded, upscaled and compared with the originals."""
+    with seeded(spec.seed):
+        network = build(spec.network, spec.width)
+    outcome = train_super_resolution(
+        network, spec.losses, data, spec.settings, spec.seed, folder, name=spec.name, progress=progress
+    )
+    test = data.test
+    images, masks = test.images[:, 0], test.masks[:, 0] > 0
+    low = degrade(torch.from_numpy(test.images)).numpy()  # (N, 1, S/4, S/4)
+    upscaled = upscale(network, low)[:, 0]  # (N, S, S)
+    measures = measure_upscaled(upscaled, images, masks) | measure_interpolated(low[:, 0], images, masks)
+    return network, outcome, {"measures": measures, "calibration": None, "predictions": kept(test, upscaled, SHOWN)}
+
+
+def evaluate(spec: RunSpec, data: Prepared, needs: Sequence[Run], folder: Path, progress: Progress | None) -> Tested:
+    """Test another run's network on other data, with a comparison with readers if they marked it; or after temperature
+    scaling, with the temperature as the curve ``temperature``."""
+    [prior], test, outcome, keeps = needs, data.test, _UNTRAINED, PROFILES[spec.profile].keeps
+    probabilities, alphas = predict_masks(prior, test.images)
+    if spec.label == TEMPERATURE:
+        temperature = best_temperature(predict_masks(prior, data.validation.images)[0], data.validation.masks[:, 0])
+        probabilities = alphas = tempered(probabilities, temperature)
+        outcome = replace(outcome, curves={"temperature": [temperature]})
+    fields = measured(test, probabilities, alphas, THRESHOLD, keeps) | {"failed": prior.failed}
+    if set(DOCTORS) <= set(test.references):
+        fields["measures"] |= beside_readers(probabilities >= THRESHOLD, test)
+        fields["predictions"] = kept(test, probabilities, keeps and KEPT)
+    return None, outcome, fields
+
+
+def fit_classical(
+    spec: RunSpec, data: Prepared, needs: Sequence[Run], folder: Path, progress: Progress | None
+) -> Tested:
+    """Fit a classical segmentor, which may start from the soft masks of another run's network."""
+    test, segmentor = data.test, classical(spec.network)
+    if segmentor.LEARNS:
+        segmentor.fit(data.train.images, data.train.masks)
+    start_masks = soft_masks(needs[0], test.images) if needs else None
+    images = test.images
+    if segmentor.NATIVE and "native_image" in test.references:  # as the scanner stored them
+        images = test.references["native_image"] / np.float32(255)
+    masks = segmentor.predict(images, start_masks)[:, 0]
+    fields = measured(test, masks, masks, THRESHOLD, PROFILES[spec.profile].keeps)
+    return None, _UNTRAINED, fields | {"failed": any(need.failed for need in needs)}
 
 
 def fresh(spec: RunSpec, needs: Sequence[Run], seed: int) -> nn.Module:
@@ -188,15 +172,6 @@ def fresh(spec: RunSpec, needs: Sequence[Run], seed: int) -> nn.Module:
     with seeded(seed):
         network = build(spec.network, spec.width, spec.inputs, spec.reduction)
     return with_channels(spec, network, needs)
-
-
-def kind_of(spec: RunSpec) -> type[Kind]:
-    """Return the class for a run."""
-    if spec.network == UNCHANGED:
-        return Evaluate
-    if not spec.learns:
-        return Classical
-    return SuperResolve if spec.upscales else Segment
 
 
 def measured(

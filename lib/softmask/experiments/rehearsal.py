@@ -29,7 +29,7 @@ from tqdm import tqdm
 from softmask.data.splits import PAPER_SIZES
 from softmask.errors import brief
 from softmask.experiments import store
-from softmask.experiments.kinds import kind_of
+from softmask.experiments.kinds import train_and_test
 from softmask.experiments.plan import distinct, likeness
 from softmask.experiments.prepare import SOFT_LABELS, STORED, Part, Prepared
 from softmask.experiments.spec import RunSpec
@@ -162,8 +162,8 @@ def rehearse(spec: RunSpec, scratch: str) -> Rehearsal:
         timestamps.append(time.perf_counter() if cuda else time.process_time())
 
     register_optimizer_step_post_hook(note)  # called after the adversary's step, then the segmentor's
-    folder, needs = Path(scratch), untrained(spec)
-    record = kind_of(spec)(replace(spec, settings=short_settings), data, needs).run(folder, note)
+    folder = Path(scratch)
+    record = train_and_test(replace(spec, settings=short_settings), data, untrained(spec), folder, note)
     store.finish(folder, record)
     *updates, end = timestamps
     step = (updates[-1] - updates[len(updates) // STEPS - 1]) * full_batch / batch_size

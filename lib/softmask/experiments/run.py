@@ -24,7 +24,7 @@ from tqdm import tqdm
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError, SoftmaskError, TrainingError
 from softmask.experiments import prepare, store
-from softmask.experiments.kinds import kind_of
+from softmask.experiments.kinds import train_and_test
 from softmask.experiments.plan import (
     data_of,
     likeness,
@@ -251,8 +251,8 @@ def perform(run: Run, config: Config, work: Work) -> tuple[str, str | None]:
                     raise DataError(f"the data of {run.spec.dataset} has changed since this was started; start again")
                 _held[data_key] = data
             store.begin(run.folder, run.spec)
-            kind = kind_of(run.spec)(run.spec, _held[data_key], run.needs)
-            record = kind.run(run.folder, lambda done, *_: store.write_progress(run.folder, done))
+            arguments = (run.spec, _held[data_key], run.needs, run.folder)
+            record = train_and_test(*arguments, lambda done, *_: store.write_progress(run.folder, done))
             store.finish(run.folder, record)
     except SoftmaskError as error:
         return name, str(error)
