@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from softmask import cli
-from softmask.apply import lesions
-from softmask.apply.models import load
+from softmask.apply.models import Model, load
 
 RECIST = [f"{letter}{end}" for end in range(4) for letter in "rc"]
 
@@ -143,32 +142,25 @@ def many(made, tmp_path):
     return made.write_list(tmp_path / "list.csv", ["image", "name", "row", "column", *RECIST], rows)
 
 
-def test_a_list_in_batches_goes_on_where_it_was_interrupted(segment, many, made, tmp_path, capsys, monkeypatch):
-    out, batches = tmp_path / "out", []
+def test_a_list_goes_on_where_it_was_interrupted(segment, many, made, tmp_path, capsys, monkeypatch):
+    out, crops = tmp_path / "out", []
 
-    def interrupted(crop, *arguments):
-        if crop.task.item.name == "l21":
+    def interrupted(model, image):
+        crops.append(image)
+        if len(crops) == 14:
             raise KeyboardInterrupt
-        return whole(crop, *arguments)
+        return whole(model, image)
 
-    whole = lesions._paste_crop
-    monkeypatch.setattr(lesions, "_paste_crop", interrupted)
+    whole = Model.segment
+    monkeypatch.setattr(Model, "segment", interrupted)
     assert segment("--list", many) == 130
     done = [name for name, row in made.read_manifest(out).items() if row["status"] == "done"]
-    assert done == [f"l{n:02}" for n in range(16) if n % 5 != 3]  # the first batch
-    monkeypatch.undo()
+    assert done == [f"l{n:02}" for n in range(16) if n % 5 != 3]
     capsys.readouterr()
-
-    def segment_all(model, images):
-        batches.append(len(images))
-        return together(model, images)
-
-    together = lesions.Model.segment_all
-    monkeypatch.setattr(lesions.Model, "segment_all", segment_all)
     assert segment("--list", many) == 1
+    assert len(crops) == 14 + 19
     captured = capsys.readouterr()
     assert "19 segmented, 13 done before, 10 failed" in captured.out
-    assert batches == [13, 6]
     lines = [line for line in captured.err.replace("\r", "\n").splitlines() if line.startswith("softmask: ")]
     lines = [line for line in lines if "doubtful: the mask reaches the edge" not in line]
     assert len(lines) == 10
@@ -177,7 +169,6 @@ def test_a_list_in_batches_goes_on_where_it_was_interrupted(segment, many, made,
     rows = made.read_manifest(out)
     assert {rows[f"l{n:02}"]["status"] for n in range(40) if n % 5 != 3} == {"done"}
     assert sum(path.name.endswith("-soft.png") for path in out.iterdir()) == 32
-    monkeypatch.undo()
     assert segment("--list", many) == 1
     assert "0 segmented, 32 done before, 10 failed" in capsys.readouterr().out
 
@@ -193,7 +184,7 @@ def test_each_command_takes_its_own_kinds_of_lines(segment, label, made, image, 
     assert made.read_manifest(tmp_path / "out")["a"]["prior"] == "23 19 xy px"
 
 
-def test_a_lack_of_memory_fails_the_batch_and_is_said(segment, image, capsys, monkeypatch):
+def test_a_lack_of_memory_fails_the_lesion_and_is_said(segment, image, capsys, monkeypatch):
     def short(*_):
         raise RuntimeError("can't allocate")
 

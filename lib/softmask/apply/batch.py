@@ -42,8 +42,7 @@ _NOTHING_MORE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # every fu
 _OF_ONE_IMAGE = ("mask", "readers", "recist", "at", "report", "order", "units", "label", "slice", "name")
 
 Outcome = tuple[Row, str]
-"""Row of an item in the manifest, and its state: ``done``, ``skipped``, ``failed``, or, for a lesion that waits for the
-network, ``begun``."""
+"""Row of an item in the manifest, and its state: ``done``, ``skipped`` or ``failed``."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +217,15 @@ def work_through(
     return 1 if states["failed"] else 0
 
 
-def attempt(item: Item, settings: Settings, work: Callable[[Row], Outcome]) -> Outcome:
-    """Return the outcome of ``work``, called with the first entries of the item's row; if ``work`` fails, the outcome
-    with the reason. Remarks on files are added to the message of the row."""
+def work_on(
+    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], Row]
+) -> Outcome:
+    """Return the outcome of an item: the row that ``work`` returns for its task (:func:`begin`), the ``earlier`` row if
+    the item was done before, or a row with the reason if it failed. Remarks on files are added to the message.
+
+    Args:
+        folder: folder of the item's output files; None writes them beside the image.
+    """
     row = failed(item.name, "") | {
         "image": str(item.image),
         "label": item.kind,
@@ -230,7 +235,10 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], Outcome]) -> O
     why = ""
     with remarks() as texts:
         try:
-            row, state = work(row)
+            task = begin(item, settings, folder or item.image.parent, earlier, row)
+            if task is None:
+                return earlier, "skipped"
+            row = work(task)
         except OSError as error:  # while writing: errors of reading are DataErrors here
             if error.errno in _NOTHING_MORE:
                 raise
@@ -243,28 +251,8 @@ def attempt(item: Item, settings: Settings, work: Callable[[Row], Outcome]) -> O
         except Exception as error:  # one faulty or too large image must not end a long call
             cause = f"{type(error).__name__}: {brief(error)}"
             why = f"{item.image}: could not be done ({cause}); memory may be short: crop it, or leave it out"
-    if why:
-        row, state = row | {"message": why}, "failed"
-    if state != "skipped":
-        row["message"] = "; ".join(filter(None, [row["message"], *texts]))
-    return row, state
-
-
-def work_on(
-    item: Item, settings: Settings, folder: Path | None, earlier: Row | None, work: Callable[[Task], Outcome]
-) -> Outcome:
-    """Return the outcome of ``work`` on the task of an item (:func:`begin`), or of the item if it was done before or
-    failed.
-
-    Args:
-        folder: folder of the item's output files; None writes them beside the image.
-    """
-
-    def begin_and_work(row: Row) -> Outcome:
-        task = begin(item, settings, folder or item.image.parent, earlier, row)
-        return work(task) if task else (earlier, "skipped")
-
-    return attempt(item, settings, begin_and_work)
+    row["message"] = "; ".join(filter(None, [why, *texts]))
+    return row, "failed" if why else "done"
 
 
 def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row: Row) -> Task | None:
@@ -329,8 +317,8 @@ def begin(item: Item, settings: Settings, folder: Path, earlier: Row | None, row
     return replace(task, previous_files=frozenset(path for path in candidates if path in listed_files or is_ours(path)))
 
 
-def complete(task: Task, result: Result, pictures: Mapping[Path, bytes]) -> Outcome:
-    """Write all files of an item, among them the PNG files ``pictures``, and return its outcome. Nothing is written
+def complete(task: Task, result: Result, pictures: Mapping[Path, bytes]) -> Row:
+    """Write all files of an item, among them the PNG files ``pictures``, and return its row. Nothing is written
     before the item is finished, so that a failed one leaves its earlier result as it was.
 
     Raises:
@@ -368,7 +356,7 @@ def complete(task: Task, result: Result, pictures: Mapping[Path, bytes]) -> Outc
         sizes |= dict(zip(("mark_long_mm", "mark_short_mm"), (f"{mm:.3f}" for mm in mark_axes[1]), strict=True))
     for doubt in doubts:
         warnings.warn(Doubt(doubt), stacklevel=2)
-    row = task.row | sizes | {
+    return task.row | sizes | {
         "slices": " ".join(f"{image.slices[z].z or z}" for z in result.alphas),
         **dict(zip(("rows", "columns"), map(str, next(iter(result.alphas.values())).shape), strict=True)),
         **dict(zip(("row_mm", "column_mm"), spacing, strict=True)),
@@ -378,7 +366,6 @@ def complete(task: Task, result: Result, pictures: Mapping[Path, bytes]) -> Outc
         "status": "done",
         "digest": _covering(task.row["digest"], folder, new_names),
     }  # fmt: skip
-    return row, "done"
 
 
 def _covering(digest: str, folder: Path, names: Iterable[str]) -> str:

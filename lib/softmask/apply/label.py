@@ -12,7 +12,7 @@ import numpy as np
 from joblib import delayed
 from scipy import ndimage
 
-from softmask.apply.batch import Outcome, Settings, Task, complete, items_of, work_on, work_through
+from softmask.apply.batch import Settings, Task, complete, items_of, work_on, work_through
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks
 from softmask.apply.manifest import Row
@@ -80,8 +80,8 @@ def _sizes(item: Item, row: Row) -> str:
     return f"{item.where}: slice {row['measured_slice']}, {axes}, area {row['area_mm2']} mm2"
 
 
-def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Outcome:
-    """Write the files of an item and return its outcome."""
+def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Row:
+    """Write the files of an item and return its row."""
     item, image, axes = task.item, task.image, None
     if item.mark is not None:
         z = item.mark.slice_of(image, item.slice)

@@ -20,12 +20,12 @@ from scipy import ndimage
 from skimage.util import montage as tiled
 from tqdm import tqdm
 
-from softmask.apply.batch import Outcome, Row, Settings, Task, items_of, work_on, work_through
+from softmask.apply.batch import Outcome, Row, Settings, items_of, work_on, work_through
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
-from softmask.apply.lesions import around_lesions, complete_segmented
+from softmask.apply.lesions import segment_lesion, segment_whole
 from softmask.apply.models import LIST, Model, fit_square, list_models, load, names
-from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, pictures, png, signed
+from softmask.apply.outputs import WRITER, check_outputs, need_ours, overlay, png, signed
 from softmask.cache import code_digest
 from softmask.config import Config
 from softmask.data.ct import read_volume
@@ -38,7 +38,7 @@ from softmask.measure import segmentation
 from softmask.nets import morph
 
 BATCH_SIZE = 16
-"""Number of slices or crops per batch. Of a scan, only the slices of one batch are held in float32 at a time."""
+"""Number of slices of a scan per batch: only the slices of one batch are held in float32 at a time."""
 
 TILES, COLUMNS, TILE = 12, 4, 384
 """Number of slices in the overlay of a scan, slices per row, and length of each slice's longer side in pixels."""
@@ -104,13 +104,10 @@ def run_segment(arguments: argparse.Namespace) -> int:
         area = f"{row['mask_area_px']} of {n} pixels are {model.target}{axes_text}"
         return f"{item.where}: {area}; written to {folder or item.image.parent} as {item.name}"
 
+    work = partial(segment_lesion if has_lesions else segment_whole, grey=grey, model=model)
+
     def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
-        if has_lesions:
-            for first in range(0, len(items), BATCH_SIZE):
-                yield from around_lesions(items[first : first + BATCH_SIZE], settings, model, folder, done)
-            return
-        for item in items:
-            yield work_on(item, settings, folder, done.get(item.name), partial(_segment_whole, grey=grey, model=model))
+        return (work_on(item, settings, folder, done.get(item.name), work) for item in items)
 
     with sole_writer(folder):
         return work_through("segment", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
@@ -150,20 +147,6 @@ def _whole_images(arguments: argparse.Namespace, settings: Settings) -> tuple[li
         else:
             items.append(Item(str(path), stem_of(path), path, planes=tuple(planes)))
     return items, problems
-
-
-def _segment_whole(task: Task, grey: Grey, model: Model) -> Outcome:
-    alphas: dict[int, np.ndarray] = {}  # without the probabilities: a scan has hundreds of slices
-    masks: dict[int, np.ndarray] = {}
-    png_files: dict[Path, bytes] = {}
-    for plane in task.item.planes:
-        z = task.image.slices.index(plane)
-        levels = plane.read(grey)
-        _, alphas[z], masks[z] = model.segment(levels)
-        if "png" in task.formats:
-            start = task.folder / task.picture(z)
-            png_files |= pictures(start, levels, alphas[z], masks[z])
-    return complete_segmented(task, model, alphas, masks, png_files)
 
 
 def run_lungs(arguments: argparse.Namespace) -> int:
