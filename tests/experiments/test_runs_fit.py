@@ -239,7 +239,7 @@ class TestRecorded:
     def test_a_damaged_one_is_named_and_counts_as_not_finished(self, tiny, config, trained):
         fit([tiny()], config, jobs=1)
         cut(config.results / "records" / f"{tiny().name}.json")
-        with pytest.warns(UserWarning, match=r"2020\.json: no JSON"):
+        with pytest.warns(UserWarning, match=r"2020\.json: is no JSON"):
             assert fit([tiny()], replace(config, recorded=True)) == []
 
 

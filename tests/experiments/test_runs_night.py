@@ -151,7 +151,7 @@ class TestFailedStart:
         [run] = fit([tiny()], config, jobs=1)
         assert run.record.failed
         assert len(run.record.failures) == 2
-        again = Record.from_json(run.record.to_json(), "r")
+        again = Record.read(run.folder / store.RECORD)
         assert again.failed
         assert again.to_json() == run.record.to_json()
         fit([tiny()], config, jobs=1)

@@ -37,10 +37,11 @@ def make(spec, values, image=None) -> Record:
 
 @settings(max_examples=25)  # packing images takes most of the time
 @given(st.lists(NUMBERS, min_size=1, max_size=5), st.binary(min_size=256, max_size=256))
-def test_json_round_trip(tiny, values, pixels):
+def test_json_round_trip(tiny, tmp_path_factory, values, pixels):
     record = make(tiny(), values, np.frombuffer(pixels, np.uint8).reshape(16, 16))
-    text = record.to_json()
-    again = Record.from_json(text, "f.json")
+    text, path = record.to_json(), tmp_path_factory.getbasetemp() / "record.json"
+    path.write_text(text)
+    again = Record.read(path)
     assert again.to_json() == text
     assert again.spec == record.spec
     np.testing.assert_equal(again.measures, record.measures)
@@ -88,8 +89,10 @@ def packed(n: int) -> str:
         ),
     ],
 )
-def test_reading_is_strict_and_names_file_and_field(tiny, change, message):
+def test_reading_is_strict_and_names_file_and_field(tiny, tmp_path, change, message):
     content = json.loads(make(tiny(), [0.5, 0.6]).to_json())
     change(content)
-    with pytest.raises(DataError, match=f"^r.json: {message}"):
-        Record.from_json(json.dumps(content), "r.json")
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"^{path}: {message}.*; delete it, and its run is trained again"):
+        Record.read(path)

@@ -38,7 +38,7 @@ from torch import nn
 from softmask.config import ROOT
 from softmask.errors import ConfigError, DataError
 from softmask.experiments.spec import RunSpec, read_fields, to_plain
-from softmask.files import read_bytes, remove_parts, sha256_of, whole_path, write_atomic
+from softmask.files import read_json, remove_parts, sha256_of, whole_path, write_atomic
 from softmask.machine import cpu_model, git_state, package_version
 from softmask.measure.soft import Calibration
 from softmask.nets.registry import build
@@ -165,35 +165,26 @@ class Record:
         return _lines(content) + "\n"
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: str | Path) -> Record:
-        """Return the record from its JSON text. Raises DataError with ``where`` and the field that does not fit."""
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: no JSON ({error})") from error
-        packed = content.pop("predictions", None) if isinstance(content, dict) else None
-        if not isinstance(packed, dict) or not isinstance(packed.get("ids"), list):
-            raise DataError(f"{where}: predictions: is missing, or no object with ids and pixels")
-        fields = read_fields(cls, content, str(where), besides="predictions")
-        size = fields["spec"].size
-        if not 0 < size <= LARGEST:
-            raise DataError(f"{where}: spec: size: predictions of {size} x {size} pixels cannot be")
-        predictions = _unpacked(packed["ids"], packed.get("pixels"), size, f"{where}: predictions")
-        record = cls(**fields, predictions=predictions)
-        for name, values in {"groups": record.groups, **record.measures}.items():
-            if len(values) != len(record.ids):
-                raise DataError(f"{where}: {name}: {len(values)} values for {len(record.ids)} test images")
-        return record
-
-    @classmethod
     def read(cls, path: Path) -> Record:
-        """Return the record in the file at ``path``. Raises DataError if it cannot be read or does not fit."""
+        """Return the record in the file at ``path``. Raises DataError, naming the field that does not fit."""
         remedy = "delete it, and its run is trained again"
-        content = read_bytes(path, remedy)
+        content = read_json(path, remedy)
+        packed = content.pop("predictions", None) if isinstance(content, dict) else None
         try:
-            return cls.from_json(content, path)
+            if not isinstance(packed, dict) or not isinstance(packed.get("ids"), list):
+                raise DataError(f"{path}: predictions: is missing, or no object with ids and pixels")
+            fields = read_fields(cls, content, str(path), besides="predictions")
+            size = fields["spec"].size
+            if not 0 < size <= LARGEST:
+                raise DataError(f"{path}: spec: size: predictions of {size} x {size} pixels cannot be")
+            predictions = _unpacked(packed["ids"], packed.get("pixels"), size, f"{path}: predictions")
+            record = cls(**fields, predictions=predictions)
+            for name, values in {"groups": record.groups, **record.measures}.items():
+                if len(values) != len(record.ids):
+                    raise DataError(f"{path}: {name}: {len(values)} values for {len(record.ids)} test images")
         except DataError as error:
             raise DataError(f"{error}; {remedy}") from error
+        return record
 
 
 @dataclass(frozen=True, eq=False)
