@@ -171,8 +171,12 @@ class Model:
                 raise DataError(f"a grey image (H, W) was expected, not an array of shape {image.shape}")
             if not (image.min() >= 0 and image.max() <= 1):  # NaN fails both
                 raise DataError(f"values in [0, 1] were expected, not {image.min():g} to {image.max():g}")
-            self.check_size(*image.shape)
         height, width = images[0].shape
+        if min(height, width) < self.min_size:
+            size = f"{self.min_size} x {self.min_size} or more; give it what the scanner stored"
+            raise DataError(f"{height} x {width} pixels are too few, {self.name} takes {size}")
+        if height * width > MAX_PIXELS:
+            raise DataError(f"{height} x {width} pixels are more than {MAX_PIXELS} at once; crop the image")
         if self.spec.of_lungs:
             network_inputs = [fit_square(image, self.spec.size)[None, None] for image in images]
         else:
@@ -186,16 +190,6 @@ class Model:
             output_maps = [values[:, :height, :width].copy() for values in output_maps]
         threshold = self.description.threshold
         return [Segmentation(*pair, pair[0] >= threshold) for pair in zip(*output_maps, strict=True)]
-
-    def check_size(self, height: int, width: int) -> None:
-        """Raise DataError for an image that is too small or too large."""
-        if min(height, width) < self.min_size:
-            requirement = (
-                f"{self.name} takes {self.min_size} x {self.min_size} or more; give it what the scanner stored"
-            )
-            raise DataError(f"{height} x {width} pixels are too few, {requirement}")
-        if height * width > MAX_PIXELS:
-            raise DataError(f"{height} x {width} pixels are more than {MAX_PIXELS} at once; crop the image")
 
 
 def channels(spec: RunSpec, image: np.ndarray, sr: Generator | None) -> np.ndarray:
