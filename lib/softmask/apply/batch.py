@@ -13,13 +13,14 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from joblib import delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
@@ -33,6 +34,7 @@ from softmask.apply.reports import read_report
 from softmask.data.sample import Problem
 from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError, brief
 from softmask.files import remove_parts, sha256_of, write_atomic
+from softmask.parallel import pool
 
 EVERY = 2.0
 """Seconds between two writes of the manifest. Images that a killed call did not list in it are processed again."""
@@ -136,11 +138,12 @@ def items_of(arguments: argparse.Namespace, kinds: Sequence[str]) -> tuple[list[
 
 
 def work_through(
-    command: str,
+    settings: Settings,
     items: Sequence[Item],
-    outcomes: Callable[[Mapping[str, Row]], Iterator[Outcome]],
+    work: Callable[[Task], Row],
     *,
     folder: Path | None,
+    jobs: int = 1,
     problems: Sequence[Problem] = (),
     inputs: Iterable[Path] = (),
     say: Callable[[Item, Row], str] | None = None,
@@ -148,8 +151,8 @@ def work_through(
     """Process the items and return the exit status: 1 if an item failed or there are problems, otherwise 0.
 
     Args:
-        command: ``label`` or ``segment``.
-        outcomes: returns the outcomes of the items, in order, given the rows of finished items by name.
+        work: writes the files of an item and returns its row.
+        jobs: number of processes that work on the items; 1: this process.
         folder: folder of the results and the manifest; None writes the results beside each image, without a manifest.
         problems: list lines or report groups that are not valid items.
         inputs: input files other than those of the items.
@@ -165,7 +168,7 @@ def work_through(
     writers = [(item.where, _all_paths(item, folder)) for item in items]
     manifest = None if folder is None else folder / MANIFEST
     if manifest is not None:
-        writers.append((f"softmask {command}", [manifest]))
+        writers.append((f"softmask {settings.command}", [manifest]))
     check_outputs(writers, read_paths, "Give each its own name in a list's column name, or its own --out")
     old_rows = read_manifest(manifest)
     done_rows = {name: row for name, row in old_rows.items() if row["status"] == "done"}
@@ -183,9 +186,10 @@ def work_through(
             remove_parts(folder)
         save()
         saved_at = time.monotonic()
-        item_outcomes = outcomes(done_rows)
+        tasks = (delayed(work_on)(item, settings, folder, done_rows.get(item.name), work) for item in items)
+        item_outcomes = pool(min(jobs, max(len(items), 1)))(tasks)
         problem_outcomes = ((failed(problem.where, problem.why), "failed") for problem in problems)
-        bar = tqdm([*problems, *items], desc=command, unit="image", disable=len(items) < 2)
+        bar = tqdm([*problems, *items], desc=settings.command, unit="image", disable=len(items) < 2)
         for item, (row, state) in zip(bar, chain(problem_outcomes, item_outcomes), strict=True):
             states[state] += 1
             rows[row["name"]] = row
@@ -212,7 +216,9 @@ def work_through(
             item_outcomes.close()
             save()
     if manifest is not None:
-        counts = f"{states['done']} {_DONE[command]}, {states['skipped']} done before, {states['failed']} failed"
+        counts = (
+            f"{states['done']} {_DONE[settings.command]}, {states['skipped']} done before, {states['failed']} failed"
+        )
         print(f"{counts}; {manifest}")
     return 1 if states["failed"] else 0
 

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from joblib import delayed
 from scipy import ndimage
 
-from softmask.apply.batch import Settings, Task, complete, items_of, work_on, work_through
+from softmask.apply.batch import Settings, Task, complete, items_of, work_through
 from softmask.apply.images import Grey
 from softmask.apply.items import Item, outvoted, read_masks
 from softmask.apply.manifest import Row
@@ -25,7 +24,6 @@ from softmask.label.recist import ellipse_mask
 from softmask.label.trimap import from_mask
 from softmask.machine import cores
 from softmask.measure.size import outline_axes
-from softmask.parallel import pool
 
 MIN_MARGIN = 16
 """Smallest margin around a lesion, in pixels, that is used for matting and shown in the overlay."""
@@ -62,14 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     command_settings = f"epsilon {epsilon:g}; radius {'auto' if radius is None else f'{radius:g}'}"
     settings = Settings("label", grey, command_settings, formats, code_digest("data", "label", "measure", "apply"))
     work = partial(_label, levels=grey, epsilon=epsilon, radius=radius)
-
-    def outcomes(done):
-        tasks = (delayed(work_on)(item, settings, folder, done.get(item.name), work) for item in items)
-        return pool(min(jobs, max(len(items), 1)))(tasks)
-
     say = _sizes if arguments.list is None else None  # for a list, the manifest has the sizes
     with sole_writer(folder):
-        return work_through("label", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
+        return work_through(settings, items, work, folder=folder, jobs=jobs, problems=problems, inputs=inputs, say=say)
 
 
 def _sizes(item: Item, row: Row) -> str:

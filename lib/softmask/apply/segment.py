@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from scipy import ndimage
 from skimage.util import montage as tiled
 from tqdm import tqdm
 
-from softmask.apply.batch import Outcome, Row, Settings, items_of, work_on, work_through
+from softmask.apply.batch import Row, Settings, items_of, work_through
 from softmask.apply.images import Grey, list_slices, reading, remarks, stem_of
 from softmask.apply.items import Item
 from softmask.apply.lesions import segment_lesion, segment_whole
@@ -105,12 +105,8 @@ def run_segment(arguments: argparse.Namespace) -> int:
         return f"{item.where}: {area}; written to {folder or item.image.parent} as {item.name}"
 
     work = partial(segment_lesion if has_lesions else segment_whole, grey=grey, model=model)
-
-    def outcomes(done: Mapping[str, Row]) -> Iterator[Outcome]:
-        return (work_on(item, settings, folder, done.get(item.name), work) for item in items)
-
     with sole_writer(folder):
-        return work_through("segment", items, outcomes, folder=folder, problems=problems, inputs=inputs, say=say)
+        return work_through(settings, items, work, folder=folder, problems=problems, inputs=inputs, say=say)
 
 
 def _lesions(arguments: argparse.Namespace, model: Model) -> tuple[list[Item], list[Problem], list[Path]]:
