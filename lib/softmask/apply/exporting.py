@@ -16,17 +16,16 @@ from safetensors.torch import save as pack
 from torch import nn
 
 from softmask.apply import models, render
-from softmask.apply.models import CARD, MAX_FILE_BYTES, MODEL, WEIGHTS, Description, Model, channels
+from softmask.apply.models import CARD, MAX_FILE_BYTES, MODEL, WEIGHTS, Description, Model
 from softmask.config import Config
 from softmask.errors import ConfigError, DataError
-from softmask.experiments import inputs, prepare
+from softmask.experiments import prepare
 from softmask.experiments.kinds import measured
 from softmask.experiments.prepare import Part, Prepared
 from softmask.experiments.spec import to_plain
 from softmask.experiments.store import Run, significant
 from softmask.files import PART, whole_path, write_atomic
 from softmask.measure.lungs import dice3d
-from softmask.train.segmentation import predict
 
 
 def export(run: Run, folder: str | Path, data: Prepared | None = None) -> Model:
@@ -110,6 +109,5 @@ def to_weights(network: nn.Module, sr: nn.Module | None) -> bytes:
 
 def measure(model: Model, test: Part) -> dict[str, Any]:
     """Return :func:`softmask.experiments.kinds.measured` of a test part, segmented in the same way as users' images."""
-    images = (channels(model.spec, image, model.sr) for image in test.images[:, 0])  # enlarged, each takes 8 MB
-    answers = np.concatenate([predict(model.network, image) for image in images])
-    return measured(test, *inputs.read(model.spec, answers), model.description.threshold)
+    probabilities, alphas, _ = map(np.stack, zip(*map(model.segment, test.images[:, 0]), strict=True))
+    return measured(test, probabilities, alphas, model.description.threshold)
