@@ -101,7 +101,7 @@ def test_no_patient_is_on_both_sides_and_one_that_is_would_be_counted(found):
 def test_importance_and_stability_by_family():
     nodules = made()
     same = replace(nodules, features=nodules.features | {"dilated_roi": nodules.features["binary_roi"]})
-    stable = study.stability(same, "dilated_roi")
+    stable = study.stability(same, "binary_roi", "dilated_roi")
     assert stable["icc"].to_numpy() == pytest.approx(1)
     assert stable["spearman"].to_numpy() == pytest.approx(1)
     falls = {"soft_roi": study.importance(same, "knn", "soft_roi")}

@@ -202,9 +202,9 @@ def importance(nodules: Nodules, classifier: str, features: str) -> dict[str, fl
     return classification.importance(_examples(nodules, features), classifier, columns, BASE_SEED)
 
 
-def stability(nodules: Nodules, region: str) -> pd.DataFrame:
-    """Return ICC(2,1) and rank correlation of each feature between the binary mask and another ``region``."""
-    first, second = nodules.features["binary_roi"], nodules.features[region]
+def stability(nodules: Nodules, a: str = "binary_roi", b: str = "soft_roi") -> pd.DataFrame:
+    """Return ICC(2,1) and rank correlation of each feature between two regions."""
+    first, second = nodules.features[a], nodules.features[b]
     values = np.stack([first.to_numpy().T, second.to_numpy().T], axis=-1)  # (F, N, 2)
     varies = (np.ptp(values, axis=1) > 0).all(axis=1)  # (F,)
     ranks = [spearmanr(*pair.T).statistic if defined else np.nan for pair, defined in zip(values, varies, strict=True)]
@@ -214,13 +214,13 @@ def stability(nodules: Nodules, region: str) -> pd.DataFrame:
 def family_cells(nodules: Nodules, falls: Mapping[str, Mapping[str, float]]) -> list[Cell]:
     """Return each family's importance (``falls``) and stability between the regions."""
     cells = []
-    tables = {region: stability(nodules, region) for region in ("soft_roi", "dilated_roi")}
+    tables = {b: stability(nodules, "binary_roi", b) for b in ("soft_roi", "dilated_roi")}
     for family in FAMILIES:
         values = {f"importance_{features}": 100 * fall[family] for features, fall in falls.items()}
-        for region, table in tables.items():
+        for b, table in tables.items():
             lines = table[table.index.str.startswith(f"{family}_")]
-            values |= {f"icc_{region}": lines["icc"].median(), f"good_{region}": (lines["icc"] >= GOOD_ICC).mean()}
-            values |= {f"spearman_{region}": lines["spearman"].median()}
+            values |= {f"icc_{b}": lines["icc"].median(), f"good_{b}": (lines["icc"] >= GOOD_ICC).mean()}
+            values |= {f"spearman_{b}": lines["spearman"].median()}
         cells += numbers(family, nodules.name, values, len(nodules), 1, nodules.source)
     return cells
 
@@ -236,6 +236,7 @@ def patients_on_both_sides(tests: Iterable[CrossValidation]) -> int:
     leaking_patients = set()
     for test in tests:
         for predictions in test.predictions.values():
-            n_folds = pd.DataFrame(predictions.folds.T).groupby(np.asarray(predictions.groups)).nunique()  # (P, R)
-            leaking_patients |= set(n_folds.index[(n_folds > 1).any(axis=1)])
+            for folds in predictions.folds:
+                folds_per_patient = pd.Series(folds).groupby(np.asarray(predictions.groups)).nunique()
+                leaking_patients |= set(folds_per_patient.index[folds_per_patient > 1])
     return len(leaking_patients)
