@@ -77,7 +77,7 @@ def network(found, dice, predictions=None):
 
 
 def test_cells_of_a_matrix_are_means_and_spreads_over_the_images() -> None:
-    values, names = np.random.default_rng(0).random((5, 2, 2)), {"dataset": "lidc", "source": "real"}
+    values, names = np.random.default_rng(0).random((5, 2, 2)), {"dataset": "lidc", "n_seeds": 1, "source": "real"}
     cells = doctors.matrix_cells(["a", "b"], values, **names)
     assert [cell.ours_mean for cell in cells] == pytest.approx(values.mean(axis=0).ravel())
     assert [cell.ours_std for cell in cells] == pytest.approx(values.std(axis=0, ddof=1).ravel())
@@ -166,13 +166,13 @@ def test_a_network_against_every_reference_is_the_mean_over_seeds_and_doctors(ne
 
 def test_cells_count_the_nodules_of_each_group_and_leave_out_empty_ones(networks):
     members = {"all": np.ones(N, bool), "solid": np.array([True, False, True]), "calcific": np.zeros(N, bool)}
-    cells = doctors.group_cells(networks, members, "real")
+    cells = doctors.group_cells(networks, members, "dice_consensus50", "lidc-500", "real")
     result = {(cell.row, cell.metric): cell for cell in cells}
     assert {row for row, _ in result} == {"all", "solid"}
     assert result["solid", "nodules"].ours_mean == result["solid", "dice_of_dsnet"].n_images == 2
     assert result["all", "dice_of_dsnet"].ours_mean == pytest.approx(0.55)
     assert result["all", "dice_of_any_doctor"].ours_mean == pytest.approx(0.6)
-    assert doctors.group_cells({"casgan": []}, members, "real") == []
+    assert doctors.group_cells({"casgan": []}, members, "dice_consensus50", "lidc-500", "real") == []
 
 
 def test_groups_by_texture_place_kind_and_diameter(monkeypatch):

@@ -128,17 +128,17 @@ def with_network(agreed: Agreement, runs: Sequence[Run]) -> np.ndarray:
 
 
 def matrix_cells(
-    labels: Sequence[str], matrix: np.ndarray, *, dataset: str, source: str, extra: bool = False
+    labels: Sequence[str], matrix: np.ndarray, *, dataset: str, n_seeds: int, source: str, extra: bool = False
 ) -> list[Cell]:
     """Return the cells of a symmetric table with the rows ``labels``: mean and spread (N - 1) of ``matrix`` (N, K, K)
     over the images."""
-    mean, n = matrix.mean(axis=0), len(matrix)
-    std = matrix.std(axis=0, ddof=1) if n > 1 else np.full(mean.shape, np.nan)
-    return [
-        Cell(row, dataset, f"dice_with_{column}", float(mean[i, j]), float(std[i, j]), n, 1, source, extra=extra)
-        for i, row in enumerate(labels)
-        for j, column in enumerate(labels)
-    ]
+    mean, cells = matrix.mean(axis=0), []
+    std = matrix.std(axis=0, ddof=1) if len(matrix) > 1 else np.full(mean.shape, np.nan)
+    for i, row in enumerate(labels):
+        for j, column in enumerate(labels):
+            values = float(mean[i, j]), float(std[i, j]), len(matrix)
+            cells.append(Cell(row, dataset, f"dice_with_{column}", *values, n_seeds, source, extra=extra))
+    return cells
 
 
 def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str) -> list[Cell]:
@@ -146,7 +146,7 @@ def network_cells(agreed: Agreement, runs: Sequence[Run], name: str, source: str
     raters, matrix = ((*RATERS, name), with_network(agreed, runs)) if runs else (RATERS, agreed.matrix)
     return [
         replace(cell, n_seeds=len(runs)) if name in (cell.row, cell.metric.removeprefix("dice_with_")) else cell
-        for cell in matrix_cells(raters, matrix, dataset="lidc", source=source)
+        for cell in matrix_cells(raters, matrix, dataset="lidc", n_seeds=1, source=source)
     ]
 
 
@@ -252,19 +252,20 @@ def doctors_and_networks(networks: Mapping[str, Sequence[Run]]) -> dict[str, dic
     return {"any_doctor": any_doctor} | values
 
 
-def network_reference_cells(networks: Mapping[str, Sequence[Run]], source: str) -> list[Cell]:
-    """Return means over the nodules of :data:`TESTED` of the networks' Dice with :data:`REFERENCES`."""
-    return [
-        cell for name, runs in networks.items() if runs for cell in image_cells(name, TESTED, of_network(runs), source)
-    ]
+def network_reference_cells(networks: Mapping[str, Sequence[Run]], dataset: str, source: str) -> list[Cell]:
+    """Return means over nodules of the networks' Dice with :data:`REFERENCES`."""
+    values = {name: of_network(runs) for name, runs in networks.items() if runs}
+    return [cell for name in values for cell in image_cells(name, dataset, values[name], source)]
 
 
-def group_cells(networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], source: str) -> list[Cell]:
-    """Return the number of nodules of :data:`TESTED` and the Dice with the 50 % consensus, for each group."""
-    values = {f"dice_of_{name}": dice["dice_consensus50"] for name, dice in doctors_and_networks(networks).items()}
+def group_cells(
+    networks: Mapping[str, Sequence[Run]], members: Mapping[str, np.ndarray], reference: str, dataset: str, source: str
+) -> list[Cell]:
+    """Return the number of nodules and the Dice with ``reference``, for each group."""
+    values = {f"dice_of_{name}": references[reference] for name, references in doctors_and_networks(networks).items()}
     cells = []
     for group, in_group in members.items():
         if in_group.any() and values:
-            cells += numbers(group, TESTED, {"nodules": in_group.sum()}, 1, 1, source)
-            cells += image_cells(group, TESTED, {name: dice[in_group] for name, dice in values.items()}, source)
+            cells += numbers(group, dataset, {"nodules": in_group.sum()}, 1, 1, source)
+            cells += image_cells(group, dataset, {name: dice[in_group] for name, dice in values.items()}, source)
     return cells
