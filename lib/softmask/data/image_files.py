@@ -11,7 +11,6 @@ import warnings
 import zipfile
 import zlib
 from contextlib import suppress
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -211,7 +210,8 @@ def _check_png(data: bytes, name: str) -> None:
 class FileStore:
     """Files below a folder, or members of a zip archive that is not unpacked: its names are never used as paths.
 
-    Links to folders are not followed. A store can be sent to another process, which opens the archive again.
+    Links to folders are not followed. Each process opens an archive once, so that a store can be sent to other
+    processes.
 
     Attributes:
         path: the folder or archive.
@@ -224,8 +224,10 @@ class FileStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._is_folder = path.is_dir()
-        if self._is_folder:
+        self._archive: zipfile.ZipFile | None = None
+        self._process = 0
+        self._checks: dict[str, tuple[int, int]] | None = None  # size and CRC-32 of an archive's members
+        if path.is_dir():
             files = (Path(folder, name) for folder, _, names in os.walk(path, onerror=cannot_list) for name in names)
             states = [(file.relative_to(path).as_posix(), file.stat()) for file in files if file.is_file()]
             entries = sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)
@@ -233,35 +235,34 @@ class FileStore:
             self.stamp = sha256_of(repr(entries))
         else:
             size_of(path)  # a pipe would never end
-            members = self._archive.infolist()
-            self.names = tuple(
-                sorted({member.filename for member in members if member.filename and not member.is_dir()})
-            )
+            infos = [info for info in self._open().infolist() if info.filename and not info.is_dir()]
+            self._checks = {info.filename: (info.file_size, info.CRC) for info in infos}
+            self.names = tuple(sorted(self._checks))
             self.stamp = self.fingerprint(list(self.names))
 
     def title(self, name: str) -> str:
         """Return the name of the file in messages."""
-        return str(self.path / name) if self._is_folder else f"{self.path}:{name}"
+        return str(self.path / name) if self._checks is None else f"{self.path}:{name}"
 
     def fingerprint(self, names: list[str], top: str = "") -> str:
         """Return a hex digest over names (without ``top``), sizes and checksums, equal for folder and archive."""
-        if self._is_folder:
+        if self._checks is None:
             contents = ((name, self.read(name)) for name in names)
             entries = [(name.removeprefix(top), len(data), zlib.crc32(data)) for name, data in contents]
         else:
-            members = ((name, self._archive.getinfo(name)) for name in names)
-            entries = [(name.removeprefix(top), member.file_size, member.CRC) for name, member in members]
+            entries = [(name.removeprefix(top), *self._checks[name]) for name in names]
         return sha256_of(repr(entries))
 
     def read(self, name: str) -> bytes:
         """Read one file. Raises DataError, naming the file, when it cannot be read completely, or has more than
         :data:`~softmask.files.MOST_BYTES`: the real files are far smaller, a decompression bomb is not."""
-        if self._is_folder:
+        if self._checks is None:
             return read_bytes(self.path / name)
+        size, _ = self._checks.get(name, (0, 0))
+        if size > MOST_BYTES:
+            raise DataError(f"{self.title(name)}: declares {size} bytes; refused. Get this archive again")
         try:
-            if (size := self._archive.getinfo(name).file_size) > MOST_BYTES:
-                raise DataError(f"{self.title(name)}: declares {size} bytes; refused. Get this archive again")
-            return self._archive.read(name)
+            return self._open().read(name)
         except DataError:
             raise
         except Exception as error:  # zlib, bz2, lzma, text and struct errors, and almost any other, for damaged bytes
@@ -269,17 +270,18 @@ class FileStore:
                 f"{self.title(name)}: missing, or damaged in the archive ({brief(error)}); get the archive again"
             ) from error
 
-    @cached_property
-    def _archive(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
-            raise DataError(
-                f"{self.path}: not a whole zip archive ({error}); it may be truncated: download or copy it again"
-            ) from error
+    def _open(self) -> zipfile.ZipFile:
+        if self._archive is None or self._process != os.getpid():
+            try:
+                self._archive, self._process = zipfile.ZipFile(self.path), os.getpid()
+            except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+                raise DataError(
+                    f"{self.path}: not a whole zip archive ({error}); it may be truncated: download or copy it again"
+                ) from error
+        return self._archive
 
     def __getstate__(self) -> dict:
-        return {name: value for name, value in vars(self).items() if name != "_archive"}
+        return {**self.__dict__, "_archive": None}
 
 
 def cannot_list(error: OSError) -> None:
