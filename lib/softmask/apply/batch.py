@@ -32,7 +32,7 @@ from softmask.apply.manifest import MANIFEST, Row, failed, read_manifest, write_
 from softmask.apply.outputs import Result, check_outputs, file_names, is_ours, need_ours, write_volumes
 from softmask.apply.reports import read_report
 from softmask.data.sample import Problem
-from softmask.errors import ConfigError, DataError, Doubt, Remark, SoftmaskError, brief
+from softmask.errors import ConfigError, DataError, Remark, SoftmaskError, brief, doubt
 from softmask.files import remove_parts, sha256_of, write_atomic
 from softmask.parallel import pool
 
@@ -360,8 +360,8 @@ def complete(task: Task, result: Result, pictures: Mapping[Path, bytes]) -> Row:
         sizes = {"measured_slice": str(size.slice)} | {name: f"{getattr(size, name):.3f}" for name in size_names}
     if mark_axes := result.mark_axes_mm:
         sizes |= dict(zip(("mark_long_mm", "mark_short_mm"), (f"{mm:.3f}" for mm in mark_axes[1]), strict=True))
-    for doubt in doubts:
-        warnings.warn(Doubt(doubt), stacklevel=2)
+    for text in doubts:
+        doubt(text)
     return task.row | sizes | {
         "slices": " ".join(f"{image.slices[z].z or z}" for z in result.alphas),
         **dict(zip(("rows", "columns"), map(str, next(iter(result.alphas.values())).shape), strict=True)),

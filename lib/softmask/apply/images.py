@@ -31,7 +31,7 @@ from softmask.data.dicom import is_dicom
 from softmask.data.image_files import LUNG_WINDOW, doubt_low, doubt_units, read_grey, window_hu
 from softmask.data.volume_files import Grid, grid_of_file, is_volume_file, open_reader, read_turned, remedy_of
 from softmask.data.volume_headers import LARGEST_VOLUME
-from softmask.errors import ConfigError, DataError, Doubt, Remark
+from softmask.errors import ConfigError, DataError, Doubt, Remark, doubt
 from softmask.files import size_of
 
 READABLE = (
@@ -84,16 +84,16 @@ class Grey:
         if not hu and not self.stretch and values.dtype == np.uint16:
             low, high = int(values.min()), int(values.max())
             if has_offset:
-                doubt = f"looks like Hounsfield units + {HU_OFFSET} (DeepLesion); choose --window -1000 400"
-                warnings.warn(Doubt(f"{where}: {doubt}"), stacklevel=2)
+                text = f"looks like Hounsfield units + {HU_OFFSET} (DeepLesion); choose --window -1000 400"
+                doubt(f"{where}: {text}")
             elif (high - low) * 8 < _MOST:
-                doubt = f"uses {low} to {high} of 0 to {_MOST} grey levels; should it look dark, choose --stretch"
-                warnings.warn(Doubt(f"{where}: {doubt}"), stacklevel=2)
+                text = f"uses {low} to {high} of 0 to {_MOST} grey levels; should it look dark, choose --stretch"
+                doubt(f"{where}: {text}")
         if self.stretch:  # a constant image becomes 0
             low, high = float(values.min()), float(values.max())
             if hu and low < AIR:
-                doubt = f"its least value, {low:g}, is padding and no tissue, and --stretch makes the rest bright"
-                warnings.warn(Doubt(f"{where}: {doubt}; --window has no such effect"), stacklevel=2)
+                text = f"its least value, {low:g}, is padding and no tissue, and --stretch makes the rest bright"
+                doubt(f"{where}: {text}; --window has no such effect")
             return ((values.astype(np.float64) - low) / ((high - low) or 1.0)).astype(np.float32)
         if hu:
             return window_hu(values, self.window or LUNG_WINDOW)
@@ -260,7 +260,7 @@ def _slices_of_folder(folder: Path, numbered: bool) -> list[Slice]:
     except DataError as error:
         if numbered:
             raise
-        warnings.warn(Doubt(str(error)), stacklevel=2)
+        doubt(str(error))
     pass_over(unused_files)
     return [_single(path, "ct") for path in (*(ct.path for ct in slices), *bad_files)]
 

@@ -19,7 +19,7 @@ from softmask.data.image_files import read_grey
 from softmask.data.masks import doubt_patient, lesion_mask, slice_at
 from softmask.data.sample import Problem
 from softmask.data.volume_files import Grid, is_volume_file, orientation
-from softmask.errors import ConfigError, DataError, Doubt, LabelError, Remark
+from softmask.errors import ConfigError, DataError, LabelError, Remark, doubt
 from softmask.files import read_text
 
 ORDERS, UNITS = ("rc", "xy"), ("px", "mm")
@@ -168,14 +168,14 @@ def _doubt_mark(mark: Mark, axes: np.ndarray, grid: Grid | None) -> None:
     spacing, stated_mm = grid.spacing_mm[1:] if grid else (1, 1), mark.stated_mm
     if grid and mark.report is not None:
         doubt_patient(grid, mark.patient, mark.report)
-    if doubt := doubts(axes, spacing):
-        warnings.warn(Doubt(doubt), stacklevel=2)
+    if text := doubts(axes, spacing):
+        doubt(text)
     if grid and len(stated_mm) == 2 and all(stated_mm):
         drawn_mm = np.sort(np.linalg.norm((axes[:, 1] - axes[:, 0]) * spacing, axis=1))
         if (np.abs(drawn_mm - np.sort(stated_mm)) > np.maximum(drawn_mm / 10, max(spacing))).any():
             stated, lengths = (" and ".join(f"{value:.1f}" for value in pair) for pair in (sorted(stated_mm), drawn_mm))
-            doubt = f"the report states diameters of {stated} mm, but those drawn are {lengths} mm on this image"
-            warnings.warn(Doubt(f"{doubt}: check its units and pixel size"), stacklevel=2)
+            text = f"the report states diameters of {stated} mm, but those drawn are {lengths} mm on this image"
+            doubt(f"{text}: check its units and pixel size")
 
 
 @dataclass(frozen=True)
@@ -302,9 +302,9 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
     reader_masks = [_read_mask(path, item, image) for path in item.masks]
     for (first, masks), (second, other_masks) in combinations(zip(item.masks, reader_masks, strict=True), 2):
         if not any((masks[z] & other_masks[z]).any() for z in masks.keys() & other_masks.keys()):
-            warnings.warn(Doubt(f"{first} and {second} share no pixel; are they of one lesion?"), stacklevel=2)
+            doubt(f"{first} and {second} share no pixel; are they of one lesion?")
         elif masks.keys() == other_masks.keys() and all(np.array_equal(masks[z], other_masks[z]) for z in masks):
-            warnings.warn(Doubt(f"{first} and {second} are one mask, which counts as two readers"), stacklevel=2)
+            doubt(f"{first} and {second} are one mask, which counts as two readers")
     marked_slices = sorted(set().union(*reader_masks))
     if item.slice is not None and image.is_volume:
         if item.slice not in marked_slices:
@@ -313,17 +313,15 @@ def read_masks(item: Item, image: Image) -> dict[int, np.ndarray]:
     for path, masks in zip(item.masks, reader_masks, strict=True):
         if large_slices := [z for z in marked_slices if z in masks and masks[z].mean() > 0.5]:
             where = f" in slice {large_slices[0]}" if image.is_volume else ""
-            doubt = f"covers {masks[large_slices[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
-            warnings.warn(Doubt(f"{path}: {doubt}"), stacklevel=2)
+            text = f"covers {masks[large_slices[0]].mean():.0%} of the image{where}; should it be inverted, invert it"
+            doubt(f"{path}: {text}")
         if outlined := [z for z in marked_slices if z in masks and _is_outline(masks[z])]:
-            warnings.warn(Doubt(f"{path}: looks like an outline in slice {outlined[0]}; fill it, if so"), stacklevel=2)
+            doubt(f"{path}: looks like an outline in slice {outlined[0]}; fill it, if so")
     empty = np.zeros(image.shape, bool)
     stacks = {z: np.stack([masks.get(z, empty) for masks in reader_masks]) for z in marked_slices}
     if few := [z for z, stack in stacks.items() if not stack.any(axis=(1, 2)).all() and outvoted(stack, len(stack))]:
         slices = f"slices {', '.join(map(str, few[:9]))}{', ...' if len(few) > 9 else ''}"
-        warnings.warn(
-            Doubt(f"no pixel of {slices} was marked by half of the readers: no lesion is there"), stacklevel=2
-        )
+        doubt(f"no pixel of {slices} was marked by half of the readers: no lesion is there")
     return stacks
 
 
@@ -372,7 +370,7 @@ def _doubt_turned(image: Image, z: int) -> None:
     ct = None if image.series is None else image.series[z]
     if ct is not None and ct.turn != Turn():
         hint = "rows count from the patient's front and columns from the right, and its pixels are stored otherwise"
-        warnings.warn(Doubt(f"{ct.path}: {hint}; is the mark or mask turned likewise?"), stacklevel=3)
+        doubt(f"{ct.path}: {hint}; is the mark or mask turned likewise?")
 
 
 def _filled(row: Sequence[str]) -> bool:

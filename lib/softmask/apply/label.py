@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from softmask.apply.items import Item, outvoted, read_masks
 from softmask.apply.manifest import Row
 from softmask.apply.outputs import Result, pictures
 from softmask.cache import code_digest
-from softmask.errors import ConfigError, Doubt
+from softmask.errors import ConfigError, doubt
 from softmask.files import sole_writer, whole_path
 from softmask.label import SoftMask, closed_form_alpha, soft_mask
 from softmask.label.recist import ellipse_mask
@@ -87,8 +86,8 @@ def _label(task: Task, levels: Grey, epsilon: float, radius: float | None) -> Ro
     for z, prior in priors.items():
         grey = image.slices[z].read(levels)
         if grey.min() == grey.max():
-            doubt = "all its pixels have one grey level in this window, so that only the mark decides"
-            warnings.warn(Doubt(f"{image.slices[z].where}: {doubt}"), stacklevel=2)
+            text = "all its pixels have one grey level in this window, so that only the mark decides"
+            doubt(f"{image.slices[z].where}: {text}")
         mask, part = label_slice(grey, **prior, epsilon=epsilon, radius=radius)
         alphas[z] = mask.alpha
         if axes is not None:
@@ -118,8 +117,8 @@ def _doubt_contrast(grey: np.ndarray, axes: np.ndarray) -> None:
     if all(map(len, samples)):
         cdfs = [np.searchsorted(sample, np.concatenate(samples), "right") / len(sample) for sample in samples]
         if np.abs(cdfs[0] - cdfs[1]).max() < MIN_CONTRAST:
-            doubt = "the grey levels in the mark are those around it, so that noise decides: check its place and slice"
-            warnings.warn(Doubt(doubt), stacklevel=2)
+            text = "the grey levels in the mark are those around it, so that noise decides: check its place and slice"
+            doubt(text)
 
 
 def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
@@ -132,7 +131,7 @@ def _doubt_length(axes: np.ndarray, result: Result, z: int) -> None:
     # marks end at pixel centres, outlines up to half a pixel outside them
     if mask_long > MAX_LENGTH_RATIO * (mark_long + max(spacing)) or MAX_LENGTH_RATIO * mask_long < mark_long:
         lengths = f"the long axis of the mask is {mask_long:.1f} {unit}, and that of the mark {mark_long:.1f} {unit}"
-        warnings.warn(Doubt(f"{lengths}: check the mark, and --radius where it was given"), stacklevel=2)
+        doubt(f"{lengths}: check the mark, and --radius where it was given")
 
 
 def label_slice(

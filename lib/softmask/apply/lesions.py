@@ -3,7 +3,6 @@ its output placed back on the slice."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from softmask.apply.batch import Row, Task, complete
 from softmask.apply.images import Grey
 from softmask.apply.models import Model
 from softmask.apply.outputs import Result, pictures
-from softmask.errors import DataError, Doubt
+from softmask.errors import DataError, doubt
 
 
 def segment_whole(task: Task, grey: Grey, model: Model) -> Row:
@@ -56,13 +55,13 @@ def segment_lesion(task: Task, grey: Grey, model: Model) -> Row:
     alpha, mask = np.zeros(levels.shape, np.float32), np.zeros(levels.shape, bool)
     alpha[part], mask[part] = crop_alpha, crop_mask
     if not mask.any():
-        warnings.warn(Doubt("no pixel reaches the threshold"), stacklevel=2)
+        doubt("no pixel reaches the threshold")
     elif crop_mask[[0, -1]].any() or crop_mask[:, [0, -1]].any():
         crop_size = f"{crop.shape[0]} x {crop.shape[1]} pixels"
-        warnings.warn(Doubt(f"the mask reaches the edge of the {crop_size} that the model saw"), stacklevel=2)
+        doubt(f"the mask reaches the edge of the {crop_size} that the model saw")
     if mask.any() and not mask[tuple(np.clip(middle, 0, shape - 1))]:
-        doubt = "the mask does not contain the point that was given, or the middle of the mark"
-        warnings.warn(Doubt(f"{doubt}: is it of another structure?"), stacklevel=2)
+        text = "the mask does not contain the point that was given, or the middle of the mark"
+        doubt(f"{text}: is it of another structure?")
     png_files: dict[Path, bytes] = {}
     if "png" in task.formats:
         png_files = pictures(task.folder / task.picture(z), levels, alpha, mask, part)

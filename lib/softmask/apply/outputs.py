@@ -11,7 +11,6 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from softmask.apply import KINDS
 from softmask.apply.images import Image
 from softmask.data.dicom import dcmread
 from softmask.data.volume_files import compressed_bytes, image_of
-from softmask.errors import ConfigError, DataError, Doubt
+from softmask.errors import ConfigError, DataError, doubt
 from softmask.files import write_atomic
 from softmask.measure.size import Size, lesion_size
 
@@ -177,7 +176,7 @@ def write_volumes(folder: Path, result: Result, formats: Sequence[str]) -> None:
     image = result.image
     shape = image.grid.shape if image.grid else (1, *image.shape)
     if image.grid is None:
-        warnings.warn(Doubt(f"{image.path}: no mm in this file: spacing 1 stands for a pixel"), stacklevel=2)
+        doubt(f"{image.path}: no mm in this file: spacing 1 stands for a pixel")
     for ending in endings:
         soft = ending.startswith("soft")
         values = np.zeros(shape, np.float32 if soft else np.uint8)

@@ -7,7 +7,6 @@ import argparse
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -32,7 +31,7 @@ from softmask.data.ct import read_volume
 from softmask.data.image_files import doubt_stack, doubt_units, window_hu
 from softmask.data.sample import Problem
 from softmask.data.volume_files import axes_of, compressed_bytes, image_of, name_of, open_reader
-from softmask.errors import ConfigError, Doubt, SoftmaskError, brief
+from softmask.errors import ConfigError, SoftmaskError, brief, doubt
 from softmask.files import remove_parts, sha256_of, sole_writer, whole_path, write_atomic
 from softmask.measure import segmentation
 from softmask.nets import morph
@@ -182,21 +181,21 @@ def run_lungs(arguments: argparse.Namespace) -> int:
             doubt_stack(volume.hu)
             if (lowest := volume.hu.min()) > MAX_LOWEST_HU:
                 text = f"its lowest value is {lowest}, and air is -1000 HU; check that the values are HU"
-                warnings.warn(Doubt(text), stacklevel=2)
+                doubt(text)
         if model is None:
             mask = morph.lungs(volume.hu, volume.spacing_mm)
         else:
             mask = find_lungs(model, volume.hu, volume.spacing_mm[1:], name_of(scan))
         mask = largest(mask) if arguments.largest else mask
         if not mask.any():
-            warnings.warn(Doubt("no lung was found; check that the values are HU"), stacklevel=2)
+            doubt("no lung was found; check that the values are HU")
         lungs_path, overlay_path = output_paths(scan)
         write_atomic(overlay_path, png(montage(volume.hu, mask), WRITER))
         write_atomic(lungs_path, compressed_bytes(signed(image_of(mask.astype(np.uint8), volume)), folder))
         lung_ml = np.count_nonzero(mask) * float(np.prod(volume.spacing_mm)) / 1000
         if lung_ml > MAX_LUNG_ML:
             text = f"{lung_ml:.0f} ml is more than lungs hold; check that the values are HU, and the size of the voxels"
-            warnings.warn(Doubt(text), stacklevel=2)
+            doubt(text)
         seconds = time.perf_counter() - started_at
         return f"{scan}: {len(mask)} slices, {lung_ml:.0f} ml of lung, {seconds:.1f} s; {lungs_path} and its overlay"
 
